@@ -1,0 +1,70 @@
+/** What a {@link VhostError} is about. Match on this, not on the message. */
+export type VhostErrorCode =
+  | 'ERR_VHOST_HOST'
+  | 'ERR_VHOST_PATH'
+  | 'ERR_VHOST_LOAD'
+  | 'ERR_VHOST_NO_HANDLER'
+  | 'ERR_VHOST_LOAD_TIMEOUT'
+  | 'ERR_VHOST_OVERLOADED'
+  | 'ERR_VHOST_CRASHED'
+  | 'ERR_VHOST_CLOSED'
+
+const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> = {
+  ERR_VHOST_HOST: [400, 'The request names no valid host'],
+  ERR_VHOST_PATH: [400, 'The path of the request cannot be decoded'],
+  ERR_VHOST_LOAD: [500, 'The app cannot be loaded'],
+  ERR_VHOST_NO_HANDLER: [500, 'The app exports no handler'],
+  ERR_VHOST_LOAD_TIMEOUT: [503, 'The app took too long to load'],
+  ERR_VHOST_OVERLOADED: [503, 'There is no room to load the app now'],
+  ERR_VHOST_CRASHED: [502, 'The app crashed while it answered'],
+  ERR_VHOST_CLOSED: [503, 'The router is closed'],
+}
+
+export interface VhostErrorOptions {
+  /** The hostname concerned, where one is known. */
+  hostname?: string | undefined
+  /** What follows the message, after a colon. Clients may see it: never a path of the machine. */
+  detail?: string | undefined
+  /** The error behind this one; it may hold paths and is for logs alone. */
+  cause?: unknown
+  /** Seconds until another try makes sense; becomes the `Retry-After` header. @default 1 where status is 503 */
+  retryAfter?: number | undefined
+}
+
+/**
+ * The one class of errors of express-van. It carries what Express's error handler looks for:
+ * `status`, `statusCode`, `expose` and `headers`.
+ */
+export class VhostError extends Error {
+  override readonly name = 'VhostError'
+  readonly code: VhostErrorCode
+  readonly status: number
+  readonly statusCode: number
+  /** Whether the message may be shown to the client: so for 4xx. */
+  readonly expose: boolean
+  readonly hostname: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+
+  readonly #options: VhostErrorOptions
+
+  constructor(code: VhostErrorCode, options: VhostErrorOptions = {}) {
+    const { hostname, detail, cause, retryAfter } = options
+    const [status, message] = CODES[code]
+    super(`${hostname === undefined ? '' : `${hostname}: `}${message}${detail ? `: ${detail}` : ''}`, {
+      cause,
+    })
+    this.#options = options
+    this.code = code
+    this.status = this.statusCode = status
+    this.expose = status < 500
+    this.hostname = hostname
+    this.headers = status === 503 ? { 'Retry-After': String(retryAfter ?? 1) } : {}
+    // Express shows `stack` to clients outside production. The frames here are all our own and name this
+    // machine's folders; what matters to the operator is the cause.
+    this.stack = `${this.name} [${code}]: ${this.message}`
+  }
+  /** The same error as it concerns one hostname. */
+  withHostname(hostname: string): VhostError {
+    return new VhostError(this.code, { ...this.#options, hostname })
+  }
+}
