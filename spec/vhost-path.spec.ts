@@ -1,0 +1,386 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, parse, resolve, sep } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import fc from 'fast-check'
+import { parseHost } from '../lib/hostname.ts'
+import {
+  compileVhostDir,
+  locateVhost,
+  type PathSettings,
+  type VhostLocation,
+  vhostAlias,
+} from '../lib/vhost-path.ts'
+
+describe('vhostAlias', () => {
+  for (const { pattern, host, path } of vectors()) {
+    it(`maps ${shorten(host)} by ${pattern} as Apache does`, () => {
+      assert.equal(vhostAlias(pattern)(parseHost(host) as string), path)
+    })
+  }
+
+  it('takes a relative pattern', () => assert.equal(vhostAlias('%-2.0.%-1.0/%1')('a.b.c'), 'b.c/a'))
+  it('puts in the port where it is told one', () => assert.equal(vhostAlias('/%p')('a', 8080), '/8080'))
+  it('lowers the name, not the pattern', () => assert.equal(vhostAlias('/A/%0')('B\u212a'), '/A/b\u212a'))
+  it('maps an IPv6 literal without its brackets, as Apache does', () => {
+    assert.equal(vhostAlias('/srv/%0')('[::1]'), '/srv/::1')
+  })
+
+  const bad: [pattern: string, part: string][] = [
+    ['/srv/%0.static', '%0.static'],
+    ['/srv/%-2.%-1', '%-2.'],
+    ['/srv/%1+./x', '%1+.'],
+    ['/srv/%x', '%x'],
+    ['/srv/%-/x', '%-'],
+    ['/srv/%+1', '%+1'],
+    ['/srv/%%%', '%'],
+    ['', ''],
+  ]
+  for (const [pattern, part] of bad) {
+    it(`refuses ${JSON.stringify(pattern)} and names the bad part`, () => {
+      assert.throws(() => vhostAlias(pattern), optionError(JSON.stringify(part)))
+    })
+  }
+})
+
+describe('compileVhostDir', () => {
+  const safe: [pattern: string, hostname: string, path: string][] = [
+    ['%0', 'example.com', 'example.com'],
+    ['%0', '__proto__', '__proto__'],
+    ['%0/', 'example.com', 'example.com'],
+    ['%0/current', 'example.com', 'example.com/current'],
+    ['.any.%2+', 'www.example.com', '.any.example.com'],
+    ['.default', 'example.com', '.default'],
+    ['100%%p/%0', 'a', '100%p/a'],
+    ['%0', 'node_modules.example', 'node_modules.example'],
+  ]
+  for (const [pattern, hostname, path] of safe) {
+    it(`gives ${path} for ${hostname} by ${pattern}`, () => assert.equal(only(pattern)(hostname), path))
+  }
+
+  const unsafe: [pattern: string, hostname: string, why: string][] = [
+    ['%0', '[::1]', 'an IPv6 literal'],
+    ['%0', 'node_modules', 'node_modules'],
+    ['%-1', 'example.node_modules', 'a label node_modules'],
+    ['%1_modules/%0', 'node.example', 'a segment that becomes node_modules'],
+    ['node_modules/%0', 'example.com', 'a folder of packages above it'],
+    ['%0.3+', 'ab.git', 'a dot folder by a cut name'],
+    ['x/%0.3+', 'ab.git', 'a dot folder below'],
+    ['%0.2', 'a.b', 'the folder itself'],
+    ['%0.2%0.2', 'a.b', 'the folder above'],
+    ['.%0.2/x', 'a.b', 'the folder above, its first dot from the pattern'],
+    ['%0//x', 'a', 'an empty segment'],
+    ['%0', '../x', 'a slash in what is no hostname'],
+    ['%0', '..', 'dots in what is no hostname'],
+    ['%0', '', 'an empty hostname'],
+  ]
+  for (const [pattern, hostname, why] of unsafe) {
+    it(`gives nothing for ${why}: ${JSON.stringify(hostname)} by ${pattern}`, () => {
+      assert.equal(only(pattern)(hostname), undefined)
+    })
+  }
+
+  it('keeps the order of an array', () => {
+    const paths = compileVhostDir(['%0/current', '.any.%2+']).map(toPath => toPath('a.b'))
+    assert.deepEqual(paths, ['a.b/current', '.any.b'])
+  })
+
+  const bad: [vhostDir: string | string[], part: string][] = [
+    [[], 'empty'],
+    ['', '""'],
+    [['%0', ''], '""'],
+    ['%p', '%p'],
+    ['%0/%%%p', '%p'],
+    ['%0.static', '"%0.static"'],
+    ['/%0', 'relative'],
+    [parse(process.cwd()).root, 'relative'],
+    ['.', '"."'],
+    ['%0/./x', '"."'],
+    ['../%0', '".."'],
+    ['%0/..', '".."'],
+    ['a\\%0', 'backslash'],
+    ['a\0', 'NUL'],
+  ]
+  for (const [vhostDir, part] of bad) {
+    it(`refuses ${JSON.stringify(vhostDir)}`, () => {
+      assert.throws(() => compileVhostDir(vhostDir), optionError(part))
+    })
+  }
+
+  it('stays below the base path for any pattern and any hostname', () => {
+    const pieces = [
+      '%0',
+      '%1',
+      '%-1',
+      '%2+',
+      '%0.2',
+      '%0.-2+',
+      '%1.0',
+      '%%',
+      '.',
+      '..',
+      '/',
+      'a',
+      'node_modules',
+      '_',
+    ]
+    const anyPattern = fc
+      .array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 5 })
+      .map(all => all.join(''))
+    const anyName = fc.oneof(
+      fc.string(),
+      fc.string({ unit: fc.constantFrom('a', '.', '-', '_', '/', '0'), maxLength: 8 }),
+      fc.constantFrom('node_modules', 'a.node_modules', '[::1]'),
+    )
+    const basePath = resolve('vhosts')
+    fc.assert(
+      fc.property(anyPattern, anyName, (pattern, hostname) => {
+        const path = compiled(pattern)?.(hostname)
+        if (path === undefined) return
+        assert.ok(resolve(basePath, path).startsWith(basePath + sep))
+        assert.equal(resolve(basePath, path), basePath + sep + path.replaceAll('/', sep))
+        assert.ok(!path.split('/').includes('node_modules'))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+describe('locateVhost', () => {
+  let root: string
+  let basePath: string
+
+  beforeEach(async () => {
+    root = await realpath(await mkdtemp(join(tmpdir(), 'vhost-path-')))
+    basePath = join(root, 'base')
+    await mkdir(basePath)
+  })
+  afterEach(() => rm(root, { recursive: true, force: true }))
+
+  it('gives the folder named for the host, with its identity', async () => {
+    const path = await folder('aries.test')
+    const { dev, ino } = await stat(path, { bigint: true })
+    assert.deepEqual(await locate('aries.test'), {
+      vhostPath: path,
+      realPath: path,
+      identity: `${dev}:${ino}`,
+      skipped: 0,
+    })
+  })
+
+  it('gives nothing where there is no such folder', async () => {
+    assert.equal(await locate('aries.test'), undefined)
+    assert.equal(await locate('aries.test', ['%0/current', '%0']), undefined)
+  })
+
+  it('follows a link to a release beside the base path', async () => {
+    const release = join(root, 'releases', '1')
+    await mkdir(release, { recursive: true })
+    const path = await link('aries.test', release)
+    const location = await locate('aries.test')
+    assert.equal(location?.vhostPath, path)
+    assert.equal(location?.realPath, release)
+  })
+
+  it('gives an alias the real path and identity of what it leads to', async () => {
+    await folder('aries.test')
+    await link('www.aries.test', 'aries.test')
+    const [alias, vhost] = [await locate('www.aries.test'), await locate('aries.test')]
+    assert.equal(alias?.realPath, vhost?.realPath)
+    assert.equal(alias?.identity, vhost?.identity)
+    assert.notEqual(alias?.vhostPath, vhost?.vhostPath)
+  })
+
+  it('tries patterns in order and says how many it passed over', async () => {
+    const patterns = ['%0/current', '%0', '.any.%2+', '.default']
+    const paths = [await folder('.default')]
+    for (const path of ['.any.test', 'aries.test', 'aries.test/current']) paths.unshift(await folder(path))
+    for (const [skipped, path] of paths.entries()) {
+      const location = await locate('aries.test', patterns)
+      assert.deepEqual([location?.vhostPath, location?.skipped], [path, skipped])
+      await rm(path, { recursive: true })
+    }
+  })
+
+  it('passes over a pattern that leads nowhere safe', async () => {
+    const path = await folder('.default')
+    const location = await locate('ab.git', ['%0.3+', '.default'])
+    assert.deepEqual([location?.vhostPath, location?.skipped], [path, 1])
+  })
+
+  describe('never falls through to a later pattern from', () => {
+    const brokenEntries: [title: string, make: () => Promise<unknown>][] = [
+      ['a dangling link', () => link('aries.test', join(root, 'gone'))],
+      ['a link to itself', () => link('aries.test', 'aries.test')],
+      ['a link to the base path', () => link('aries.test', '.')],
+      ['a file', () => writeFile(join(basePath, 'aries.test'), '')],
+    ]
+    for (const [title, make] of brokenEntries) {
+      it(title, async () => {
+        await folder('.default')
+        await make()
+        assert.equal(await locate('aries.test', ['%0', '.default']), undefined)
+        assert.equal(await locate('aries.test'), undefined)
+      })
+    }
+
+    it('a file or a loop where a folder on the way was to be', async () => {
+      await folder('.default')
+      await writeFile(join(basePath, 'aries.test'), '')
+      await link('taurus.test', 'taurus.test')
+      assert.equal(await locate('aries.test', ['%0/current', '.default']), undefined)
+      assert.equal(await locate('taurus.test', ['%0/current', '.default']), undefined)
+    })
+
+    it('a name that is too long for a file name', async () => {
+      await folder('.default')
+      const hostname = `${'a.'.repeat(126)}a`
+      assert.equal(await locate(hostname, ['prefix-%0', '.default']), undefined)
+      assert.equal(await locate(hostname, 'prefix-%0'), undefined)
+    })
+
+    it('a folder that may not be searched', { skip: cannotBeLockedOut() }, async () => {
+      await folder('.default')
+      await folder('aries.test/current')
+      await chmod(join(basePath, 'aries.test'), 0)
+      try {
+        assert.equal(await locate('aries.test', ['%0/current', '.default']), undefined)
+        await assert.rejects(locate('aries.test', '%0/current'), { code: 'EACCES' })
+      } finally {
+        await chmod(join(basePath, 'aries.test'), 0o700)
+      }
+    })
+  })
+
+  it('gives nothing for a link to the base path or a folder above it', async () => {
+    await link('aries.test', basePath)
+    await link('taurus.test', '..')
+    await link('virgo.test', parse(basePath).root)
+    for (const hostname of ['aries.test', 'taurus.test', 'virgo.test']) {
+      assert.equal(await locate(hostname), undefined, hostname)
+    }
+  })
+
+  it('finds the same where the base path is a link', async () => {
+    const vhost = await folder('aries.test')
+    await link('taurus.test', '.')
+    await symlink(basePath, join(root, 'www'), 'dir')
+    const linked: Partial<PathSettings> = { basePath: join(root, 'www') }
+    assert.equal((await locate('aries.test', '%0', linked))?.realPath, vhost)
+    assert.equal(await locate('taurus.test', '%0', linked), undefined)
+  })
+
+  it('takes a folder whose name only begins like the base path', async () => {
+    const beside = `${basePath}-2`
+    await mkdir(beside)
+    await link('aries.test', beside)
+    assert.equal((await locate('aries.test'))?.realPath, beside)
+  })
+
+  it('never gives node_modules, by whatever name it was to be found', async () => {
+    await folder('node_modules')
+    assert.equal(await locate('node_modules'), undefined)
+    assert.equal(await locate('node_modules', ['%0', '_%0']), undefined)
+    assert.equal(await locate('node_modules', '%0', { getVhostPath: hostname => hostname }), undefined)
+  })
+
+  it('does not look at the disk for an IPv6 literal', async () => {
+    const getVhostPath = () => assert.fail('was asked')
+    assert.equal(await locate('[::1]', '%0', { basePath: '\0' }), undefined)
+    assert.equal(await locate('[::1]', '%0', { getVhostPath }), undefined)
+  })
+
+  it('does not look at the disk where every pattern leads nowhere safe', async () => {
+    assert.equal(await locate('ab.git', ['%0.3+', 'x/%0.3+'], { basePath: '\0' }), undefined)
+  })
+
+  it('rejects with an error that does not say the folder is gone', async () => {
+    await assert.rejects(locate('aries.test', '%0', { basePath: '\0' }), { code: 'ERR_INVALID_ARG_VALUE' })
+    await assert.rejects(locate('aries.test', ['%0', 'x'], { basePath: '\0' }), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
+  })
+
+  describe('with getVhostPath', () => {
+    it('resolves what it gives against the base path', async () => {
+      const path = await folder('sites/aries')
+      const location = await locate('aries.test', '%0', { getVhostPath: () => 'sites/aries' })
+      assert.deepEqual([location?.vhostPath, location?.skipped], [path, 0])
+    })
+
+    it('awaits it, and takes an absolute path though there is no base path', async () => {
+      const path = join(root, 'elsewhere')
+      await mkdir(path)
+      const location = await locate('aries.test', '%0', {
+        basePath: join(root, 'no-such-folder'),
+        getVhostPath: async () => path,
+      })
+      assert.equal(location?.realPath, path)
+    })
+
+    it('gives nothing where it gives nothing, or the base path', async () => {
+      assert.equal(await locate('aries.test', '%0', { getVhostPath: () => undefined }), undefined)
+      assert.equal(await locate('aries.test', '%0', { getVhostPath: () => '' }), undefined)
+    })
+
+    it('rejects with its error', async () => {
+      const error = new Error('the database is down')
+      await assert.rejects(locate('aries.test', '%0', { getVhostPath: () => Promise.reject(error) }), error)
+    })
+  })
+
+  function locate(
+    hostname: string,
+    vhostDir: string | string[] = '%0',
+    settings: Partial<PathSettings> = {},
+  ): Promise<VhostLocation | undefined> {
+    return locateVhost(hostname, { basePath, vhostPaths: compileVhostDir(vhostDir), ...settings })
+  }
+
+  async function folder(path: string): Promise<string> {
+    await mkdir(join(basePath, path), { recursive: true })
+    return join(basePath, path)
+  }
+
+  async function link(name: string, target: string): Promise<string> {
+    const path = join(basePath, name)
+    await mkdir(dirname(path), { recursive: true })
+    await symlink(target, path, 'dir')
+    return path
+  }
+})
+
+function vectors(): { pattern: string; host: string; path: string }[] {
+  return (JSON.parse(readFileSync('spec/vectors/vhost-alias.json', 'utf8')) as { rows: [] }).rows
+}
+
+function shorten(host: string): string {
+  return host.length > 40 ? `${host.slice(0, 20)}… (${host.length})` : host
+}
+
+function only(pattern: string): (hostname: string) => string | undefined {
+  return compileVhostDir(pattern)[0] as (hostname: string) => string | undefined
+}
+
+function compiled(pattern: string): ((hostname: string) => string | undefined) | undefined {
+  try {
+    return only(pattern)
+  } catch (error) {
+    assert.ok(optionError('')(error))
+    return undefined
+  }
+}
+
+function optionError(part: string): (error: unknown) => boolean {
+  return error =>
+    error instanceof TypeError &&
+    (error as NodeJS.ErrnoException).code === 'ERR_VHOST_OPTION' &&
+    error.message.includes(part)
+}
+
+function cannotBeLockedOut(): string | false {
+  if (process.platform === 'win32') return 'Windows has no search permission'
+  return process.getuid?.() === 0 ? 'root may search any folder' : false
+}
