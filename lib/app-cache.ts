@@ -1,0 +1,343 @@
+import { LRUCache } from 'lru-cache'
+import { App } from './app.ts'
+import { VhostError } from './errors.ts'
+import type { Events, EvictReason } from './events.ts'
+import type { Launch } from './launch/launch.ts'
+import { LoadQueue, type Urgency } from './load-queue.ts'
+import type { Settings } from './options.ts'
+import type { Release } from './release.ts'
+
+/** The longest pause between two attempts at a release that does not load. */
+const MAX_BACKOFF = 30 * 1000
+const MAX_FAILURES = 1000
+/** More reloads of one release than this within a minute are reported, once. */
+const RELOADS_A_MINUTE = 5
+
+/** A release that failed to load, and why. */
+export interface Failure {
+  readonly release: Release
+  readonly error: VhostError
+  readonly attempts: number
+  /** When the same version may be tried again, by `performance.now()`. */
+  readonly retryAt: number
+  /** How many requests the app that serves instead had seen. */
+  readonly requestsThen: number
+  /** The real path of that app. */
+  readonly servedBy: string | undefined
+}
+
+interface Load {
+  readonly hostnames: Set<string>
+  readonly promise: Promise<App>
+  /** Requests that wait for it. */
+  waiting: number
+}
+
+interface AppCacheHooks {
+  hostnamesOf(realPath: string): string[]
+  /** An app left the cache for good: no name leads to it any more. */
+  left(realPath: string): void
+}
+
+/** Loaded apps by real path, at most `maxApps`; loads each once, however many ask, and swaps releases. */
+export class AppCache {
+  readonly #settings: Settings
+  readonly #launch: Launch
+  readonly #events: Events
+  readonly #hooks: AppCacheHooks
+  readonly #queue: LoadQueue
+  readonly #apps: LRUCache<string, App>
+  readonly #failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
+  readonly #loads = new Map<string, Load>()
+  readonly #reloadTimes = new LRUCache<string, number[]>({ max: MAX_FAILURES })
+  readonly #retiring = new Map<App, Promise<void>>()
+  #isClosed = false
+
+  constructor(settings: Settings, launch: Launch, events: Events, hooks: AppCacheHooks) {
+    this.#settings = settings
+    this.#launch = launch
+    this.#events = events
+    this.#hooks = hooks
+    this.#queue = new LoadQueue(settings.maxConcurrentLoads)
+    // #makeRoom() chooses victims; the limit here is beyond what swaps and loads in progress can reach.
+    this.#apps = new LRUCache({ max: 2 * settings.maxApps + settings.maxConcurrentLoads + 100 })
+  }
+
+  /** The app that serves a real path now; a use. */
+  get(realPath: string): App | undefined {
+    return this.#apps.get(realPath)
+  }
+
+  /** As `get`, but not a use. */
+  peek(realPath: string): App | undefined {
+    return this.#apps.peek(realPath)
+  }
+
+  /** Why the newest release of a real path is not the one that serves. */
+  failure(realPath: string): Failure | undefined {
+    return this.#failures.peek(realPath)
+  }
+
+  /** The failure because of which an app still serves. */
+  failureInstead(app: App): Failure | undefined {
+    return (
+      this.#failures.peek(app.release.realPath) ??
+      this.failures.find(({ servedBy }) => servedBy === app.release.realPath)
+    )
+  }
+
+  isLoading(realPath: string): boolean {
+    return this.#loads.has(realPath)
+  }
+
+  get apps(): App[] {
+    return [...this.#apps.values()]
+  }
+
+  get failures(): Failure[] {
+    return [...this.#failures.values()]
+  }
+
+  /** Apps that take no new requests and have not ended yet. */
+  get draining(): App[] {
+    return [...this.#retiring.keys()]
+  }
+
+  /**
+   * The app of a release, loaded if need be, for `hostname`. It is kept from eviction until the caller has handed its
+   * request over and calls `app.waiting--`.
+   * @throws VhostError where it cannot be loaded, at once where the same version failed a moment ago
+   */
+  async acquire(release: Release, hostname: string): Promise<App> {
+    const app = this.#apps.get(release.realPath)
+    if (app) {
+      app.waiting++
+      return app
+    }
+    const failure = this.#failures.get(release.realPath)
+    if (failure && !this.#mayTry(failure, release)) throw forHostname(failure.error, hostname)
+    return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+  }
+
+  /**
+   * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. `reason` is what
+   * the replaced app will be evicted for. Gives undefined, having done nothing, where the same version has failed
+   * and another attempt is not due.
+   */
+  async replace(
+    serving: App,
+    release: Release,
+    hostname: string,
+    reason: EvictReason,
+  ): Promise<App | undefined> {
+    const failure = this.#failures.get(release.realPath)
+    if (failure && reason !== 'reloaded' && Object.is(failure.release.version, release.version)) {
+      const isAsked = failure.requestsThen !== serving.requests
+      if (!isAsked || !this.#mayTry(failure, release)) return undefined
+    }
+    const load = this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason)
+    const app = await this.#join(load, hostname)
+    app.waiting--
+    return app
+  }
+
+  /** Takes an app out of the cache: it gets no new request, drains and is disposed. */
+  retire(
+    realPath: string,
+    reason: EvictReason,
+    hostnames: string[] = this.#hooks.hostnamesOf(realPath),
+  ): void {
+    const app = this.#apps.peek(realPath)
+    if (!app) return
+    this.#apps.delete(realPath)
+    this.#end(app, reason, hostnames)
+    this.#hooks.left(realPath)
+  }
+
+  /** Forgets that a release failed, where it is no longer asked for. */
+  forgetFailure(realPath: string): void {
+    this.#failures.delete(realPath)
+  }
+
+  async close(drainTimeout: number): Promise<void> {
+    this.#isClosed = true
+    for (const realPath of [...this.#apps.keys()]) {
+      const app = this.#apps.peek(realPath)
+      this.#apps.delete(realPath)
+      if (app) this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
+    }
+    const loads = [...this.#loads.values()].map(load => load.promise)
+    await Promise.allSettled([...this.#retiring.values(), settledWithin(loads, drainTimeout)])
+    await Promise.allSettled(this.#retiring.values())
+  }
+
+  async #join(load: Load, hostname: string): Promise<App> {
+    load.hostnames.add(hostname)
+    load.waiting++
+    try {
+      return await load.promise
+    } catch (error) {
+      throw error instanceof VhostError ? forHostname(error, hostname) : error
+    }
+  }
+
+  #begin(release: Release, urgency: Urgency, serving?: App, reason: EvictReason = 'changed'): Load {
+    const hostnames = new Set<string>()
+    const promise = this.#load(release, urgency, serving, reason, () => load)
+    const load: Load = { hostnames, promise, waiting: 0 }
+    this.#loads.set(release.realPath, load)
+    return load
+  }
+
+  async #load(
+    release: Release,
+    urgency: Urgency,
+    serving: App | undefined,
+    reason: EvictReason,
+    own: () => Load,
+  ): Promise<App> {
+    // After the caller has noted this load, so that nothing ends before it is known.
+    await Promise.resolve()
+    try {
+      if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
+      if (!serving) this.#findRoom()
+      return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
+    } catch (error) {
+      throw this.#noteFailure(release, error, serving, own())
+    } finally {
+      this.#loads.delete(release.realPath)
+    }
+  }
+
+  async #loadNow(release: Release, serving: App | undefined, reason: EvictReason, load: Load): Promise<App> {
+    const start = performance.now()
+    const launched = await this.#launch(release)
+    const app = new App(release, launched, performance.now() - start)
+    app.waiting = load.waiting
+    try {
+      if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
+      if (!serving) this.#makeRoom()
+    } catch (error) {
+      this.#end(app, 'closed', [])
+      throw error
+    }
+    this.#insert(app, serving, reason, [...load.hostnames])
+    return app
+  }
+
+  #insert(app: App, serving: App | undefined, reason: EvictReason, asking: string[]): void {
+    const { release, loadDurationMs: durationMs } = app
+    const { realPath } = release
+    const replaced = this.#apps.peek(realPath)
+    const hostnames = [...new Set([...this.#hooks.hostnamesOf(realPath), ...asking])]
+    this.#apps.set(realPath, app)
+    this.#failures.delete(realPath)
+    this.#evictWhenIdle(app)
+    const about = { hostnames, ...release, durationMs }
+    const previous = replaced ?? serving
+    if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
+    else this.#events.emit('load', about)
+    if (replaced) {
+      this.#end(replaced, reason, hostnames)
+      this.#noteReload(release, hostnames)
+    }
+  }
+
+  #evictWhenIdle(app: App): void {
+    const { idleTimeout } = this.#settings
+    if (idleTimeout === 0) return
+    const { realPath } = app.release
+    const timer = setTimeout(() => {
+      if (!app.isBusy && this.#apps.peek(realPath) === app) this.retire(realPath, 'idle')
+    }, idleTimeout).unref()
+    app.onIdle = () => timer.refresh()
+  }
+
+  #end(app: App, reason: EvictReason, hostnames: string[], drainTimeout = this.#settings.drainTimeout): void {
+    const ended = app
+      .retire(reason, drainTimeout)
+      .catch(cause => {
+        const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
+        const serving = this.#apps.peek(app.release.realPath)?.release
+        this.#events.emit('error', { hostnames, ...app.release, error, serving })
+      })
+      .then(() => {
+        this.#retiring.delete(app)
+        this.#events.emit('evict', { hostnames, ...app.release, reason })
+      })
+    this.#retiring.set(app, ended)
+  }
+
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` where no app could make room for one more */
+  #findRoom(): string | undefined {
+    if (this.#apps.size < this.#settings.maxApps) return undefined
+    let kept: string | undefined
+    for (const realPath of this.#apps.rkeys()) {
+      const app = this.#apps.peek(realPath)
+      if (!app || app.isBusy) continue
+      if (!app.isKeptByNode) return realPath
+      kept ??= realPath
+    }
+    if (kept === undefined) throw new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
+    return kept
+  }
+
+  #makeRoom(): void {
+    for (let victim = this.#findRoom(); victim !== undefined; victim = this.#findRoom())
+      this.retire(victim, 'lru')
+  }
+
+  #mayTry(failure: Failure, release: Release): boolean {
+    return !Object.is(failure.release.version, release.version) || performance.now() >= failure.retryAt
+  }
+
+  #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {
+    const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
+    if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
+    const before = this.#failures.get(release.realPath)
+    const isSame = before !== undefined && Object.is(before.release.version, release.version)
+    const attempts = isSame ? before.attempts + 1 : 1
+    const backoff = Math.min(this.#settings.updateInterval * 2 ** (attempts - 1), MAX_BACKOFF)
+    this.#failures.set(release.realPath, {
+      release,
+      error,
+      attempts,
+      retryAt: performance.now() + backoff,
+      requestsThen: serving?.requests ?? 0,
+      servedBy: serving?.release.realPath,
+    })
+    if (isSame && sameMessage(before.error, error)) return error
+    const hostnames = [...new Set([...this.#hooks.hostnamesOf(release.realPath), ...load.hostnames])]
+    this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
+    return error
+  }
+
+  #noteReload(release: Release, hostnames: string[]): void {
+    const now = performance.now()
+    const times = (this.#reloadTimes.get(release.realPath) ?? []).filter(time => now - time < 60 * 1000)
+    times.push(now)
+    this.#reloadTimes.set(release.realPath, times)
+    if (times.length !== RELOADS_A_MINUTE + 1) return
+    const error = new Error(
+      `more than ${RELOADS_A_MINUTE} reloads within a minute: does the app write into its folder?`,
+    )
+    this.#events.emit('error', { hostnames, ...release, error, serving: release })
+  }
+}
+
+function forHostname(error: VhostError, hostname: string): VhostError {
+  return error.hostname === hostname ? error : error.withHostname(hostname)
+}
+
+function sameMessage(one: VhostError, other: VhostError): boolean {
+  return one.message === other.message && String(one.cause) === String(other.cause)
+}
+
+async function settledWithin(promises: Promise<unknown>[], milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, milliseconds).unref()
+  })
+  await Promise.race([Promise.allSettled(promises), limit])
+  clearTimeout(timer)
+}

@@ -1,0 +1,65 @@
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { unlessGone } from './gone.ts'
+
+/** In the order in which they are tried. */
+const NAMES = ['app', 'index', 'server']
+const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
+
+/**
+ * The module of an app folder that is loaded: `moduleName` where given; else `main` of its package.json where Node
+ * resolves it to a file; else the first of app, index and server. Undefined where there is none.
+ */
+export async function findEntry(
+  appFolder: string,
+  moduleName: string | undefined,
+): Promise<string | undefined> {
+  if (moduleName !== undefined) return await firstOf(join(appFolder, moduleName), EXTENSIONS)
+  const main = await mainOf(appFolder)
+  if (main !== undefined) return main
+  const present = new Set(await unlessGone(readdir(appFolder)))
+  for (const name of NAMES) {
+    for (const extension of EXTENSIONS) {
+      const path = join(appFolder, name + extension)
+      if (present.has(name + extension) && (await isFile(path))) return path
+    }
+  }
+  return undefined
+}
+
+/** What was looked for, in words for an error. */
+export function entryNames(moduleName: string | undefined): string {
+  const names = moduleName === undefined ? NAMES : [basename(moduleName)]
+  return `${names.join(', ')} with ${EXTENSIONS.join(' ')}`
+}
+
+/** `main` as Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
+async function mainOf(appFolder: string): Promise<string | undefined> {
+  const source = await unlessGone(readFile(join(appFolder, 'package.json'), 'utf8'))
+  const main = source === undefined ? undefined : parseMain(source)
+  if (main === undefined) return undefined
+  const path = join(appFolder, main)
+  return (await firstOf(path, ['', '.js'])) ?? (await firstOf(join(path, 'index'), ['.js']))
+}
+
+function parseMain(source: string): string | undefined {
+  try {
+    const { main } = JSON.parse(source)
+    return typeof main === 'string' && main !== '' ? main : undefined
+  } catch {
+    // Half written, or wrong: Node says so when the entry is loaded.
+    return undefined
+  }
+}
+
+async function firstOf(path: string, endings: readonly string[]): Promise<string | undefined> {
+  for (const ending of endings) {
+    const candidate = join(dirname(path), basename(path) + ending)
+    if (await isFile(candidate)) return candidate
+  }
+  return undefined
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await unlessGone(stat(path)))?.isFile() ?? false
+}

@@ -1,0 +1,69 @@
+import { channel } from 'node:diagnostics_channel'
+import { EventEmitter } from 'node:events'
+import { debuglog } from 'node:util'
+import type { Release } from './release.ts'
+
+/** Why an app left the cache. */
+export type EvictReason = 'changed' | 'moved' | 'deleted' | 'reloaded' | 'lru' | 'idle' | 'crashed' | 'closed'
+
+interface About extends Release {
+  /** The hostnames that lead to this release now. */
+  readonly hostnames: readonly string[]
+}
+
+/** What the events of a router carry. */
+export interface VhostEvents {
+  load: About & { readonly durationMs: number }
+  reload: About & { readonly durationMs: number; readonly previous: Release }
+  evict: About & { readonly reason: EvictReason }
+  error: About & {
+    readonly error: Error
+    /** The release that still serves; undefined if none does. */
+    readonly serving: Release | undefined
+  }
+}
+
+/** Writes decisions to stderr where `NODE_DEBUG` names `express-van`. */
+export const debug: (message: string, ...values: unknown[]) => void = debuglog('express-van')
+
+/** Tells listeners and `node:diagnostics_channel` what happened; never throws at the one who tells. */
+export class Events {
+  readonly #emitter = new EventEmitter()
+
+  readonly on = <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): void => {
+    this.#emitter.on(event, listener)
+  }
+
+  readonly once = <E extends keyof VhostEvents>(
+    event: E,
+    listener: (about: VhostEvents[E]) => void,
+  ): void => {
+    this.#emitter.once(event, listener)
+  }
+
+  readonly off = <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): void => {
+    this.#emitter.off(event, listener)
+  }
+
+  emit<E extends keyof VhostEvents>(event: E, about: VhostEvents[E]): void {
+    debug('%s %s %o', event, about.hostnames.join(' '), about)
+    channel(`express-van:${event}`).publish(about)
+    if (event === 'error' && this.#emitter.listenerCount('error') === 0) {
+      writeError(about as VhostEvents['error'])
+      return
+    }
+    try {
+      this.#emitter.emit(event, about)
+    } catch (error) {
+      // A listener's mistake must not end a swap half way; as an uncaught exception it is still seen.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+}
+
+function writeError({ hostnames, error, serving }: VhostEvents['error']): void {
+  const consequence = serving ? 'the release before it serves on' : 'nothing serves'
+  console.error(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}:`, error)
+}

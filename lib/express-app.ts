@@ -1,0 +1,68 @@
+import { IncomingMessage } from 'node:http'
+import { join, resolve } from 'node:path'
+import type { Handle } from './launch/launch.ts'
+import type { Trusts } from './trust-proxy.ts'
+
+interface ExpressApp {
+  handle: Handle
+  settings: Record<string, unknown>
+  set(name: string, value: unknown): unknown
+  lazyrouter?: unknown
+}
+
+type ExpressRequest = IncomingMessage & { app?: Partial<ExpressApp>; query?: unknown }
+
+/** Where Express notes that an app left its `trust proxy` alone, so that it takes that of the app around it. */
+const TRUST_IS_DEFAULT = '@@symbol:trust_proxy_default'
+const trustNobody: Trusts = () => false
+
+/**
+ * Makes an Express app, 4 or 5, feel mounted: it trusts the proxies that the app around it trusts, and finds its
+ * views in its own folder. Any other handler stays as it is.
+ */
+export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trusts | undefined): Handle {
+  if (!isExpressApp(handle)) return handle
+  const app = handle
+  if (app.settings.views === resolve('views')) app.set('views', join(appFolder, 'views'))
+  const call = typeof app.lazyrouter === 'function' ? callExpress4(handle) : handle
+  if (app.settings[TRUST_IS_DEFAULT] !== true) return call
+  let around: unknown
+  setTrust(app, trusts)
+  return (req: ExpressRequest, res, next) => {
+    if (trusts === undefined && req.app !== around) {
+      around = req.app
+      setTrust(app, req.app?.settings?.['trust proxy fn'] as Trusts | undefined)
+    }
+    return call(req, res, next)
+  }
+}
+
+/** Whom the Express app that a request came through trusts; nobody where there is none. */
+export function trustOf(req: IncomingMessage): Trusts | undefined {
+  return (req as ExpressRequest).app?.settings?.['trust proxy fn'] as Trusts | undefined
+}
+
+function isExpressApp(handle: unknown): handle is Handle & ExpressApp {
+  const app = handle as Partial<ExpressApp>
+  return typeof app.handle === 'function' && typeof app.set === 'function' && typeof app.settings === 'object'
+}
+
+// By assignment: set() would note that the app had chosen for itself.
+function setTrust(app: ExpressApp, trusts: Trusts | undefined): void {
+  app.settings['trust proxy fn'] = trusts ?? trustNobody
+}
+
+/**
+ * Express 4 parses the query only where the request has none, and takes the getter that Express 5 hangs on its
+ * prototype for one; then it swaps the prototypes and the query is gone.
+ */
+function callExpress4(handle: Handle): Handle {
+  return (req: ExpressRequest, res, next) => {
+    if (req.query === undefined || Object.hasOwn(req, 'query')) return handle(req, res, next)
+    Object.setPrototypeOf(req, IncomingMessage.prototype)
+    return handle(req, res, error => {
+      delete req.query
+      next(error)
+    })
+  }
+}

@@ -1,0 +1,155 @@
+import { isWebServer, type WebServer } from './launch/caught-listen.ts'
+import type { Handle, Upgrade } from './launch/launch.ts'
+
+/** What answers a vhost's requests, and what goes with it. */
+export interface Handler {
+  readonly handle: Handle
+  readonly upgrade: Upgrade | undefined
+  /** The app's own hook; undefined where it has none. */
+  readonly close: (() => unknown) | undefined
+}
+
+const ACCEPTED =
+  'a function (req, res, next) such as an Express app or router, an http.Server, or a promise of one; or call listen()'
+
+/**
+ * Finds the handler in what a module exports; where that has none, `server` is it, on which the module called
+ * `listen()`. Gives words for an error where there is neither.
+ */
+export async function findHandler(
+  exports: unknown,
+  exportName: string | undefined,
+  server: WebServer | undefined,
+): Promise<Handler | string> {
+  if (exportName !== undefined) {
+    const named = await namedExport(exports, exportName)
+    return (
+      toHandler(named, exports, server) ??
+      `export '${exportName}' is ${describe(named)}; expected ${ACCEPTED}`
+    )
+  }
+  for (const candidate of candidates(exports)) {
+    const handler = toHandler(await candidate, exports, server)
+    if (handler) return handler
+  }
+  if (server) return serverHandler(server, hookOf(exports, 'upgrade'), hookOf(exports, 'close'))
+  return `the module exports ${describe(await exports)}; expected ${ACCEPTED}`
+}
+
+/** Whether a module exports nothing at all: it may be about to call `listen()`. */
+export function exportsNothing(exports: unknown): boolean {
+  if (exports === undefined || exports === null) return true
+  return (
+    typeof exports === 'object' &&
+    !isPromise(exports) &&
+    !isWebServer(exports) &&
+    meaningfulKeys(exports).length === 0
+  )
+}
+
+async function namedExport(exports: unknown, exportName: string): Promise<unknown> {
+  const isCalled = exportName.endsWith('()')
+  const name = isCalled ? exportName.slice(0, -2) : exportName
+  const found = member(exports, name) ?? member(member(exports, 'default'), name)
+  return await (isCalled && typeof found === 'function' ? found() : found)
+}
+
+/** In order of preference. CommonJS imported by an ES module, or compiled from one, hides behind `default`. */
+function* candidates(exports: unknown): Generator<unknown> {
+  const inner = member(exports, 'default')
+  yield inner
+  yield member(inner, 'default')
+  yield exports
+  for (const name of ['app', 'handler']) {
+    yield member(exports, name)
+    yield member(inner, name)
+  }
+}
+
+function toHandler(value: unknown, exports: unknown, server: WebServer | undefined): Handler | undefined {
+  const upgrade = hookOf(exports, 'upgrade')
+  const close = hookOf(exports, 'close') ?? closeOf(value)
+  if (isWebServer(value)) return serverHandler(value, upgrade, hookOf(exports, 'close'))
+  if (typeof value !== 'function' || isClass(value)) return undefined
+  const handle = value as Handle
+  // An app may export its handler and listen as well; WebSocket libraries hang on the server.
+  return server ? { handle, close, upgrade: upgrade ?? upgradeOf(server) } : { handle, close, upgrade }
+}
+
+function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: Handler['close']): Handler {
+  return {
+    handle: (req, res, next) => {
+      if (!server.emit('request', req, res)) next()
+    },
+    upgrade: upgrade ?? upgradeOf(server),
+    close: close ?? (server.listenerCount('close') > 0 ? () => closeServer(server) : undefined),
+  }
+}
+
+function upgradeOf(server: WebServer): Upgrade | undefined {
+  if (server.listenerCount('upgrade') === 0) return undefined
+  return (req, socket, head) => server.emit('upgrade', req, socket, head)
+}
+
+/** Lets go of what Node attached to a server that was never bound, and tells those who listen for its end. */
+export function closeServer(server: WebServer): void {
+  server.close(() => {})
+}
+
+interface Hooks {
+  close: () => unknown
+  upgrade: Upgrade
+}
+
+/** A hook beside the handler; the methods of an exported server are its own. */
+function hookOf<N extends keyof Hooks>(exports: unknown, name: N): Hooks[N] | undefined {
+  for (const owner of [exports, member(exports, 'default')]) {
+    const hook = isWebServer(owner) ? undefined : member(owner, name)
+    if (typeof hook === 'function') return hook.bind(owner)
+  }
+  return undefined
+}
+
+function closeOf(handler: unknown): (() => unknown) | undefined {
+  for (const name of [Symbol.asyncDispose, 'close']) {
+    const hook = name && member(handler, name)
+    if (typeof hook === 'function') return () => hook.call(handler)
+  }
+  return undefined
+}
+
+// biome-ignore lint/complexity/noBannedTypes: whatever a stranger's module exports
+type Anything = Record<string | symbol, Function | undefined>
+
+function member(value: unknown, name: string | symbol): Anything[string] {
+  const hasMembers = (typeof value === 'object' && value !== null) || typeof value === 'function'
+  return hasMembers ? (value as Anything)[name] : undefined
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof member(value, 'then') === 'function'
+}
+
+function isClass(value: object): boolean {
+  return /^class\b/.test(Function.prototype.toString.call(value))
+}
+
+function meaningfulKeys(exports: object): string[] {
+  const keys = Object.keys(exports).filter(key => key !== '__esModule' && key !== 'module.exports')
+  const inner = (exports as { default?: unknown }).default
+  const isEmptyDefault = keys.length === 1 && keys[0] === 'default' && exportsNothing(inner)
+  return isEmptyDefault ? [] : keys
+}
+
+function describe(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing'
+  if (typeof value === 'function')
+    return isClass(value) ? `the class ${JSON.stringify(value.name)}` : 'a function'
+  if (typeof value !== 'object') return `a ${typeof value}`
+  const keys = meaningfulKeys(value)
+  if (keys.length === 0) return 'nothing'
+  const names = keys.slice(0, 5).map(key => JSON.stringify(key.slice(0, 40)))
+  const described =
+    keys.length === 1 && keys[0] === 'default' ? describe(member(value, 'default')) : undefined
+  return described ?? `an object with ${names.join(', ')}${keys.length > names.length ? ' …' : ''}`
+}

@@ -1,0 +1,106 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { Server as HttpServer } from 'node:http'
+import { Server as HttpsServer } from 'node:https'
+import { type ListenOptions, Server } from 'node:net'
+
+export type WebServer = HttpServer | HttpsServer
+
+type ProcessListener = (...values: unknown[]) => void
+
+/** What an app does to the process while it is loaded: noted here instead, or here so that it can be undone. */
+export class LoadScope {
+  /** The first web server on which the app called `listen()`. */
+  readonly listening: Promise<WebServer>
+  server: WebServer | undefined
+  readonly #listeners: [event: string | symbol, listener: ProcessListener][] = []
+  #listened!: (server: WebServer) => void
+
+  constructor() {
+    this.listening = new Promise(resolve => {
+      this.#listened = resolve
+    })
+    watchProcess()
+  }
+
+  /** Runs a load, and all that it starts, in this scope. */
+  run<T>(load: () => T): T {
+    return scopes.run(this, load)
+  }
+
+  /** Takes a server that called `listen()`; the first that can answer requests is the app's handler. */
+  take(server: Server): void {
+    if (!isWebServer(server)) return
+    this.server ??= server
+    this.#listened(this.server)
+  }
+
+  noteListener(event: string | symbol, listener: ProcessListener): void {
+    this.#listeners.push([event, listener])
+  }
+
+  /** Puts the app's listeners on `process` back, where it is used again. */
+  addListeners(): void {
+    for (const [event, listener] of this.#listeners) {
+      if (!process.listeners(event as NodeJS.Signals).includes(listener)) process.on(event, listener)
+    }
+  }
+
+  removeListeners(): void {
+    for (const [event, listener] of this.#listeners) process.off(event, listener)
+  }
+}
+
+export function isWebServer(value: unknown): value is WebServer {
+  return value instanceof HttpServer || value instanceof HttpsServer
+}
+
+// The process has one `net.Server` and one list of listeners, so routers share what stands on them.
+const scopes = new AsyncLocalStorage<LoadScope>()
+let isWatching = false
+
+function watchProcess(): void {
+  if (isWatching) return
+  isWatching = true
+  const listen = Server.prototype.listen
+  Server.prototype.listen = function caughtListen(this: Server, ...values: unknown[]): Server {
+    const scope = scopes.getStore()
+    if (!scope) return Reflect.apply(listen, this, values)
+    scope.take(this)
+    return pretendToListen(this, values)
+  }
+  process.on('newListener', (event, listener) => scopes.getStore()?.noteListener(event, listener))
+}
+
+/** The server behaves as if it listened at the address that was asked for, and is bound to nothing. */
+function pretendToListen(server: Server, values: unknown[]): Server {
+  const callback = values.find(value => typeof value === 'function') as (() => void) | undefined
+  const address = addressOf(values)
+  if (callback) server.once('listening', callback)
+  const original = server.close
+  Object.defineProperties(server, {
+    listening: { value: true, configurable: true, writable: true },
+    address: { value: () => address, configurable: true, writable: true },
+    close: { value: close, configurable: true, writable: true },
+  })
+  process.nextTick(() => server.emit('listening'))
+  return server
+
+  // Node's own would tell the callback that the server was not running.
+  function close(done?: (error?: Error) => void): Server {
+    Object.defineProperty(server, 'listening', { value: false, configurable: true, writable: true })
+    if (typeof done === 'function') server.once('close', () => done())
+    return Reflect.apply(original, server, [])
+  }
+}
+
+function addressOf([first, second]: unknown[]): string | { address: string; family: string; port: number } {
+  const options: ListenOptions =
+    typeof first === 'object' && first !== null
+      ? first
+      : typeof first === 'string' && !/^\d+$/.test(first)
+        ? { path: first }
+        : { port: Number(first) || 0, ...(typeof second === 'string' && { host: second }) }
+  if (options.path !== undefined) return options.path
+  const address = options.host ?? '::'
+  return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port: Number(options.port) || 0 }
+}

@@ -1,0 +1,157 @@
+import Module from 'node:module'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { candidatesBelow } from './module-paths.ts'
+
+/**
+ * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of
+ * its entry, and this hook hands the importer's generation on to every file that it imports.
+ */
+export interface LoadedRelease {
+  /** For what a CommonJS module of the release imports: its own URL names no generation. */
+  readonly generation: number
+  /** Folders where bare imports are looked up last. */
+  readonly modulePaths: readonly string[]
+}
+
+interface ResolveContext {
+  readonly parentURL?: string | undefined
+  readonly conditions?: readonly string[]
+}
+interface Resolved {
+  readonly url: string
+}
+type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
+
+interface HookableModule {
+  registerHooks?(hooks: { resolve: typeof resolveHere }): void
+  register(url: string, options: { data: unknown; transferList: unknown[] }): void
+}
+
+const GENERATION = /[?&]express-van=(\d+)/
+
+/** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
+const releases = new Map<string, LoadedRelease>()
+let isHooked = false
+let hookThread: MessagePort | undefined
+
+/** Installs the hook, once for the process. */
+export function hookGenerations(): void {
+  if (isHooked) return
+  isHooked = true
+  const hookable = Module as unknown as HookableModule
+  if (hookable.registerHooks) {
+    hookable.registerHooks({ resolve: resolveHere })
+    return
+  }
+  // Node 20 runs hooks in a thread of its own.
+  const { port1, port2 } = new MessageChannel()
+  hookable.register(import.meta.url, { data: { port: port2 }, transferList: [port2] })
+  port1.unref()
+  hookThread = port1
+}
+
+export function setRelease(realPath: string, release: LoadedRelease): void {
+  releases.set(realPath, release)
+  hookThread?.postMessage([realPath, release])
+}
+
+export function deleteRelease(realPath: string): void {
+  releases.delete(realPath)
+  hookThread?.postMessage([realPath])
+}
+
+export function releaseAt(realPath: string): LoadedRelease | undefined {
+  return releases.get(realPath)
+}
+
+/** The release that a file belongs to. */
+export function releaseOf(file: string): LoadedRelease | undefined {
+  for (let folder = dirname(file); ; folder = dirname(folder)) {
+    const release = releases.get(folder)
+    if (release || folder === dirname(folder)) return release
+  }
+}
+
+/** A URL that names its generation. */
+export function withGeneration(url: string, generation: number | string): string {
+  return `${url}${url.includes('?') ? '&' : '?'}express-van=${generation}`
+}
+
+function resolveHere(specifier: string, context: ResolveContext, next: NextResolve<Resolved>): Resolved {
+  // What is required has no URL of its own: require.cache is purged for it.
+  if (!context.conditions?.includes('import')) return next(specifier, context)
+  const parent = parentOf(context)
+  if (!parent) return next(specifier, context)
+  try {
+    return handOn(next(specifier, context), parent.generation)
+  } catch (error) {
+    for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
+      try {
+        return handOn(
+          next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }),
+          parent.generation,
+        )
+      } catch {}
+    }
+    throw error
+  }
+}
+
+/** Node 20: called in the thread of the hooks. */
+export function initialize({ port }: { port: MessagePort }): void {
+  inbox = port
+}
+
+/** Node 20: called in the thread of the hooks. */
+export async function resolve(
+  specifier: string,
+  context: ResolveContext,
+  next: NextResolve<Promise<Resolved>>,
+): Promise<Resolved> {
+  readInbox()
+  const parent = parentOf(context)
+  if (!parent) return await next(specifier, context)
+  try {
+    return handOn(await next(specifier, context), parent.generation)
+  } catch (error) {
+    for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
+      try {
+        const found = await next(candidate, { ...context, parentURL: parentURL ?? context.parentURL })
+        return handOn(found, parent.generation)
+      } catch {}
+    }
+    throw error
+  }
+}
+
+let inbox: MessagePort | undefined
+
+// Read when asked, not by events: a message that was posted before an import is to be known to it.
+function readInbox(): void {
+  for (
+    let received = inbox && receiveMessageOnPort(inbox);
+    received;
+    received = inbox && receiveMessageOnPort(inbox)
+  ) {
+    const [realPath, release] = received.message as [string, LoadedRelease | undefined]
+    if (release) releases.set(realPath, release)
+    else releases.delete(realPath)
+  }
+}
+
+function parentOf({
+  parentURL,
+}: ResolveContext): { generation: string; modulePaths: readonly string[] } | undefined {
+  if (!parentURL?.startsWith('file:')) return undefined
+  const release = releaseOf(fileURLToPath(parentURL))
+  const generation = GENERATION.exec(parentURL)?.[1] ?? release?.generation
+  if (generation === undefined) return undefined
+  return { generation: String(generation), modulePaths: release?.modulePaths ?? [] }
+}
+
+function handOn<R extends Resolved>(resolved: R, generation: string): R {
+  const isOwn = resolved.url.startsWith('file:') && !GENERATION.test(resolved.url)
+  return isOwn ? { ...resolved, url: withGeneration(resolved.url, generation) } : resolved
+}

@@ -1,0 +1,174 @@
+import { realpath } from 'node:fs/promises'
+import { extname, join, sep } from 'node:path'
+import { entryNames, findEntry } from '../app-entry.ts'
+import { VhostError } from '../errors.ts'
+import { debug, type EvictReason } from '../events.ts'
+import { adaptExpressApp } from '../express-app.ts'
+import { closeServer, exportsNothing, findHandler, type Handler } from '../handler.ts'
+import type { Settings } from '../options.ts'
+import type { Release } from '../release.ts'
+import { LoadScope } from './caught-listen.ts'
+import { FreshImport } from './fresh-import.ts'
+import type { Launched } from './launch.ts'
+
+/** How long an app that exports nothing may take to call `listen()` after its module ran. */
+const LISTEN_GRACE = 2000
+
+interface Loaded {
+  readonly release: Release
+  readonly modules: FreshImport
+  readonly scope: LoadScope
+  readonly handler: Handler
+}
+
+/** Loads apps into this process. */
+export class InProcess {
+  readonly #settings: Settings
+  /**
+   * Apps that were evicted although nothing had changed, and whose modules Node keeps: asked for again, they are
+   * used again, so that strangers who cycle names cannot grow memory.
+   */
+  readonly #parked = new Map<string, Loaded>()
+  #staleGraphs = 0
+  readonly #counted = new WeakSet<FreshImport>()
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+  }
+
+  /** ES module graphs that Node keeps and nobody uses any more. */
+  get staleGraphs(): number {
+    return this.#staleGraphs
+  }
+
+  /** Rejects with a `VhostError`. */
+  async launch(release: Release): Promise<Launched> {
+    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release))
+    return this.#launched(loaded)
+  }
+
+  #unpark(release: Release): Loaded | undefined {
+    const parked = this.#parked.get(release.realPath)
+    if (!parked) return undefined
+    this.#parked.delete(release.realPath)
+    if (Object.is(parked.release.version, release.version)) {
+      parked.scope.addListeners()
+      return parked
+    }
+    this.#countGraph(parked.modules)
+    return undefined
+  }
+
+  async #loadInTime(release: Release): Promise<Loaded> {
+    const { loadTimeout } = this.#settings
+    const modules = new FreshImport(release.realPath)
+    const loading = this.#load(release, modules)
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<'late'>(resolve => {
+      timer = setTimeout(resolve, loadTimeout, 'late')
+    })
+    const first = await Promise.race([loading, tooLong]).finally(() => clearTimeout(timer))
+    if (first !== 'late') {
+      modules.keep()
+      return first
+    }
+    modules.undo()
+    this.#countGraph(modules)
+    loading
+      .then(late => this.#launched(late).dispose('closed'))
+      .catch(error => debug('an app that loaded too late: %o', error))
+      .finally(() => modules.undo())
+    throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
+  }
+
+  async #load(release: Release, modules: FreshImport): Promise<Loaded> {
+    const { realPath } = release
+    const { appDir, exportName, getModulePaths, trusts } = this.#settings
+    const scope = new LoadScope()
+    try {
+      const entry = await this.#entryOf(realPath)
+      const exports = await scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
+      const found = await scope.run(() => this.#handlerOf(exports, exportName, scope))
+      const handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
+      return { release, modules, scope, handler }
+    } catch (error) {
+      modules.undo()
+      this.#countGraph(modules)
+      scope.removeListeners()
+      if (scope.server) closeServer(scope.server)
+      throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
+    }
+  }
+
+  async #entryOf(realPath: string): Promise<string> {
+    const { appDir, moduleName } = this.#settings
+    const found = await findEntry(join(realPath, appDir), moduleName)
+    if (found === undefined) {
+      throw new VhostError('ERR_VHOST_LOAD', {
+        detail: `no entry module; looked for ${entryNames(moduleName)}`,
+      })
+    }
+    const entry = await realpath(found)
+    if (!entry.startsWith(realPath + sep)) {
+      throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module lies outside of the release' })
+    }
+    if (/^\.[cm]?ts$/.test(extname(entry)) && !stripsTypes()) {
+      throw new VhostError('ERR_VHOST_LOAD', {
+        detail: `TypeScript needs Node 22.18 or newer, or a build step; this is Node ${process.versions.node}`,
+      })
+    }
+    return entry
+  }
+
+  async #handlerOf(exports: unknown, exportName: string | undefined, scope: LoadScope): Promise<Handler> {
+    if (exportName === undefined && exportsNothing(exports)) await listening(scope)
+    const handler = await findHandler(exports, exportName, scope.server)
+    if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
+    return handler
+  }
+
+  #launched(loaded: Loaded): Launched {
+    const { modules, handler, scope, release } = loaded
+    return {
+      handle: handler.handle,
+      upgrade: handler.upgrade,
+      isKeptByNode: modules.isKeptByNode && handler.close !== undefined,
+      dispose: async (reason: EvictReason) => {
+        const isUnchanged = reason === 'lru' || reason === 'idle'
+        const isParked = isUnchanged && modules.isKeptByNode && !handler.close
+        try {
+          await handler.close?.()
+        } finally {
+          scope.removeListeners()
+          if (scope.server && !isParked) closeServer(scope.server)
+          if (isParked) this.#parked.set(release.realPath, loaded)
+          else this.#forget(modules)
+        }
+      },
+    }
+  }
+
+  #forget(modules: FreshImport): void {
+    this.#countGraph(modules)
+    modules.forget()
+  }
+
+  #countGraph(modules: FreshImport): void {
+    if (!modules.isKeptByNode || this.#counted.has(modules)) return
+    this.#counted.add(modules)
+    this.#staleGraphs++
+  }
+}
+
+async function listening(scope: LoadScope): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const grace = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, LISTEN_GRACE)
+  })
+  await Promise.race([scope.listening, grace])
+  clearTimeout(timer)
+}
+
+function stripsTypes(): boolean {
+  return Boolean((process.features as { typescript?: unknown }).typescript)
+}

@@ -1,0 +1,233 @@
+import { isAbsolute, resolve } from 'node:path'
+import { optionError } from './option-error.ts'
+import { compileTrust, type Trusts } from './trust-proxy.ts'
+import { compileVhostDir, type PathSettings } from './vhost-path.ts'
+
+/** Options of `vhostRouter()`. Durations are milliseconds; `undefined` equals absent. */
+export interface VhostRouterOptions {
+  /** The folder of all vhosts; not a URL prefix. @default '/var/www' */
+  basePath?: string | undefined
+  /**
+   * A vhost's folder below `basePath`, in the notation of Apache's mod_vhost_alias (`%0`, `%1`, `%-2+`, `%2.1` …).
+   * An array is tried in order; the next pattern only where nothing at all is at the one before.
+   * @default '%0'
+   */
+  vhostDir?: string | readonly string[] | undefined
+  /**
+   * Overrides the naming scheme: the folder of a hostname, relative to `basePath` or absolute; `undefined` means
+   * that there is no such vhost. May be async. @default from `basePath` and `vhostDir`
+   */
+  getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
+  /** Folder of the app inside the vhost; `'.'` is the vhost itself. @default 'app' */
+  appDir?: string | undefined
+  /**
+   * The module inside `appDir` that is loaded, without its extension.
+   * @default `main` of the app folder's package.json, else `app`, `index`, `server`, each as .js .cjs .mjs .ts .cts .mts
+   */
+  moduleName?: string | undefined
+  /**
+   * The export that is the handler; with brackets, as in `'createApp()'`, it is called and awaited.
+   * @default the default export or `module.exports`, then `app`, then `handler`
+   */
+  exportName?: string | undefined
+  /** Folder of the vhost's own packages. @default 'node_modules' */
+  modulesDir?: string | undefined
+  /**
+   * Folders where bare imports are looked up after Node's own search from the importing file has failed, for
+   * CommonJS and ES modules. @default [realPath/modulesDir]
+   */
+  getModulePaths?: ((realPath: string) => readonly string[]) | undefined
+  /**
+   * Overrides change detection: any value that `Object.is` can compare, or a promise of it. `undefined`, or throwing
+   * ENOENT, ENOTDIR or ELOOP, means gone; any other error keeps what serves and is reported. It is given the
+   * real path of the vhost, and `appDir` after it.
+   * @default identity, mtime and ctime of the app folder, entry, package.json and tmp/restart.txt
+   */
+  getVersion?: ((realPath: string, appDir: string) => unknown) | undefined
+  /** How often what is loaded, or failed to load, is compared with the disk, in milliseconds. @default 1000 */
+  updateInterval?: number | undefined
+  /**
+   * File-system events as a wake-up: they only make it faster. `false` on network mounts and where watches are
+   * scarce. @default true
+   */
+  watch?: boolean | undefined
+  /** Where apps run: `'none'` is this process. @default 'none' */
+  isolation?: 'none' | undefined
+  /**
+   * How many apps stay loaded. The victim is the least recently used one with nothing in flight; where every one is
+   * busy, the newcomer gets 503. @default 100
+   */
+  maxApps?: number | undefined
+  /** Evict an app this long after its last request ended, in milliseconds; `0` is never. @default 0 */
+  idleTimeout?: number | undefined
+  /**
+   * A load that takes longer fails, in milliseconds, counted from its start and not from its place in the queue.
+   * @default 30_000
+   */
+  loadTimeout?: number | undefined
+  /** How long a replaced app may finish, in milliseconds; then what is left is cut. `0` cuts at once. @default 30_000 */
+  drainTimeout?: number | undefined
+  /** Loads at a time; up to 100 wait, first loads before reloads; beyond that, 503. @default 4 */
+  maxConcurrentLoads?: number | undefined
+  /**
+   * Whose `X-Forwarded-Host` counts, in the values of Express's `trust proxy`.
+   * @default what `req.app` says on requests, nobody on upgrades
+   */
+  trustProxy?: boolean | number | string | readonly string[] | Trusts | undefined
+  /** Environment of isolated apps; in one process, where all share one environment, an error. */
+  env?: undefined
+}
+
+/** Options checked and completed; nothing else in lib/ knows a default. */
+export interface Settings extends PathSettings {
+  readonly appDir: string
+  readonly moduleName: string | undefined
+  readonly exportName: string | undefined
+  readonly modulesDir: string
+  /** Undefined where Node's own search already finds every package. */
+  readonly getModulePaths: ((realPath: string) => readonly string[]) | undefined
+  readonly getVersion: ((realPath: string, appDir: string) => unknown) | undefined
+  readonly updateInterval: number
+  readonly watch: boolean
+  readonly isolation: 'none'
+  readonly maxApps: number
+  readonly idleTimeout: number
+  readonly loadTimeout: number
+  readonly drainTimeout: number
+  readonly maxConcurrentLoads: number
+  readonly trusts: Trusts | undefined
+}
+
+const SECOND = 1000
+/** The longest delay that a timer of Node can take. */
+const MAX_DELAY = 2 ** 31 - 1
+const DEFAULT_MODULES_DIR = 'node_modules'
+
+const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | undefined> = {
+  basePath: expectPath,
+  vhostDir: () => undefined,
+  getVhostPath: expectFunction,
+  appDir: value => (value === '.' ? undefined : expectInside(value)),
+  moduleName: expectInside,
+  exportName: value =>
+    typeof value === 'string' && /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\(\))?$/u.test(value)
+      ? undefined
+      : `the name of an export, such as 'app' or 'createApp()'`,
+  modulesDir: expectInside,
+  getModulePaths: expectFunction,
+  getVersion: expectFunction,
+  updateInterval: value => expectNumber(value, 1, MAX_DELAY, 'milliseconds'),
+  watch: value => (typeof value === 'boolean' ? undefined : 'true or false'),
+  isolation: value => (value === 'none' ? undefined : `'none'`),
+  maxApps: value => expectNumber(value, 1, 1_000_000, 'apps'),
+  idleTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  loadTimeout: value => expectNumber(value, 1, MAX_DELAY, 'milliseconds'),
+  drainTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  maxConcurrentLoads: value => expectNumber(value, 1, 10_000, 'loads'),
+  trustProxy: () => undefined,
+  env: () => `nothing with isolation: 'none', where all apps share the environment of this process`,
+}
+
+/**
+ * @throws TypeError `ERR_VHOST_OPTION` on an unknown or misspelt option, naming the nearest right one, or a bad value.
+ */
+export function resolveOptions(options: VhostRouterOptions = {}): Settings {
+  if (typeof options !== 'object' || options === null) {
+    throw optionError(`vhostRouter() takes an object of options, not ${show(options)}`)
+  }
+  for (const [name, value] of Object.entries(options)) checkOption(name, value)
+  const modulesDir = options.modulesDir ?? DEFAULT_MODULES_DIR
+  return Object.freeze({
+    basePath: resolve(options.basePath ?? '/var/www'),
+    vhostPaths: compileVhostDir(options.vhostDir ?? '%0'),
+    getVhostPath: options.getVhostPath,
+    appDir: options.appDir ?? 'app',
+    moduleName: options.moduleName,
+    exportName: options.exportName,
+    modulesDir,
+    getModulePaths:
+      options.getModulePaths ??
+      (modulesDir === DEFAULT_MODULES_DIR
+        ? undefined
+        : (realPath: string) => [resolve(realPath, modulesDir)]),
+    getVersion: options.getVersion,
+    updateInterval: options.updateInterval ?? 1 * SECOND,
+    watch: options.watch ?? true,
+    isolation: options.isolation ?? 'none',
+    maxApps: options.maxApps ?? 100,
+    idleTimeout: options.idleTimeout ?? 0,
+    loadTimeout: options.loadTimeout ?? 30 * SECOND,
+    drainTimeout: options.drainTimeout ?? 30 * SECOND,
+    maxConcurrentLoads: options.maxConcurrentLoads ?? 4,
+    trusts: options.trustProxy === undefined ? undefined : resolveTrust(options.trustProxy),
+  })
+}
+
+function checkOption(name: string, value: unknown): void {
+  if (!Object.hasOwn(CHECKS, name)) {
+    throw optionError(`vhostRouter() has no option ${show(name)}; did you mean '${nearest(name)}'?`)
+  }
+  if (value === undefined) return
+  const expected = CHECKS[name as keyof VhostRouterOptions](value)
+  if (expected) throw optionError(`option '${name}' must be ${expected}, not ${show(value)}`)
+}
+
+function expectPath(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' && !value.includes('\0')
+    ? undefined
+    : 'the path of a folder'
+}
+
+function expectInside(value: unknown): string | undefined {
+  const isInside =
+    expectPath(value) === undefined &&
+    !isAbsolute(value as string) &&
+    (value as string).split(/[/\\]/).every(part => part !== '' && part !== '.' && part !== '..')
+  return isInside ? undefined : `a relative path without '.' and '..'`
+}
+
+function expectFunction(value: unknown): string | undefined {
+  return typeof value === 'function' ? undefined : 'a function'
+}
+
+function expectNumber(value: unknown, least: number, most: number, unit: string): string | undefined {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+    ? undefined
+    : `a whole number of ${unit}, ${least} to ${most}`
+}
+
+function resolveTrust(value: unknown): Trusts {
+  if (!['boolean', 'number', 'string', 'function'].includes(typeof value) && !Array.isArray(value)) {
+    throw optionError(`option 'trustProxy' must be a value of Express's 'trust proxy', not ${show(value)}`)
+  }
+  try {
+    return compileTrust(value)
+  } catch (error) {
+    throw optionError(`option 'trustProxy': ${(error as Error).message}`)
+  }
+}
+
+function show(value: unknown): string {
+  return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
+}
+
+function nearest(name: string): string {
+  const distances = Object.keys(CHECKS).map(known => [
+    editDistance(name.toLowerCase(), known.toLowerCase()),
+    known,
+  ])
+  return (distances as [number, string][]).sort(([a], [b]) => a - b)[0]?.[1] ?? ''
+}
+
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1)
+      next[j] = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1)
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
+}

@@ -1,0 +1,132 @@
+import type { App } from './app.ts'
+import type { AppCache, Failure } from './app-cache.ts'
+import type { VhostTable } from './vhost-table.ts'
+
+/** What a release is doing. `serving older` means that a newer one failed to load. */
+export type VhostState = 'loading' | 'serving' | 'serving older' | 'draining' | 'failed'
+
+/** A version as JSON can say it: what is neither text, number nor truth value becomes its text. */
+export type PlainVersion = string | number | boolean | null
+
+export interface LastError {
+  readonly code: string
+  /** What clients may see. */
+  readonly message: string
+  /** What is behind it, for the operator; may name paths. */
+  readonly cause: string | null
+  /** Which version was refused, and where it lies. */
+  readonly version: PlainVersion
+  readonly realPath: string
+}
+
+/** One app, or one release that failed to load. */
+export interface AppStats {
+  readonly hostnames: readonly string[]
+  readonly realPath: string
+  /** What serves; null if nothing does. */
+  readonly version: PlainVersion
+  readonly isolation: 'none'
+  readonly state: VhostState
+  readonly requests: number
+  readonly inFlight: number
+  /** Requests that ended in an error which the app passed on. */
+  readonly errors: number
+  readonly loadDurationMs: number | null
+  /** Why the newest release is not the one that serves; null if it is. */
+  readonly lastError: LastError | null
+}
+
+/** Plain JSON: what the router knows. */
+export interface VhostStats {
+  readonly vhosts: readonly AppStats[]
+  readonly totals: {
+    readonly apps: number
+    readonly draining: number
+    readonly failed: number
+    readonly hostnames: number
+    readonly requests: number
+    readonly inFlight: number
+    readonly errors: number
+  }
+  /** ES module graphs that Node keeps although nothing uses them any more. */
+  readonly staleGraphs: number
+}
+
+export function collectStats(apps: AppCache, table: VhostTable, staleGraphs: number): VhostStats {
+  const serving = apps.apps.map(app => ofApp(app, 'serving', apps, table))
+  const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
+  const failed = apps.failures
+    .filter(({ release }) => !apps.peek(release.realPath) && !isMovedFrom(release.realPath, apps))
+    .map(failure => ofFailure(failure, table))
+  const running = [...serving, ...draining]
+  return {
+    vhosts: [...running, ...failed],
+    totals: {
+      apps: serving.length,
+      draining: draining.length,
+      failed: failed.length,
+      hostnames: table.all().length,
+      requests: sum(running, 'requests'),
+      inFlight: sum(running, 'inFlight'),
+      errors: sum(running, 'errors'),
+    },
+    staleGraphs,
+  }
+}
+
+export function plainVersion(version: unknown): PlainVersion {
+  if (version === undefined || version === null) return null
+  const isPlain = typeof version === 'string' || typeof version === 'number' || typeof version === 'boolean'
+  return isPlain ? version : String(version)
+}
+
+export function lastError({ error, release }: Failure): LastError {
+  return {
+    code: error.code,
+    message: error.message,
+    cause: error.cause === undefined ? null : String(error.cause),
+    version: plainVersion(release.version),
+    realPath: release.realPath,
+  }
+}
+
+function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: VhostTable): AppStats {
+  const { realPath, version } = app.release
+  const failure = state === 'serving' ? apps.failureInstead(app) : undefined
+  return {
+    hostnames: state === 'serving' ? table.hostnames(realPath) : [],
+    realPath,
+    version: plainVersion(version),
+    isolation: 'none',
+    state: failure ? 'serving older' : state,
+    requests: app.requests,
+    inFlight: app.inFlight,
+    errors: app.errors,
+    loadDurationMs: app.loadDurationMs,
+    lastError: failure ? lastError(failure) : null,
+  }
+}
+
+function ofFailure(failure: Failure, table: VhostTable): AppStats {
+  const { realPath } = failure.release
+  return {
+    hostnames: table.hostnames(realPath),
+    realPath,
+    version: null,
+    isolation: 'none',
+    state: 'failed',
+    requests: 0,
+    inFlight: 0,
+    errors: 0,
+    loadDurationMs: null,
+    lastError: lastError(failure),
+  }
+}
+
+function isMovedFrom(realPath: string, apps: AppCache): boolean {
+  return apps.apps.some(app => apps.failureInstead(app)?.release.realPath === realPath)
+}
+
+function sum(rows: readonly AppStats[], field: 'requests' | 'inFlight' | 'errors'): number {
+  return rows.reduce((total, row) => total + row[field], 0)
+}

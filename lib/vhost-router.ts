@@ -1,0 +1,293 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { App } from './app.ts'
+import { AppCache } from './app-cache.ts'
+import { documentRoot, type StaticOptions } from './document-root.ts'
+import { VhostError } from './errors.ts'
+import { Events, type VhostEvents } from './events.ts'
+import { explain, type VhostExplanation } from './explain.ts'
+import { trustOf } from './express-app.ts'
+import { hostOf, parseHost } from './hostname.ts'
+import { InProcess } from './launch/in-process.ts'
+import type { Next } from './launch/launch.ts'
+import { resolveOptions, type VhostRouterOptions } from './options.ts'
+import { Refresher } from './refresher.ts'
+import { type Release, readRelease } from './release.ts'
+import { collectStats, type VhostStats } from './stats.ts'
+import type { Trusts } from './trust-proxy.ts'
+import { routeUpgrade } from './upgrade.ts'
+import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { type Vhost, type VhostInfo, VhostTable } from './vhost-table.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The vhost that express-van routed this request to. */
+      vhost?: VhostInfo
+    }
+  }
+}
+
+/** Middleware that routes each request to the app in the folder named for its host. All members are bound. */
+export interface VhostRouter {
+  /**
+   * Routes. No Host, no such vhost, or no app in it: `next()`. Host refused: `next(error)` with status 400. App
+   * cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`.
+   */
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
+  /** Middleware for the document roots of vhosts; loads no app, and serves vhosts without one. */
+  static(
+    options?: StaticOptions,
+  ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+  /** Routes upgrades: `server.on('upgrade', vhosts.upgrade)`. */
+  upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
+  on<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
+  once<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
+  off<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
+  /** What the router knows, as plain JSON. */
+  stats(): VhostStats
+  /** What any raw Host leads to, loading nothing. */
+  why(host?: string): Promise<VhostExplanation>
+  /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
+  load(hostname: string): Promise<Release | undefined>
+  /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
+  reload(hostname: string): Promise<Release | undefined>
+  /** New requests get 503; drains, disposes, stops watching. Idempotent. */
+  close(options?: { drainTimeout?: number }): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Names that lead to one app are many where wildcards are; this many times `maxApps` are known, or 1,000. */
+const NAMES_PER_APP = 10
+const LEAST_NAMES = 1000
+
+/**
+ * One folder per hostname, and the web app in it is live.
+ *
+ * @example
+ * const vhosts = vhostRouter({ basePath: '/var/www' })
+ * app.use(vhosts.static()) // document roots: <vhost>/static
+ * app.use(vhosts) //          sub-apps:       <vhost>/app
+ * app.listen(3000).on('upgrade', vhosts.upgrade)
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` on an unknown option or a bad value
+ */
+export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
+  const settings = resolveOptions(options)
+  const events = new Events()
+  const inProcess = new InProcess(settings)
+  const maxNames = Math.max(LEAST_NAMES, NAMES_PER_APP * settings.maxApps)
+  const table = new VhostTable(maxNames, forget)
+  const apps = new AppCache(settings, release => inProcess.launch(release), events, {
+    hostnamesOf: realPath => table.hostnames(realPath),
+    left: realPath => {
+      for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
+    },
+  })
+  const refresher = new Refresher(settings, table, apps, events)
+  /** What static() and the router find on disk for one request, so that it is looked up once. */
+  const located = new WeakMap<IncomingMessage, Promise<VhostLocation | undefined>>()
+  let closing: Promise<void> | undefined
+
+  function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+    const name = nameOf(req, settings.trusts ?? trustOf(req), next)
+    if (!name) return
+    const vhost = table.get(name.hostname)
+    const app = vhost && apps.get(vhost.realPath)
+    if (!app) {
+      void serveCold(name, req, res, next)
+      return
+    }
+    tellVhost(req, infoOf(vhost, name.host))
+    app.handle(req, res, next)
+  }
+
+  /** The name a request asks for; calls `next` and gives nothing where it is not to be routed. */
+  function nameOf(req: IncomingMessage, trusts: Trusts | undefined, next: Next): Name | undefined {
+    const host = hostOf(req, trusts)
+    const hostname = typeof host === 'string' ? parseHost(host) : host
+    if (typeof hostname === 'string') {
+      if (!closing) return { host: host as string, hostname }
+      next(new VhostError('ERR_VHOST_CLOSED', { hostname }))
+    } else {
+      next(hostname && new VhostError('ERR_VHOST_HOST', { detail: hostname.refused }))
+    }
+    return undefined
+  }
+
+  async function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): Promise<void> {
+    let app: App | undefined
+    try {
+      app = await findApp(name, req)
+    } catch (error) {
+      next(error)
+      return
+    }
+    if (!app) return next()
+    app.waiting--
+    app.handle(req, res, next)
+  }
+
+  /** The app for a request, held until `app.waiting--`. Rejects with a `VhostError`. */
+  async function findApp({ hostname, host }: Name, req?: IncomingMessage): Promise<App | undefined> {
+    try {
+      const location = await (req ? locate(hostname, req) : locateVhost(hostname, settings))
+      if (!location) return undefined
+      const { vhostPath, realPath } = location
+      if (req) tellVhost(req, { hostname, host, path: vhostPath, realPath })
+      const release = await readRelease(location, settings)
+      if (!release) return undefined
+      const found = { ...location, release }
+      try {
+        return await apps.acquire(release, hostname)
+      } finally {
+        const isKnown = table.peek(hostname)?.realPath === realPath
+        const leadsSomewhere = apps.peek(realPath) ?? apps.failure(realPath)
+        if (!isKnown && leadsSomewhere && !closing) refresher.enter(hostname, found)
+      }
+    } catch (error) {
+      if (error instanceof VhostError) throw error
+      refresher.report(hostname, '', error as Error)
+      // A folder that may not be entered is kept from strangers as if it were not there.
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') return undefined
+      throw new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause: error })
+    }
+  }
+
+  function locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
+    const known = located.get(req)
+    if (known) return known
+    const locating = locateVhost(hostname, settings)
+    located.set(req, locating)
+    return locating
+  }
+
+  function staticMiddleware(staticOptions?: StaticOptions): ReturnType<VhostRouter['static']> {
+    const serve = documentRoot(staticOptions, settings)
+    return function vhostStaticMiddleware(req, res, next) {
+      const name = nameOf(req, settings.trusts ?? trustOf(req), next)
+      if (!name) return
+      const { hostname, host } = name
+      const vhost = table.peek(hostname)
+      if (vhost) {
+        tellVhost(req, infoOf(vhost, host))
+        serve(vhost.realPath, req, res, next)
+        return
+      }
+      locate(hostname, req).then(
+        location => {
+          if (!location) return next()
+          const { vhostPath, realPath } = location
+          tellVhost(req, { hostname, host, path: vhostPath, realPath })
+          serve(realPath, req, res, next)
+        },
+        // The router, which comes to the same end, tells of it.
+        () => next(),
+      )
+    }
+  }
+
+  function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    routeUpgrade(req, socket, head, findUpgradeApp, vhostRouterMiddleware)
+  }
+
+  async function findUpgradeApp(req: IncomingMessage): Promise<App | undefined> {
+    let refusal: unknown = new VhostError('ERR_VHOST_HOST', { detail: 'an upgrade needs a Host' })
+    const name = nameOf(req, settings.trusts, error => {
+      refusal = error ?? refusal
+    })
+    if (!name) throw refusal
+    const vhost = table.get(name.hostname)
+    const app = vhost && apps.get(vhost.realPath)
+    if (!app) return await findApp(name, req)
+    tellVhost(req, infoOf(vhost, name.host))
+    app.waiting++
+    return app
+  }
+
+  async function load(host: string): Promise<Release | undefined> {
+    const app = await findApp(expectName(host))
+    if (!app) return undefined
+    app.waiting--
+    return app.release
+  }
+
+  async function reload(host: string): Promise<Release | undefined> {
+    const name = expectName(host)
+    const vhost = table.peek(name.hostname)
+    if (!vhost || !apps.peek(vhost.realPath)) {
+      const failed = vhost && apps.failure(vhost.realPath)
+      if (failed) apps.forgetFailure(vhost.realPath)
+      return await load(host)
+    }
+    return (await refresher.reload(vhost))?.release
+  }
+
+  function expectName(host: string): Name {
+    if (closing) throw new VhostError('ERR_VHOST_CLOSED')
+    const hostname = parseHost(String(host))
+    if (typeof hostname === 'string') return { host, hostname }
+    throw new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
+  }
+
+  /** The table had no room for this name any more. */
+  function forget({ hostname, realPath }: Vhost): void {
+    // Not within the table's own change.
+    queueMicrotask(() => {
+      if (table.peek(hostname)) return
+      refresher.leave(hostname)
+      if (table.hostnames(realPath).length === 0) apps.retire(realPath, 'lru', [hostname])
+    })
+  }
+
+  async function closeAll(drainTimeout: number): Promise<void> {
+    refresher.close()
+    await apps.close(drainTimeout)
+  }
+
+  function close({ drainTimeout = settings.drainTimeout }: { drainTimeout?: number } = {}): Promise<void> {
+    closing ??= closeAll(drainTimeout)
+    return closing
+  }
+
+  const router: VhostRouter = Object.assign(vhostRouterMiddleware, {
+    static: staticMiddleware,
+    upgrade,
+    on: chain(events.on),
+    once: chain(events.once),
+    off: chain(events.off),
+    stats: () => collectStats(apps, table, inProcess.staleGraphs),
+    why: (host?: string) => explain(host, settings, table, apps),
+    load,
+    reload,
+    close,
+    [Symbol.asyncDispose]: () => close(),
+  })
+  return router
+
+  function chain<V extends unknown[]>(listen: (...values: V) => void): (...values: V) => VhostRouter {
+    return (...values) => {
+      listen(...values)
+      return router
+    }
+  }
+}
+
+interface Name {
+  /** As the client sent it. */
+  readonly host: string
+  readonly hostname: string
+}
+
+function tellVhost(req: IncomingMessage, info: VhostInfo): void {
+  const routed: IncomingMessage & { vhost?: VhostInfo } = req
+  routed.vhost = info
+}
+
+/** One object for all requests that spell Host alike, as nearly all do. */
+function infoOf(vhost: Vhost, host: string): VhostInfo {
+  const { info, hostname, vhostPath, realPath } = vhost
+  if (info?.host === host) return info
+  vhost.info = Object.freeze({ hostname, host, path: vhostPath, realPath })
+  return vhost.info
+}

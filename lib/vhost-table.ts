@@ -1,0 +1,84 @@
+import { LRUCache } from 'lru-cache'
+import type { ReadRelease } from './release.ts'
+
+/** What `req.vhost` tells of the vhost that a request was routed to. */
+export interface VhostInfo {
+  /** Lower case, no port, no trailing dot. */
+  readonly hostname: string
+  /** As the client sent it, with the port. */
+  readonly host: string
+  /** The vhost's folder, which may be a symlink. */
+  readonly path: string
+  /** The vhost's folder with every symlink resolved. */
+  readonly realPath: string
+}
+
+/** A name that leads to a release: one that serves, or one that failed to load. */
+export interface Vhost {
+  readonly hostname: string
+  readonly vhostPath: string
+  /** The real path of the release that serves this name; where none does, of the one that should. */
+  readonly realPath: string
+  /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */
+  readonly isFirstChoice: boolean
+  /** The last reading of what is on disk, which saves work at the next. */
+  lastRead?: ReadRelease | undefined
+  /** When nothing was found at its place for the first time, by `performance.now()`. */
+  goneSince?: number | undefined
+  /** Made once for each spelling of Host in a row. */
+  info?: VhostInfo
+}
+
+/** The names that lead somewhere, at most so many; the least recently asked for goes first. */
+export class VhostTable {
+  readonly #byHostname: LRUCache<string, Vhost>
+  readonly #byRealPath = new Map<string, Set<string>>()
+
+  /** `left` is told of each name that is gone from the table, or leads to another real path now. */
+  constructor(max: number, left: (vhost: Vhost) => void) {
+    this.#byHostname = new LRUCache({
+      max,
+      dispose: (vhost, _, reason) => {
+        this.#unlist(vhost)
+        // A deleted or re-pointed name is its caller's business.
+        if (reason === 'evict') left(vhost)
+      },
+    })
+  }
+
+  get(hostname: string): Vhost | undefined {
+    return this.#byHostname.get(hostname)
+  }
+
+  /** As `get`, but not a use. */
+  peek(hostname: string): Vhost | undefined {
+    return this.#byHostname.peek(hostname)
+  }
+
+  set(vhost: Vhost): void {
+    this.#byHostname.set(vhost.hostname, vhost)
+    const names = this.#byRealPath.get(vhost.realPath)
+    if (names) names.add(vhost.hostname)
+    else this.#byRealPath.set(vhost.realPath, new Set([vhost.hostname]))
+  }
+
+  delete(hostname: string): void {
+    this.#byHostname.delete(hostname)
+  }
+
+  /** Every name that leads to a real path. */
+  hostnames(realPath: string): string[] {
+    return [...(this.#byRealPath.get(realPath) ?? [])]
+  }
+
+  /** Every name. */
+  all(): string[] {
+    return [...this.#byHostname.keys()]
+  }
+
+  #unlist({ hostname, realPath }: Vhost): void {
+    const names = this.#byRealPath.get(realPath)
+    if (!names?.delete(hostname)) return
+    if (names.size === 0) this.#byRealPath.delete(realPath)
+  }
+}

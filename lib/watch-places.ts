@@ -1,0 +1,65 @@
+import { readlink } from 'node:fs/promises'
+import { basename, dirname, isAbsolute, join, parse, sep } from 'node:path'
+import { unlessGone } from './gone.ts'
+
+/** Folders to watch, each with the names in it that matter; undefined: all of them. */
+export type Places = Map<string, Set<string> | undefined>
+
+/** As many links as Linux follows. */
+const MAX_LINKS = 40
+
+/**
+ * What to watch, so as to hear when another file or folder stands at a path: each folder that holds a symlink on the
+ * way, for that link alone, and the folder that the path itself leads to, for `names` in it.
+ */
+export async function addPlaces(places: Places, path: string, names?: readonly string[]): Promise<void> {
+  const { root } = parse(path)
+  const ahead = path.slice(root.length).split(sep)
+  let here = root
+  let links = 0
+  while (ahead.length > 0) {
+    const name = ahead.shift() as string
+    if (name === '' || name === '.') continue
+    if (name === '..') {
+      here = dirname(here)
+      continue
+    }
+    const next = join(here, name)
+    const target = await linkAt(next)
+    if (target === null) return
+    if (target === undefined) {
+      here = next
+      continue
+    }
+    add(places, here, [name])
+    if (++links > MAX_LINKS) return
+    if (isAbsolute(target)) here = parse(target).root
+    ahead.unshift(...target.split(sep))
+  }
+  add(places, here, names)
+}
+
+/** Whether an event in a watched folder matters. A folder's own events come with its own name, or none. */
+export function matters(folder: string, names: Set<string> | undefined, name: string | null): boolean {
+  return names === undefined || name === null || names.has(name) || isOwnEvent(folder, name)
+}
+
+export function isOwnEvent(folder: string, name: string | null): boolean {
+  return name === null || name === basename(folder)
+}
+
+function add(places: Places, folder: string, names: readonly string[] | undefined): void {
+  const known = places.get(folder)
+  if (names === undefined || (known === undefined && places.has(folder))) places.set(folder, undefined)
+  else places.set(folder, new Set([...(known ?? []), ...names]))
+}
+
+/** Where a link leads; undefined: no link; null: nothing there. */
+async function linkAt(path: string): Promise<string | undefined | null> {
+  try {
+    return (await unlessGone(readlink(path))) ?? null
+  } catch {
+    // EINVAL: a file or folder. What cannot be read is left to the poll.
+    return undefined
+  }
+}
