@@ -1,0 +1,29 @@
+// Broken on purpose. Mend line 3, where a letter is missing from the file's name, and ask again.
+const express = require('express')
+const greeting = require('./greting')
+
+const app = express()
+app.get('/', (req, res) => {
+  res.send(page(req.vhost.hostname))
+})
+
+const page = hostname => `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
+<title>${hostname}</title>
+<style>
+  :root { color-scheme: light dark; accent-color: #c5c }
+  body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 10vh auto; padding: 0 1.5rem; border-left: .4rem solid #c5c }
+  h1 { margin: 0; line-height: 1.2 }
+  code { font-size: .9em; overflow-wrap: anywhere }
+  small { opacity: .7 }
+</style>
+<h1>&#9806;&#xFE0E; ${hostname}</h1>
+<p>${greeting}. It loaded as soon as it was mended.</p>
+<p><small>Break <code>example-site/vhosts/libra.localhost/app/index.js</code> once more: the terminal tells of the error, and this
+page stays up, for the last good release serves on.</small></p>
+`
+
+module.exports = app
