@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import vhostRouterByDefault, {
+  type EvictReason,
+  type Release,
+  type StaticOptions,
+  treeVersion,
+  type VhostError,
+  type VhostErrorCode,
+  type VhostExplanation,
+  type VhostInfo,
+  type VhostRouter,
+  type VhostRouterOptions,
+  type VhostStats,
+  vhostAlias,
+  vhostRouter,
+} from 'express-van'
+
+assert.equal(vhostRouterByDefault, vhostRouter)
+const aliased: string = vhostAlias('%-2+/%1')('aries.test')
+assert.equal(typeof aliased, 'string')
+
+const basePath = mkdtempSync(join(tmpdir(), 'express-van-ts-esm-'))
+mkdirSync(join(basePath, 'aries.test/app'), { recursive: true })
+writeFileSync(
+  join(basePath, 'aries.test/app/index.js'),
+  "module.exports = (req, res) => res.end('aries sees ' + req.vhost.hostname)",
+)
+
+const options: VhostRouterOptions = { basePath, getVersion: treeVersion, updateInterval: 500 }
+const staticOptions: StaticOptions = { dir: 'static', links: 'none' }
+const vhosts: VhostRouter = vhostRouter(options)
+const documents = vhosts.static(staticOptions)
+const server = http.createServer((req, res) => {
+  documents(req, res, () => vhosts(req, res, error => res.writeHead(error ? 500 : 404).end()))
+})
+server.on('upgrade', vhosts.upgrade)
+server.listen(0, '127.0.0.1')
+try {
+  await once(server, 'listening')
+  assert.deepEqual(await get('aries.test'), [200, 'aries sees aries.test'])
+  assert.equal((await get('taurus.test'))[0], 404)
+
+  const release: Release | undefined = await vhosts.load('aries.test')
+  const stats: VhostStats = vhosts.stats()
+  const explanation: VhostExplanation = await vhosts.why('aries.test')
+  assert.equal(explanation.outcome, 'app')
+  assert.ok(release && stats)
+} finally {
+  await vhosts.close({ drainTimeout: 0 })
+  server.close()
+  rmSync(basePath, { recursive: true })
+}
+console.log('ok ts-esm')
+
+async function get(host: string): Promise<[status: number | undefined, body: string]> {
+  const { port } = server.address() as AddressInfo
+  const request = http.get({ host: '127.0.0.1', port, headers: { host }, agent: false })
+  const response: http.IncomingMessage = (await once(request, 'response'))[0]
+  return [response.statusCode, await text(response)]
+}
+
+/** Never called: it has only to type-check. */
+export function typeChecks(error: VhostError, vhost: VhostInfo): [VhostErrorCode, string] {
+  const reason: EvictReason = 'moved'
+  // @ts-expect-error A misspelt option is an error.
+  vhostRouter({ basePaht: reason })
+  // @ts-expect-error A host is a string, so nothing here is `any`.
+  void vhosts.why(1)
+  return [error.code, vhost.hostname]
+}

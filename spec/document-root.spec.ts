@@ -1,0 +1,718 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import fs from 'node:fs/promises'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { createRequire, syncBuiltinESMExports } from 'node:module'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import express from 'express'
+import { documentRoot, type StaticOptions } from '../lib/document-root.ts'
+
+const express4: typeof express = createRequire(import.meta.url)('express4')
+const SETTINGS = { appDir: 'app', modulesDir: 'node_modules' }
+const NEXT = 'handed over to next()'
+
+interface Vector {
+  id: string
+  group: string
+  raw: string
+  status: number
+  why: string
+  setup: { site: string; files: string }
+}
+
+describe('documentRoot', () => {
+  it('serves the files of the document root', async t => {
+    const { get } = await site(t, { 'static/hello.txt': 'hello', 'static/css/a b.css': 'i {}' })
+    const answer = await get('/hello.txt')
+    assert.equal(answer.status, 200)
+    assert.equal(answer.body, 'hello')
+    assert.match(answer.head, /^content-type: text\/plain/im)
+    assert.equal((await get('/css/a%20b.css?v=1')).body, 'i {}')
+    assert.equal((await get('//css///a%20b.css')).body, 'i {}')
+    assert.equal((await get('http://aries.test/hello.txt?v=1')).body, 'hello')
+  })
+
+  it('hands over what is not there', async t => {
+    const { get } = await site(t, { 'static/hello.txt': 'hello' })
+    for (const path of ['/', '/none.txt', '/hello.txt/', '/hello.txt/more', `/${'a'.repeat(300)}`]) {
+      assert.equal((await get(path)).body, NEXT, path)
+    }
+  })
+
+  it('hands over methods other than GET and HEAD', async t => {
+    const { ask } = await site(t, { 'static/hello.txt': 'hello' })
+    assert.equal((await ask('POST /hello.txt HTTP/1.1\r\nContent-Length: 0')).body, NEXT)
+    assert.equal((await ask('OPTIONS * HTTP/1.1')).body, NEXT)
+  })
+
+  it('hands over everything of a vhost without a document root, malformed paths too', async t => {
+    const { get } = await site(t, { 'app/index.js': '' }, { fallthrough: false })
+    for (const path of ['/', '/hello.txt', '/%', '/%00']) assert.equal((await get(path)).body, NEXT, path)
+    const file = await site(t, { static: 'a file' })
+    for (const path of ['/', '/static', '/hello.txt']) assert.equal((await file.get(path)).body, NEXT, path)
+  })
+
+  it('answers HEAD, conditional and range requests', async t => {
+    const { ask, get } = await site(t, { 'static/hello.txt': 'hello' })
+    const etag = /^etag: (.*)\r$/im.exec((await get('/hello.txt')).head)?.[1]
+    assert.ok(etag)
+    const head = await ask('HEAD /hello.txt HTTP/1.1')
+    assert.equal(head.status, 200)
+    assert.match(head.head, /^content-length: 5\r$/im)
+    assert.equal(head.body, '')
+    assert.equal((await ask(`GET /hello.txt HTTP/1.1\r\nIf-None-Match: ${etag}`)).status, 304)
+    const part = await ask('GET /hello.txt HTTP/1.1\r\nRange: bytes=1-2')
+    assert.equal(part.status, 206)
+    assert.equal(part.body, 'el')
+    assert.equal((await ask('GET /hello.txt HTTP/1.1\r\nRange: bytes=9-')).status, 416)
+  })
+
+  it('serves the index of a folder and redirects to its slash', async t => {
+    const { get } = await site(t, { 'static/index.html': 'top', 'static/docs/index.html': 'docs' })
+    assert.equal((await get('/')).body, 'top')
+    assert.equal((await get('/docs/')).body, 'docs')
+    const answer = await get('/docs?page=1')
+    assert.equal(answer.status, 301)
+    assert.match(answer.head, /^location: \/docs\/\?page=1\r$/im)
+  })
+
+  it('takes the index, extensions and redirect it is told to', async t => {
+    const files = {
+      'static/a/home.htm': 'home',
+      'static/a/index.html': 'index',
+      'static/b/index.html': 'index',
+      'static/page.html': 'page',
+      'static/page.txt': 'text',
+      'static/only.txt/x': '',
+    }
+    const { get } = await site(t, files, {
+      index: ['home.htm', 'index.html'],
+      extensions: ['htm', 'html', 'txt'],
+    })
+    assert.equal((await get('/a/')).body, 'home')
+    assert.equal((await get('/b/')).body, 'index')
+    assert.equal((await get('/page')).body, 'page')
+    assert.equal((await get('/page/')).body, NEXT)
+    assert.equal((await get('/only')).body, NEXT)
+    const bare = await site(t, files, { index: false, redirect: false, extensions: 'txt' })
+    assert.equal((await bare.get('/a/')).body, NEXT)
+    assert.equal((await bare.get('/a')).body, NEXT)
+    assert.equal((await bare.get('/page')).body, 'text')
+  })
+
+  it('hands the options of express.static on', async t => {
+    const seen: string[] = []
+    const { get, root } = await site(
+      t,
+      { 'static/hello.txt': 'hello' },
+      {
+        maxAge: '1h',
+        immutable: true,
+        etag: false,
+        lastModified: false,
+        acceptRanges: false,
+        setHeaders(res, path, stat) {
+          seen.push(path)
+          res.setHeader('X-Size', stat.size)
+        },
+      },
+    )
+    const { head } = await get('/hello.txt')
+    assert.match(head, /^cache-control: public, max-age=3600, immutable\r$/im)
+    assert.match(head, /^x-size: 5\r$/im)
+    assert.doesNotMatch(head, /^(etag|last-modified|accept-ranges):/im)
+    assert.deepEqual(seen, [join(root, 'static/hello.txt')])
+  })
+
+  it('makes what is not found an error when fallthrough is false, without a path in it', async t => {
+    const { get } = await site(
+      t,
+      { 'static/hello.txt': 'hello', 'static/.env': 'secret' },
+      { fallthrough: false },
+    )
+    assert.equal((await get('/hello.txt')).body, 'hello')
+    for (const path of ['/none', '/.env', '/%2e%2e/app']) {
+      const answer = await get(path)
+      assert.equal(answer.status, 404, path)
+      assert.equal(answer.body, 'Error: Not Found', path)
+    }
+  })
+
+  it('serves another folder as the document root', async t => {
+    const { get } = await site(t, { 'web/public/a.txt': 'a', 'static/b.txt': 'b' }, { dir: 'web/public/' })
+    assert.equal((await get('/a.txt')).body, 'a')
+    assert.equal((await get('/b.txt')).body, NEXT)
+  })
+
+  it('takes dot files as absent, but for .well-known', async t => {
+    const { get } = await site(t, {
+      'static/.well-known/acme-challenge/token': 'token',
+      'static/.well-known/.env': 'secret',
+      'static/.well-known/index.html': 'list',
+      'static/.well-known.html': 'secret',
+      'static/docs/.well-known/x': 'secret',
+      'static/.env': 'secret',
+      'static/.git/config': 'secret',
+    })
+    assert.equal((await get('/.well-known/acme-challenge/token')).body, 'token')
+    assert.equal((await get('/%2ewell-known/acme-challenge/token')).body, 'token')
+    assert.equal((await get('/.well-known/')).body, 'list')
+    for (const path of [
+      '/.env',
+      '/%2eenv',
+      '/.git/config',
+      '/.well-known/.env',
+      '/.well-known.html',
+      '/docs/.well-known/x',
+      '/.WELL-KNOWN/../.env',
+      '/.well-known/../.env',
+      '/.well-known/%2e%2e/.env',
+    ]) {
+      assert.equal((await get(path)).body, NEXT, path)
+    }
+  })
+
+  it('leaves dot files to express.static when told what to do with them', async t => {
+    const files = {
+      'static/.well-known/x': 'x',
+      'static/.config': 'config',
+      'static/a/b': '',
+      '.env': 'secret',
+    }
+    const allowing = await site(t, files, { dotfiles: 'allow' })
+    assert.equal((await allowing.get('/.config')).body, 'config')
+    assert.equal((await allowing.get('/../.env')).body, NEXT)
+    assert.equal((await allowing.get('/a/../.config')).body, NEXT)
+    await fs.symlink('../.env', join(allowing.root, 'static/link'))
+    assert.equal((await allowing.get('/link')).body, NEXT)
+    const ignoring = await site(t, files, { dotfiles: 'ignore' })
+    assert.equal((await ignoring.get('/.well-known/x')).body, NEXT)
+    const denying = await site(t, files, { dotfiles: 'deny', fallthrough: false })
+    assert.equal((await denying.get('/.config')).status, 403)
+  })
+
+  it('refuses hostile paths as its vectors say', async t => {
+    const file = join(process.cwd(), 'spec/vectors/hosts.json')
+    const { vectors } = JSON.parse(await fs.readFile(file, 'utf8')) as { vectors: Vector[] }
+    const ofPaths = vectors.filter(({ group }) => group === 'static path')
+    assert.equal(ofPaths.length, 11)
+    for (const { id, raw, status, setup } of ofPaths) {
+      const files = Object.fromEntries(setup.files.split(' ').map(name => [name, 'secret']))
+      const { send } = await site(t, files, { dir: 'public' }, { ...SETTINGS, appDir: '.' })
+      const answer = await send(raw)
+      assert.equal(answer.status, status, id)
+      assert.doesNotMatch(answer.body, /secret/, id)
+    }
+  })
+
+  it('never leaves the document root, however the path is written', async t => {
+    const files = {
+      'static/index.html': 'index',
+      'static/a/b.txt': 'b',
+      'static/evil.example/dir/x': '',
+      'static/...x': 'secret',
+      'secret.txt': 'secret',
+      'app/index.js': 'secret',
+    }
+    for (const options of [{}, { dotfiles: 'allow' }, { links: 'any' }] as StaticOptions[]) {
+      const { get } = await site(t, files, options)
+      for (const path of [
+        '/../secret.txt',
+        '/..%2fsecret.txt',
+        '/..%5csecret.txt',
+        '/..\\secret.txt',
+        '/\\..\\secret.txt',
+        '/a/..;/../../secret.txt',
+        '/..;/secret.txt',
+        '/%2e%2e%2fsecret.txt',
+        '/%2e%2e/secret.txt',
+        '/.%2e/secret.txt',
+        '/a/../../secret.txt',
+        '/a%2fb.txt',
+        '/a%5cb.txt',
+        '/a/./b.txt',
+        '/%252e%252e/secret.txt',
+        '/%c0%ae%c0%ae/secret.txt',
+        '/%u002e%u002e/secret.txt',
+        '/\xa0/../secret.txt',
+        'http://aries.test/../secret.txt',
+        'http://aries.test\\..\\secret.txt',
+        '//aries.test/../secret.txt',
+        '/a/b.txt%00',
+        '/a/b.txt%00.html',
+        '/%',
+        '/%zz',
+      ]) {
+        const answer = await get(path)
+        assert.ok(answer.body === NEXT || answer.status === 400, `${path}: ${answer.status} ${answer.body}`)
+      }
+    }
+  })
+
+  it('answers 400 without a path of the machine to what cannot be decoded', async t => {
+    const { get } = await site(t, { 'static/index.html': 'index' })
+    for (const path of ['/%', '/%E0%A4%A', '/%zz', '/a%00.html']) {
+      const answer = await get(path)
+      assert.equal(answer.status, 400, path)
+      assert.match(answer.body, /^VhostError \[ERR_VHOST_PATH\]: [^/]*$/, path)
+    }
+    assert.equal((await get('/%c0%ae')).body, NEXT)
+  })
+
+  it('redirects to no other host', async t => {
+    const { get } = await site(t, { 'static/dir/x': '', 'static/evil.example/dir/x': '' })
+    const cases = {
+      '/dir': '/dir/',
+      '//dir': '/dir/',
+      '//evil.example/dir': '/evil.example/dir/',
+      '///evil.example/dir?a#b': '/evil.example/dir/?a',
+      'http://evil.example/dir': '/dir/',
+      'http:////evil.example/dir': '/evil.example/dir/',
+    }
+    for (const [path, location] of Object.entries(cases)) {
+      const answer = await get(path)
+      assert.equal(answer.status, 301, path)
+      assert.equal(/^location: (.*)\r$/im.exec(answer.head)?.[1], location, path)
+    }
+    for (const path of ['/\\dir', '/\\evil.example/dir', '//evil.example/%2e%2e', '//me@evil.example/dir#']) {
+      assert.equal((await get(path)).body, NEXT, path)
+    }
+  })
+
+  it('follows links inside the document root unless links are refused', async t => {
+    for (const links of ['owner', 'any', 'none'] as const) {
+      const { get, root } = await site(t, { 'static/a.txt': 'a', 'static/d/b.txt': 'b' }, { links })
+      await fs.symlink('a.txt', join(root, 'static/link.txt'))
+      await fs.symlink('d', join(root, 'static/dlink'))
+      await fs.symlink('loop', join(root, 'static/loop'))
+      await fs.symlink('nothing', join(root, 'static/dangling'))
+      assert.equal((await get('/a.txt')).body, 'a', links)
+      assert.equal((await get('/link.txt')).body, links === 'none' ? NEXT : 'a', links)
+      assert.equal((await get('/dlink/b.txt')).body, links === 'none' ? NEXT : 'b', links)
+      assert.equal((await get('/dlink')).status, links === 'none' ? 404 : 301, links)
+      assert.equal((await get('/loop')).body, NEXT, links)
+      assert.equal((await get('/dangling')).body, NEXT, links)
+    }
+  })
+
+  it('follows links that lead out when link and target have one owner', async t => {
+    const outside = await folder(t, { 'a.txt': 'a', 'd/b.txt': 'b', 'd/index.html': 'index' })
+    for (const links of ['owner', 'any', 'none'] as const) {
+      const { get, root } = await site(t, { 'static/x.txt': 'x', 'shared/s.txt': 's' }, { links })
+      await fs.symlink(join(outside, 'a.txt'), join(root, 'static/a.txt'))
+      await fs.symlink(join(outside, 'd'), join(root, 'static/d'))
+      await fs.symlink('../shared', join(root, 'static/shared'))
+      for (const [path, body] of [
+        ['/a.txt', 'a'],
+        ['/d/b.txt', 'b'],
+        ['/d/', 'index'],
+        ['/shared/s.txt', 's'],
+      ]) {
+        assert.equal((await get(path as string)).body, links === 'none' ? NEXT : body, `${links} ${path}`)
+      }
+    }
+  })
+
+  it("follows no link to another owner's file, unless links are 'any'", async t => {
+    if (process.getuid?.() !== 0) return t.skip('only root can give files away')
+    const outside = await folder(t, { 'a.txt': 'a', 'd/b.txt': 'b' })
+    for (const links of ['owner', 'any'] as const) {
+      const { get, root } = await site(t, { 'static/mine.txt': 'mine' }, { links })
+      const place = join(root, 'static')
+      await fs.symlink(join(outside, 'a.txt'), join(place, 'a.txt'))
+      await fs.symlink(join(outside, 'd'), join(place, 'd'))
+      await fs.symlink('mine.txt', join(place, 'inside.txt'))
+      for (const name of ['a.txt', 'd', 'inside.txt']) await fs.lchown(join(place, name), 1234, 1234)
+      assert.equal((await get('/a.txt')).body, links === 'any' ? 'a' : NEXT)
+      assert.equal((await get('/d/b.txt')).body, links === 'any' ? 'b' : NEXT)
+      assert.equal((await get('/inside.txt')).body, 'mine')
+      await fs.chown(join(outside, 'a.txt'), 1234, 1234)
+      assert.equal((await get('/a.txt')).body, 'a')
+      await fs.chown(join(outside, 'a.txt'), 0, 0)
+    }
+  })
+
+  it('serves a document root that is a link out of the release as links say', async t => {
+    const outside = await folder(t, { 'a.txt': 'a' })
+    for (const links of ['owner', 'any', 'none'] as const) {
+      const { get, root } = await site(t, { 'build/b.txt': 'b' }, { links })
+      await fs.symlink(outside, join(root, 'static'))
+      assert.equal((await get('/a.txt')).body, links === 'none' ? NEXT : 'a', links)
+      if (process.getuid?.() === 0) {
+        await fs.lchown(join(root, 'static'), 1234, 1234)
+        assert.equal((await get('/a.txt')).body, links === 'any' ? 'a' : NEXT, links)
+      }
+      await fs.rm(join(root, 'static'))
+      await fs.symlink('build', join(root, 'static'))
+      assert.equal((await get('/b.txt')).body, 'b', links)
+    }
+  })
+
+  it('serves no document root that is a link to code or secrets', async t => {
+    const files = {
+      'app/public/a.txt': 'a',
+      'node_modules/x/a.txt': 'a',
+      'certs/a.txt': 'a',
+      '.git/a.txt': 'a',
+      'a.txt': 'a',
+    }
+    for (const target of [
+      '.',
+      '..',
+      'app',
+      'app/public',
+      'node_modules',
+      'node_modules/x',
+      'certs',
+      '.git',
+      '/',
+    ]) {
+      const { get, root } = await site(t, files, { links: 'any' })
+      await fs.symlink(target, join(root, 'static'))
+      assert.equal((await get('/a.txt')).body, NEXT, target)
+      assert.equal((await get('/')).body, NEXT, target)
+    }
+    const { get, root } = await site(t, { 'static/app/index.js': 'secret', 'static/a.txt': 'a' })
+    await fs.symlink('static/app', join(root, 'app'))
+    assert.equal((await get('/a.txt')).body, NEXT)
+    const outside = await folder(t, { 'code/index.js': 'secret' })
+    const shared = await site(t, {}, { links: 'any' })
+    await fs.symlink(join(outside, 'code'), join(shared.root, 'app'))
+    await fs.symlink(outside, join(shared.root, 'static'))
+    assert.equal((await shared.get('/code/index.js')).body, NEXT)
+  })
+
+  it('gives away no secret through a link, whatever links say', async t => {
+    const files = {
+      'app/index.js': 'secret',
+      'app/package.json': 'secret',
+      'certs/key.pem': 'secret',
+      'package.json': 'secret',
+      'package-lock.json': 'secret',
+      '.env': 'secret',
+      '.git/config': 'secret',
+      'data/.htpasswd': 'secret',
+      'static/.hidden': 'secret',
+      'static/a.txt': 'a',
+      'node_modules/lib/dist.js': 'dist',
+      '.well-known/x': 'x',
+    }
+    for (const links of ['owner', 'any', 'none'] as const) {
+      const { get, root } = await site(t, files, { links })
+      for (const name of ['app', 'certs', '.git', 'data', 'node_modules']) {
+        await fs.symlink(join('..', name), join(root, 'static', `${name.replace('.', '')}-link`))
+      }
+      await fs.symlink(root, join(root, 'static/all'))
+      await fs.symlink('.hidden', join(root, 'static/seen'))
+      await fs.symlink('../package-lock.json', join(root, 'static/lock.json'))
+      for (const path of [
+        '/app-link/index.js',
+        '/app-link',
+        '/certs-link/key.pem',
+        '/git-link/config',
+        '/data-link/.htpasswd',
+        '/all/app/index.js',
+        '/all/package.json',
+        '/all/.env',
+        '/lock.json',
+        '/seen',
+      ]) {
+        assert.equal((await get(path)).body, NEXT, `${links} ${path}`)
+      }
+      assert.equal((await get('/node_modules-link/lib/dist.js')).body, links === 'none' ? NEXT : 'dist')
+    }
+    const shared = await folder(t, { 'key.pem': 'secret' })
+    const { get, root } = await site(t, { 'static/a.txt': 'a' }, { links: 'any' })
+    await fs.symlink(shared, join(root, 'certs'))
+    await fs.symlink(join(shared, 'key.pem'), join(root, 'static/key.txt'))
+    assert.equal((await get('/key.txt')).body, NEXT)
+  })
+
+  it('gives away nothing of the release but its document root when the release is the app', async t => {
+    const files = { 'index.js': 'secret', 'lib/a.js': 'secret', 'static/a.txt': 'a' }
+    const { get, root } = await site(t, files, { links: 'any' }, { ...SETTINGS, appDir: '.' })
+    await fs.symlink('../index.js', join(root, 'static/index.js'))
+    await fs.symlink('../lib', join(root, 'static/lib'))
+    assert.equal((await get('/a.txt')).body, 'a')
+    assert.equal((await get('/index.js')).body, NEXT)
+    assert.equal((await get('/lib/a.js')).body, NEXT)
+  })
+
+  it('opens no pipe and nothing that it may not read', async t => {
+    if (process.platform === 'win32') return t.skip('Windows has neither')
+    const { get, root } = await site(t, { 'static/closed.txt': 'closed', 'static/d/x.txt': 'x' })
+    execFileSync('mkfifo', [join(root, 'static/pipe')])
+    assert.equal((await get('/pipe')).body, NEXT)
+    if (process.getuid?.() === 0) return
+    await fs.chmod(join(root, 'static/closed.txt'), 0)
+    await fs.chmod(join(root, 'static/d'), 0)
+    try {
+      const answer = await get('/closed.txt')
+      assert.equal(answer.body, NEXT)
+      assert.doesNotMatch(answer.head, /^(etag|cache-control):/im)
+      assert.equal((await get('/d/x.txt')).body, NEXT)
+    } finally {
+      await fs.chmod(join(root, 'static/d'), 0o700)
+    }
+  })
+
+  it('tells of a failing file system without its paths', async t => {
+    const { get, root } = await site(t, { 'static/a.txt': 'a' })
+    const failing = t.mock.method(fs, 'realpath', async (path: string) => {
+      throw Object.assign(new Error(`EMFILE: too many open files, realpath '${path}'`), {
+        code: 'EMFILE',
+        syscall: 'realpath',
+      })
+    })
+    // Binds named imports of node:fs/promises to what stands on its object now, and again below.
+    syncBuiltinESMExports()
+    t.after(() => {
+      failing.mock.restore()
+      syncBuiltinESMExports()
+    })
+    const answer = await get('/a.txt')
+    assert.equal(answer.status, 500)
+    assert.equal(answer.body, 'Error: The document root cannot be read')
+    assert.ok(!answer.body.includes(root))
+  })
+
+  it('leaves the request as it was for whoever comes next', async t => {
+    const root = await folder(t, { 'static/dir/index.html': '' })
+    const serve = documentRoot({ dotfiles: 'deny', extensions: 'html' }, SETTINGS)
+    const { get } = await listening(t, (req, res) => {
+      serve(root, req, res, () =>
+        res.end(`${req.method} ${req.url} ${Object.keys(req).includes('originalUrl')}`),
+      )
+    })
+    assert.equal((await get('/.dir//index?a=%2e')).body, 'GET /.dir//index?a=%2e false')
+  })
+
+  for (const [name, create] of [
+    ['Express 5', express],
+    ['Express 4', express4],
+  ] as const) {
+    it(`serves in an app of ${name}, mounted or not`, async t => {
+      const root = await folder(t, { 'static/index.html': 'index', 'static/a/b.txt': 'b' })
+      const serve = documentRoot({ fallthrough: true }, SETTINGS)
+      const app = create().set('env', 'test')
+      const handler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) =>
+        serve(root, req, res, next)
+      app.use('/mount', handler, (req, res) => res.send(`${NEXT} ${req.url}`))
+      app.use(handler, (req, res) => res.send(`${NEXT} ${req.url}`))
+      const { get } = await listening(t, app)
+      assert.equal((await get('/a/b.txt')).body, 'b')
+      assert.equal((await get('/mount/a/b.txt')).body, 'b')
+      assert.equal((await get('/mount/')).body, 'index')
+      assert.equal((await get('/none?x')).body, `${NEXT} /none?x`)
+      assert.equal((await get('/mount/none?x')).body, `${NEXT} /none?x`)
+      for (const [path, location] of [
+        ['/mount', '/mount/'],
+        ['/mount?x=1', '/mount/?x=1'],
+        ['/mount/a', '/mount/a/'],
+        ['//a', '/a/'],
+      ]) {
+        assert.equal(/^location: (.*)\r$/im.exec((await get(path as string)).head)?.[1], location, path)
+      }
+      const bad = await get('/%zz')
+      assert.equal(bad.status, 400)
+      assert.ok(!bad.body.includes(process.cwd()) && !bad.body.includes(root))
+    })
+  }
+
+  it('refuses unknown options, naming the nearest right one', () => {
+    for (const [name, nearest] of [
+      ['maxage', 'maxAge'],
+      ['dotFiles', 'dotfiles'],
+      ['extension', 'extensions'],
+      ['directory', 'redirect'],
+      ['folowLinks', 'links'],
+    ]) {
+      refuses({ [name as string]: undefined }, new RegExp(`"${name}"; did you mean '${nearest}'`))
+    }
+    refuses({ __proto__: null, toString: 1 })
+    refuses('static')
+    refuses(null)
+    refuses([])
+  })
+
+  it('refuses bad values of options', () => {
+    for (const options of [
+      { dir: 1 },
+      { links: 'all' },
+      { links: true },
+      { acceptRanges: 1 },
+      { dotfiles: 'hide' },
+      { etag: 'weak' },
+      { extensions: true },
+      { extensions: [''] },
+      { extensions: ['a/b'] },
+      { index: '../index.html' },
+      { index: ['..'] },
+      { index: [1] },
+      { fallthrough: 0 },
+      { maxAge: -1 },
+      { maxAge: Number.NaN },
+      { maxAge: 'a day' },
+      { maxAge: '' },
+      { setHeaders: {} },
+    ]) {
+      refuses(options, new RegExp(`option '${Object.keys(options)[0]}'`))
+    }
+  })
+
+  it('takes undefined as absent', async t => {
+    const root = await folder(t, { 'static/a/index.html': 'a' })
+    const serve = documentRoot(
+      Object.fromEntries(
+        [
+          'dir',
+          'links',
+          'dotfiles',
+          'index',
+          'extensions',
+          'fallthrough',
+          'maxAge',
+          'setHeaders',
+          'redirect',
+        ].map(name => [name, undefined]),
+      ),
+      SETTINGS,
+    )
+    const { get } = await listening(t, (req, res) => serve(root, req, res, () => res.end(NEXT)))
+    assert.equal((await get('/a/')).body, 'a')
+    assert.equal((await get('/a')).status, 301)
+    assert.equal((await get('/b')).body, NEXT)
+  })
+
+  it('refuses a folder that would give away code or secrets', () => {
+    for (const dir of [
+      '',
+      '.',
+      './',
+      '..',
+      '../x',
+      'x/../..',
+      'x\\..\\y',
+      '/srv/static',
+      'C:\\static',
+      'c:static',
+      'a\0b',
+      'app',
+      './app/',
+      'app/public',
+      'node_modules',
+      'node_modules/x',
+      'x/node_modules',
+      'certs',
+      'certs/public',
+      'tmp',
+      'tmp/x',
+      '.git',
+      '.ssh/x',
+      'x/.git',
+      'x/.well-known',
+    ]) {
+      refuses({ dir }, /option 'dir'/)
+    }
+    refuses({ dir: 'dist' }, /app folder/, { appDir: 'dist/server', modulesDir: 'node_modules' })
+    refuses({ dir: 'vendor' }, /packages/, { appDir: 'app', modulesDir: 'vendor/modules' })
+    refuses({ dir: 'vendor/modules' }, /packages/, { appDir: 'app', modulesDir: 'vendor/modules' })
+    refuses({ dir: 'vendor/modules/x' }, /packages/, { appDir: '.', modulesDir: 'vendor/modules' })
+    refuses({ dir: '.' }, /whole vhost/, { appDir: '.', modulesDir: 'node_modules' })
+    for (const dir of [
+      'public',
+      './public/',
+      'dist/client',
+      'apples',
+      'a/tmp',
+      '.well-known',
+      '.well-known/x',
+    ]) {
+      documentRoot({ dir }, { appDir: 'dist/server', modulesDir: 'node_modules' })
+      documentRoot({ dir }, { appDir: '.', modulesDir: 'node_modules' })
+    }
+  })
+})
+
+function refuses(options: unknown, message = /static\(\)/, settings = SETTINGS): void {
+  assert.throws(
+    () => documentRoot(options as StaticOptions, settings),
+    (error: unknown) => {
+      assert.ok(error instanceof TypeError)
+      assert.equal((error as NodeJS.ErrnoException).code, 'ERR_VHOST_OPTION')
+      assert.match(error.message, message)
+      return true
+    },
+  )
+}
+
+interface Answer {
+  status: number
+  head: string
+  body: string
+}
+
+interface Client {
+  /** Sends the bytes as they are; each code unit is one byte. */
+  send: (raw: string) => Promise<Answer>
+  ask: (head: string) => Promise<Answer>
+  get: (path: string) => Promise<Answer>
+}
+
+async function site(
+  t: TestContext,
+  files: Record<string, string>,
+  options?: StaticOptions,
+  settings = SETTINGS,
+): Promise<Client & { root: string }> {
+  const root = await folder(t, files)
+  const serve = documentRoot(options, settings)
+  const client = await listening(t, (req, res) =>
+    serve(root, req, res, error => {
+      const { status = 404, stack } = (error ?? {}) as { status?: number; stack?: string }
+      res.statusCode = status
+      res.end(error === undefined ? NEXT : stack)
+    }),
+  )
+  return { root, ...client }
+}
+
+async function folder(t: TestContext, files: Record<string, string>): Promise<string> {
+  const root = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'van-root-')))
+  t.after(() => fs.rm(root, { recursive: true, force: true }))
+  for (const [name, content] of Object.entries(files)) {
+    const file = join(root, name)
+    if (!existsSync(dirname(file))) await fs.mkdir(dirname(file), { recursive: true })
+    await fs.writeFile(file, content)
+  }
+  return root
+}
+
+async function listening(t: TestContext, listener: RequestListener): Promise<Client> {
+  const server = createServer(listener)
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const ask = (head: string) => send(`${head}\r\nHost: aries.test\r\nConnection: close\r\n\r\n`)
+  return { send, ask, get: path => ask(`GET ${path} HTTP/1.1`) }
+
+  function send(raw: string): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write(raw, 'latin1'))
+      let text = ''
+      socket.setEncoding('latin1')
+      socket.on('error', reject)
+      socket.on('data', chunk => {
+        text += chunk
+      })
+      socket.on('end', () => {
+        const [head = '', ...body] = text.split('\r\n\r\n')
+        resolve({ status: Number(head.split(' ')[1]), head: `${head}\r\n`, body: body.join('\r\n\r\n') })
+      })
+    })
+  }
+}

@@ -1,0 +1,94 @@
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, relative, resolve, sep } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+
+const fileTimeout = Number(process.env.SPEC_FILE_TIMEOUT ?? 240 * 1000)
+const specDir = resolve(import.meta.dirname, '..')
+
+/** Runs the compiled specs whose path contains one of the arguments; without arguments, all of them. */
+function main(filters: string[]): void {
+  // Stays so if the run stops before its end.
+  process.exitCode = 1
+  const files = specFiles(filters)
+  if (!globalThis.gc) fail('they need `node --expose-gc`')
+  else if (files.length === 0) fail(`none matches ${filters.join(' ') || `${specDir}/**/*.spec.js`}`)
+  else runAndReport(files)
+}
+
+function runAndReport(files: string[]): void {
+  let executed = 0
+  let failed = false
+  const abort = new AbortController()
+  const watchdog = setTimeout(onSilence, fileTimeout + 30 * 1000, abort)
+  // A variable, because the types are those of Node 20, which has no `execArgv`.
+  const options = {
+    files,
+    concurrency: availableParallelism(),
+    signal: abort.signal,
+    // Kills a file's process up to Node 22; from 24 on it is the limit of one test, hence the guard.
+    timeout: fileTimeout + 5 * 1000,
+    execArgv: ['--import', guardAgainstOpenHandles()],
+  }
+  const events = run(options)
+  events.on('test:pass', event => {
+    watchdog.refresh()
+    if (isExecutedTest(event, files)) executed += 1
+  })
+  events.on('test:fail', event => {
+    watchdog.refresh()
+    if (isExecutedTest(event, files)) executed += 1
+    if (event.todo === undefined || event.todo === false) failed = true
+  })
+  const report = events.compose(new spec())
+  report.on('end', () => {
+    clearTimeout(watchdog)
+    if (executed === 0) fail(`no test was executed in ${files.length} spec file(s)`)
+    else if (!failed) process.exitCode = 0
+  })
+  report.pipe(process.stdout)
+}
+
+function fail(message: string): void {
+  process.stderr.write(`specs: ${message}\n`)
+  process.exitCode = 1
+}
+
+function specFiles(filters: string[]): string[] {
+  return readdirSync(specDir, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.spec.js') && !name.split(sep).includes('node_modules'))
+    .filter(name => filters.length === 0 || filters.some(filter => name.includes(filter)))
+    .sort()
+    .map(name => join(specDir, name))
+}
+
+interface TestEvent {
+  name: string
+  details: { type?: string | undefined }
+  skip?: string | boolean
+}
+
+// A file without tests passes as one test named by its path.
+function isExecutedTest({ name, details, skip }: TestEvent, files: string[]): boolean {
+  const isSkipped = skip !== undefined && skip !== false
+  return details.type !== 'suite' && !isSkipped && !files.includes(resolve(name))
+}
+
+// The timer holds nothing open: it fires only in a process that something else keeps alive.
+function guardAgainstOpenHandles(): string {
+  const code = `setTimeout(() => {
+    console.error('still running after ${fileTimeout} ms: ' + process.getActiveResourcesInfo())
+    process.exit(1)
+  }, ${fileTimeout}).unref()`
+  return `data:text/javascript,${encodeURIComponent(code)}`
+}
+
+// For a file whose process is too busy to run its own guard.
+function onSilence(abort: AbortController): void {
+  fail(`nothing was heard from ${relative(process.cwd(), specDir)} for too long; ending the run`)
+  abort.abort()
+  setTimeout(() => process.exit(1), 10 * 1000).unref()
+}
+
+main(process.argv.slice(2))

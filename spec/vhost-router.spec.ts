@@ -1,0 +1,475 @@
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { describe, it } from 'node:test'
+import type { VhostError, VhostExplanation } from '../lib/index.ts'
+import { eventually, World } from './support/world.ts'
+
+describe('vhostRouter', () => {
+  it('serves the app in the folder named for the host', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.site('taurus.test', 'taurus')
+    assert.equal(await world.body('aries.test'), 'aries')
+    assert.equal(await world.body('taurus.test'), 'taurus')
+  })
+
+  it('ignores case, port and one trailing dot of the host, and keeps one app for all', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    for (const host of ['aries.test', 'ARIES.test', 'aries.test:8080', 'aries.test.', 'Aries.Test.:1']) {
+      assert.equal(await world.body(host), 'aries', host)
+    }
+    assert.equal(world.events('load').length, 1)
+    assert.deepEqual(world.vhosts.stats().vhosts[0]?.hostnames, ['aries.test'])
+  })
+
+  it('hands over to next() when there is no folder, no app in it, or no Host', async () => {
+    await using world = await World.start()
+    world.write('static.test/static/index.html', 'static')
+    assert.deepEqual(await statusAndBody(world, 'nobody.test'), [404, 'nobody serves this'])
+    assert.deepEqual(await statusAndBody(world, 'static.test'), [404, 'nobody serves static.test'])
+    assert.match(await world.raw('GET / HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 404 /)
+    assert.deepEqual(world.told, [])
+  })
+
+  it('refuses a malformed host with 400 before it looks at the disk', async () => {
+    const asked: string[] = []
+    await using world = await World.start({
+      getVhostPath: hostname => {
+        asked.push(hostname)
+        return undefined
+      },
+    })
+    for (const host of ['a..b', '../x', 'a/b', 'exa mple.com', '1.2.3', 'a:99999']) {
+      assert.equal((await world.get(host)).status, 400, host)
+    }
+    assert.deepEqual(asked, [])
+    assert.deepEqual(
+      new Set(world.errors.map(error => (error as VhostError).code)),
+      new Set(['ERR_VHOST_HOST']),
+    )
+  })
+
+  it('tells the sub-app and who comes after which vhost it was', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      'module.exports = (req, res, next) => req.url === "/next" ? next() : res.end(JSON.stringify(req.vhost))',
+    )
+    world.link('www.aries.test', 'aries.test')
+    for (let time = 0; time < 2; time++) {
+      assert.deepEqual(JSON.parse(await world.body('www.aries.test:81')), {
+        hostname: 'www.aries.test',
+        host: 'www.aries.test:81',
+        path: world.path('www.aries.test'),
+        realPath: world.path('aries.test'),
+      })
+      assert.equal(await world.body('aries.test', '/next'), 'nobody serves aries.test')
+    }
+  })
+
+  it('loads once for requests that come together', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.mjs',
+      `globalThis.loadsOfAries = (globalThis.loadsOfAries ?? 0) + 1
+       await new Promise(resolve => setTimeout(resolve, 30))
+       export default (req, res) => res.end(String(globalThis.loadsOfAries))`,
+    )
+    const answers = await Promise.all(Array.from({ length: 50 }, () => world.body('aries.test')))
+    assert.deepEqual(new Set(answers), new Set(['1']))
+    assert.equal(world.events('load').length, 1)
+  })
+
+  it('shares one app between the names that lead to one release', async () => {
+    await using world = await World.start()
+    world.write('aries.test/app/index.js', 'let n = 0; module.exports = (req, res) => res.end(String(++n))')
+    world.link('www.aries.test', 'aries.test')
+    world.link('ram.test', 'www.aries.test')
+    assert.deepEqual(
+      [await world.body('aries.test'), await world.body('www.aries.test'), await world.body('ram.test')],
+      ['1', '2', '3'],
+    )
+    assert.equal(world.events('load').length, 1)
+  })
+
+  it('takes a folder whose real path holds the base path for no vhost', async () => {
+    await using world = await World.start()
+    world.link('up.test', '..')
+    world.link('self.test', '.')
+    world.write('../app/index.js', 'module.exports = (req, res) => res.end("escaped")')
+    world.write('app/index.js', 'module.exports = (req, res) => res.end("escaped")')
+    assert.equal((await world.get('up.test')).status, 404)
+    assert.equal((await world.get('self.test')).status, 404)
+  })
+
+  it('follows vhostDir in order, and a dangling link never to the default', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
+    world.site('aries.test/releases/1', 'release 1')
+    world.link('aries.test/current', 'releases/1')
+    world.site('taurus.test', 'plain')
+    world.site('.any.gemini.test', 'any gemini')
+    world.site('.default', 'default')
+    world.link('lost.test', 'nowhere')
+    world.link('broken.test/current', 'nowhere')
+    assert.equal(await world.body('aries.test'), 'release 1')
+    assert.equal(await world.body('taurus.test'), 'plain')
+    assert.equal(await world.body('x.gemini.test'), 'any gemini')
+    assert.equal(await world.body('whoever.example'), 'default')
+    assert.equal((await world.get('lost.test')).status, 404)
+    assert.equal((await world.get('broken.test')).status, 404)
+  })
+
+  it('prefers a folder of its own as soon as it appears', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.default'], updateInterval: 50 })
+    world.site('.default', 'default')
+    assert.equal(await world.body('aries.test'), 'default')
+    world.site('aries.test', 'aries')
+    await eventually(async () => (await world.body('aries.test')) === 'aries')
+  })
+
+  it('goes by X-Forwarded-Host where the outer app trusts the proxy, and not otherwise', async () => {
+    const headers = { 'x-forwarded-host': 'taurus.test' }
+    for (const [trust, served] of [
+      [false, 'aries'],
+      ['loopback', 'taurus'],
+    ] as const) {
+      await using world = await World.start({}, (app, vhosts) => app.set('trust proxy', trust).use(vhosts))
+      world.site('aries.test', 'aries')
+      world.site('taurus.test', 'taurus')
+      assert.equal((await world.get('aries.test', '/', { headers })).body, served)
+    }
+  })
+
+  it('lets the option trustProxy overrule the outer app', async () => {
+    await using world = await World.start({ trustProxy: 'loopback' })
+    world.site('taurus.test', 'taurus')
+    const answer = await world.get('aries.test', '/', { headers: { 'x-forwarded-host': 'taurus.test' } })
+    assert.equal(answer.body, 'taurus')
+  })
+
+  it('works below a mount path and without Express', async () => {
+    await using world = await World.start({}, (app, vhosts) => app.use('/sites', vhosts))
+    world.write(
+      'aries.test/app/index.js',
+      'module.exports = (req, res) => res.end([req.baseUrl, req.url, req.originalUrl].join(" "))',
+    )
+    assert.equal(await world.body('aries.test', '/sites/x?y'), '/sites /x?y /sites/x?y')
+
+    const server = http.createServer((req, res) =>
+      world.vhosts(req, res, () => res.writeHead(404).end('plain 404')),
+    )
+    await new Promise<void>(resolve => server.listen(0, resolve))
+    try {
+      const port = (server.address() as { port: number }).port
+      assert.match((await world.get('aries.test', '/z', { port })).body, / \/z $/)
+      assert.equal((await world.get('nobody.test', '/', { port })).body, 'plain 404')
+    } finally {
+      server.close()
+    }
+  })
+
+  describe('isolates vhosts as mod-wsgi-van does', () => {
+    it('isolation: each answers for itself', async () => {
+      await using world = await World.start()
+      for (const name of ['aries', 'taurus', 'virgo']) world.site(`${name}.test`, name)
+      for (const name of ['aries', 'taurus', 'virgo']) assert.equal(await world.body(`${name}.test`), name)
+    })
+
+    it('runtime isolation: a module of the same name is its own, when it is required late too', async () => {
+      await using world = await World.start()
+      for (const name of ['aries', 'taurus']) {
+        world.write(`${name}.test/app/lib.js`, `module.exports = '${name}'`)
+        world.write(`${name}.test/app/index.js`, `module.exports = (req, res) => res.end(require('./lib'))`)
+      }
+      assert.equal(await world.body('aries.test'), 'aries')
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      assert.equal(await world.body('aries.test'), 'aries')
+    })
+
+    it('dependency isolation: a package of the same name is its own, in either module system', async () => {
+      await using world = await World.start()
+      for (const [name, version] of [
+        ['aries', '1.0.0'],
+        ['taurus', '2.0.0'],
+      ]) {
+        world.write(
+          `${name}.test/node_modules/dep/package.json`,
+          `{ "name": "dep", "version": "${version}" }`,
+        )
+        world.write(`${name}.test/node_modules/dep/index.js`, `module.exports = '${version}'`)
+      }
+      world.write('aries.test/app/index.js', `module.exports = (req, res) => res.end(require('dep'))`)
+      world.write(
+        'taurus.test/app/index.mjs',
+        `import dep from 'dep'; export default (req, res) => res.end(dep)`,
+      )
+      assert.equal(await world.body('aries.test'), '1.0.0')
+      assert.equal(await world.body('taurus.test'), '2.0.0')
+    })
+
+    it('vhost isolation: a package of one is not found by another', async () => {
+      await using world = await World.start()
+      world.write('aries.test/node_modules/dep/index.js', 'module.exports = 1')
+      for (const name of ['aries', 'taurus']) {
+        world.write(
+          `${name}.test/app/index.js`,
+          `const dep = require('dep'); module.exports = (req, res) => res.end(String(dep))`,
+        )
+      }
+      assert.equal(await world.body('aries.test'), '1')
+      assert.equal((await world.get('taurus.test')).status, 500)
+    })
+
+    it('reload: a touch shows', async () => {
+      await using world = await World.start()
+      world.site('aries.test', 'one')
+      assert.equal(await world.body('aries.test'), 'one')
+      world.site('aries.test', 'two')
+      await eventually(async () => (await world.body('aries.test')) === 'two')
+    })
+
+    it('delete: gone, and back', async () => {
+      await using world = await World.start()
+      world.site('aries.test', 'one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const evicted = world.event('evict')
+      world.remove('aries.test')
+      assert.equal((await evicted).reason, 'deleted')
+      assert.equal((await world.get('aries.test')).status, 404)
+      world.site('aries.test', 'two')
+      assert.equal(await world.body('aries.test'), 'two')
+    })
+
+    it('break: the last good release serves on, and the mended one takes over', async () => {
+      await using world = await World.start()
+      world.site('aries.test', 'one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const refused = world.event('error')
+      world.write('aries.test/app/index.js', 'module.exports = {')
+      const { serving, version, error } = await refused
+      assert.equal((error as VhostError).code, 'ERR_VHOST_LOAD')
+      assert.equal(serving?.realPath, world.path('aries.test'))
+      assert.notEqual(serving?.version, version)
+      assert.equal(await world.body('aries.test'), 'one')
+      world.site('aries.test', 'two')
+      await eventually(async () => (await world.body('aries.test')) === 'two')
+    })
+  })
+
+  describe('when an app cannot be loaded', () => {
+    it('answers 500 and heals when it is mended', async () => {
+      await using world = await World.start()
+      world.write('aries.test/app/index.js', 'throw new Error("not today")')
+      for (let time = 0; time < 5; time++) assert.equal((await world.get('aries.test')).status, 500)
+      assert.equal(world.events('error').length, 1)
+      world.site('aries.test', 'mended')
+      await eventually(async () => (await world.body('aries.test')) === 'mended')
+    })
+
+    it('heals without a change of the version, by time', async () => {
+      await using world = await World.start({ updateInterval: 50 })
+      world.write(
+        'aries.test/app/index.js',
+        `const lib = require('../lib/late'); module.exports = (req, res) => res.end(lib)`,
+      )
+      assert.equal((await world.get('aries.test')).status, 500)
+      world.write('aries.test/lib/late.js', `module.exports = 'late'`)
+      await eventually(async () => (await world.body('aries.test')) === 'late')
+    })
+
+    it('takes an app folder without an entry for a failure, an empty vhost for none', async () => {
+      await using world = await World.start()
+      world.write('aries.test/app/readme.txt', 'nothing to run')
+      world.write('taurus.test/.keep', '')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /no entry module/)
+      assert.equal((await world.get('taurus.test')).status, 404)
+    })
+
+    it('answers 503 with Retry-After when the load takes too long, and lets the others be', async () => {
+      await using world = await World.start({ loadTimeout: 100 })
+      world.write('aries.test/app/index.mjs', 'await new Promise(() => {})')
+      world.site('taurus.test', 'taurus')
+      const slow = world.get('aries.test')
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      const { status, headers } = await slow
+      assert.equal(status, 503)
+      assert.equal(headers['retry-after'], '1')
+      assert.equal((world.errors[0] as VhostError).code, 'ERR_VHOST_LOAD_TIMEOUT')
+    })
+  })
+
+  describe('under load', () => {
+    it('sees every one of 50 flips with no failed request and no wrong host', async () => {
+      await using world = await World.start()
+      for (const release of ['1', '2']) {
+        world.write(
+          `../releases/${release}/app/index.js`,
+          `module.exports = (req, res) => res.end(req.vhost.hostname + ' ${release}')`,
+        )
+      }
+      world.link('aries.test', '../releases/1')
+      world.site('taurus.test', 'taurus')
+      assert.equal(await world.body('aries.test'), 'aries.test 1')
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 16 })
+      let isRunning = true
+      let answered = 0
+      const wrong: string[] = []
+      const clients = Array.from({ length: 16 }, async (_, client) => {
+        const host = client % 4 === 0 ? 'taurus.test' : 'aries.test'
+        while (isRunning) {
+          const { status, body } = await world.get(host, '/', { agent })
+          answered++
+          const isRight = host === 'taurus.test' ? body === 'taurus' : /^aries\.test [12]$/.test(body)
+          if (status !== 200 || !isRight) wrong.push(`${host}: ${status} ${body}`)
+        }
+      })
+      let seen = 0
+      for (let flip = 1; flip <= 50; flip++) {
+        const release = flip % 2 === 0 ? '1' : '2'
+        world.link('aries.test', `../releases/${release}`)
+        await eventually(async () => (await world.body('aries.test')) === `aries.test ${release}`)
+        seen++
+      }
+      isRunning = false
+      await Promise.all(clients)
+      agent.destroy()
+      assert.deepEqual(wrong, [])
+      assert.equal(seen, 50)
+      assert.ok(answered > 500, `${answered} answers`)
+      assert.equal(await world.body('aries.test'), 'aries.test 1')
+    })
+
+    it('gives no answer from the wrong host while 100 cold vhosts load under 32 clients', async () => {
+      await using world = await World.start()
+      const hosts = Array.from({ length: 100 }, (_, index) => `site-${index}.test`)
+      for (const [index, host] of hosts.entries()) {
+        const isModule = index % 2 === 1
+        world.write(`${host}/app/package.json`, JSON.stringify({ type: isModule ? 'module' : 'commonjs' }))
+        world.write(
+          `${host}/app/dep.js`,
+          isModule ? `export default '${host}'` : `module.exports = '${host}'`,
+        )
+        world.write(
+          `${host}/app/index.js`,
+          isModule
+            ? `import dep from './dep.js'; export default (req, res) => res.end(dep)`
+            : `const dep = require('./dep'); module.exports = (req, res) => res.end(dep)`,
+        )
+      }
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 32 })
+      const wrong: string[] = []
+      let answered = 0
+      await Promise.all(
+        Array.from({ length: 32 }, async (_, client) => {
+          for (let round = 0; round < 150; round++) {
+            const host = hosts[(client * 31 + round * 7) % hosts.length] as string
+            const { status, body } = await world.get(host, '/', { agent })
+            answered++
+            if (status !== 200 || body !== host) wrong.push(`${host}: ${status} ${body}`)
+          }
+        }),
+      )
+      agent.destroy()
+      assert.deepEqual(wrong, [])
+      assert.equal(answered, 32 * 150)
+      assert.equal(world.events('load').length, 100)
+    })
+  })
+
+  describe('load and reload', () => {
+    it('load a vhost ahead, and tell what was loaded', async () => {
+      await using world = await World.start()
+      world.site('aries.test', 'aries')
+      const release = await world.vhosts.load('Aries.test:80')
+      assert.equal(release?.realPath, world.path('aries.test'))
+      assert.equal(world.events('load').length, 1)
+      assert.equal(await world.body('aries.test'), 'aries')
+      assert.equal(world.events('load').length, 1)
+    })
+
+    it('give nothing where there is no vhost or no app', async () => {
+      await using world = await World.start()
+      world.write('leo.test/static/index.html', 'leo')
+      for (const hostname of ['nobody.test', 'leo.test']) {
+        assert.equal(await world.vhosts.load(hostname), undefined)
+        assert.equal(await world.vhosts.reload(hostname), undefined)
+      }
+    })
+
+    it('reject with a VhostError', async () => {
+      await using world = await World.start()
+      world.write('aries.test/app/index.js', 'throw new Error("broken")')
+      await assert.rejects(world.vhosts.load('a..b'), { code: 'ERR_VHOST_HOST' })
+      await assert.rejects(world.vhosts.load('aries.test'), { code: 'ERR_VHOST_LOAD' })
+      await assert.rejects(world.vhosts.reload('aries.test'), { code: 'ERR_VHOST_LOAD' })
+    })
+
+    it('reload an unchanged release, for all of its names', async () => {
+      await using world = await World.start()
+      world.write(
+        'aries.test/app/index.js',
+        `const at = process.hrtime.bigint(); module.exports = (req, res) => res.end(String(at))`,
+      )
+      world.link('www.aries.test', 'aries.test')
+      const before = await world.body('aries.test')
+      assert.equal(await world.body('www.aries.test'), before)
+      const evicted = world.event('evict')
+      await world.vhosts.reload('www.aries.test')
+      const after = await world.body('aries.test')
+      assert.notEqual(after, before)
+      assert.equal(await world.body('www.aries.test'), after)
+      assert.equal((await evicted).reason, 'reloaded')
+    })
+  })
+
+  describe('close', () => {
+    it('refuses new requests, lets those in flight end, disposes, and does so once', async () => {
+      await using world = await World.start()
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => { res.write('begun '); setTimeout(() => res.end('ended'), 100) }
+         module.exports.close = () => { globalThis.closedAries = (globalThis.closedAries ?? 0) + 1 }`,
+      )
+      await world.vhosts.load('aries.test')
+      const slow = world.get('aries.test')
+      await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+      const closing = world.vhosts.close()
+      assert.equal(world.vhosts.close(), closing)
+      const refused = await world.get('aries.test')
+      assert.equal(refused.status, 503)
+      assert.equal(refused.headers['retry-after'], '1')
+      assert.equal((await slow).body, 'begun ended')
+      await closing
+      assert.equal((globalThis as { closedAries?: number }).closedAries, 1)
+      assert.deepEqual(
+        world.events('evict').map(({ reason }) => reason),
+        ['closed'],
+      )
+      await assert.rejects(world.vhosts.load('aries.test'), { code: 'ERR_VHOST_CLOSED' })
+    })
+
+    it('waits for a load in progress and disposes what it gave', async () => {
+      await using world = await World.start()
+      world.write(
+        'aries.test/app/index.mjs',
+        `await new Promise(resolve => setTimeout(resolve, 100))
+         export default (req, res) => res.end('too late')
+         export const close = () => { globalThis.lateAries = true }`,
+      )
+      const answer = world.get('aries.test')
+      await eventually(
+        async () => ((await world.vhosts.why('aries.test')) as VhostExplanation).state === 'loading',
+      )
+      await world.vhosts[Symbol.asyncDispose]()
+      assert.equal((await answer).status, 503)
+      assert.equal((globalThis as { lateAries?: boolean }).lateAries, true)
+    })
+  })
+})
+
+async function statusAndBody(world: World, host: string): Promise<[number, string]> {
+  const { status, body } = await world.get(host)
+  return [status, body]
+}
