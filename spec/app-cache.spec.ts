@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { VhostError } from '../lib/index.ts'
+import { eventually, World } from './support/world.ts'
+
+function hanging(world: World, host: string): void {
+  world.write(
+    `${host}/app/index.js`,
+    `module.exports = (req, res) => { if (req.url !== '/hang') res.end('${host}') }`,
+  )
+}
+
+function loaded(world: World): string[] {
+  return world.vhosts
+    .stats()
+    .vhosts.filter(({ state }) => state === 'serving')
+    .flatMap(({ hostnames }) => hostnames)
+    .sort()
+}
+
+describe('AppCache', () => {
+  it('keeps at most maxApps, and evicts the one that was not asked for the longest', async () => {
+    await using world = await World.start({ maxApps: 2 })
+    for (const name of ['aries', 'taurus', 'virgo']) world.site(`${name}.test`, name)
+    await world.body('aries.test')
+    await world.body('taurus.test')
+    await world.body('aries.test')
+    const evicted = world.event('evict')
+    assert.equal(await world.body('virgo.test'), 'virgo')
+    const { reason, hostnames } = await evicted
+    assert.deepEqual([reason, hostnames], ['lru', ['taurus.test']])
+    assert.deepEqual(loaded(world), ['aries.test', 'virgo.test'])
+    assert.equal(await world.body('taurus.test'), 'taurus')
+  })
+
+  it('always serves a person who opens three sites in a row where two have room', async () => {
+    await using world = await World.start({ maxApps: 2 })
+    const names = ['aries', 'taurus', 'virgo']
+    for (const name of names) world.site(`${name}.test`, name)
+    for (let round = 0; round < 10; round++) {
+      for (const name of names) assert.equal(await world.body(`${name}.test`), name)
+    }
+    await Promise.all(names.map(async name => assert.equal(await world.body(`${name}.test`), name)))
+  })
+
+  it('never evicts an app that is busy: the newcomer gets 503 and may come again', async () => {
+    await using world = await World.start({ maxApps: 1, drainTimeout: 0 })
+    hanging(world, 'aries.test')
+    world.site('taurus.test', 'taurus')
+    await world.body('aries.test')
+    const client = new AbortController()
+    const busy = world.get('aries.test', '/hang', { signal: client.signal }).catch(() => {})
+    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+    const { status, headers } = await world.get('taurus.test')
+    assert.deepEqual([status, headers['retry-after']], [503, '1'])
+    assert.equal((world.errors[0] as VhostError).code, 'ERR_VHOST_OVERLOADED')
+    assert.deepEqual(world.events('error'), [])
+    client.abort()
+    await busy
+    await eventually(async () => (await world.body('taurus.test')) === 'taurus')
+  })
+
+  it('evicts what is idle for idleTimeout, but not what is busy', async () => {
+    await using world = await World.start({ idleTimeout: 100 })
+    hanging(world, 'aries.test')
+    hanging(world, 'taurus.test')
+    await world.body('taurus.test')
+    const client = new AbortController()
+    const busy = world.get('aries.test', '/hang', { signal: client.signal }).catch(() => {})
+    const { reason, hostnames } = await world.event('evict')
+    assert.deepEqual([reason, hostnames], ['idle', ['taurus.test']])
+    assert.deepEqual(loaded(world), ['aries.test'])
+    const evicted = world.event('evict')
+    client.abort()
+    await busy
+    assert.deepEqual((await evicted).hostnames, ['aries.test'])
+    assert.equal(await world.body('aries.test'), 'aries.test')
+  })
+
+  it('loads maxConcurrentLoads at a time, lets 100 wait and refuses the rest', async () => {
+    await using world = await World.start({ maxConcurrentLoads: 2, maxApps: 200 })
+    const hosts = Array.from({ length: 130 }, (_, index) => `site-${index}.test`)
+    for (const host of hosts) {
+      world.write(
+        `${host}/app/index.mjs`,
+        `const loads = globalThis.loadsAtATime ??= { now: 0, most: 0 }
+         loads.most = Math.max(loads.most, ++loads.now)
+         await globalThis.gateOfLoads
+         loads.now--
+         export default (req, res) => res.end('${host}')`,
+      )
+    }
+    let open = (): void => {}
+    Object.assign(globalThis, {
+      gateOfLoads: new Promise<void>(resolve => {
+        open = resolve
+      }),
+    })
+    let refused = 0
+    const answers = await Promise.all(
+      hosts.map(async host => {
+        const { status, headers } = await world.get(host)
+        if (status !== 503) return status
+        assert.equal(headers['retry-after'], '1')
+        if (++refused === 28) open()
+        return status
+      }),
+    )
+    assert.equal(answers.filter(status => status === 200).length, 102)
+    assert.equal(refused, 28)
+    assert.equal((globalThis as unknown as { loadsAtATime: { most: number } }).loadsAtATime.most, 2)
+    assert.equal(world.events('load').length, 102)
+  })
+
+  it('answers or refuses each of 500 cold vhosts, and loads none twice', async () => {
+    await using world = await World.start({ maxApps: 50 })
+    const hosts = Array.from({ length: 500 }, (_, index) => `site-${index}.test`)
+    for (const host of hosts) world.site(host, host)
+    const answers = await Promise.all(hosts.map(async host => ({ host, ...(await world.get(host)) })))
+    for (const { host, status, body, headers } of answers) {
+      if (status === 503) assert.equal(headers['retry-after'], '1')
+      else assert.deepEqual([status, body], [200, host])
+    }
+    const names = world.events('load').flatMap(({ hostnames }) => hostnames)
+    assert.equal(new Set(names).size, names.length)
+    assert.ok(world.vhosts.stats().totals.apps <= 50)
+  })
+
+  it('moves a re-pointed name alone, and retires an app when no name leads to it', async () => {
+    await using world = await World.start()
+    world.site('../releases/1', 'one')
+    world.site('../releases/2', 'two')
+    world.link('aries.test', '../releases/1')
+    world.link('taurus.test', '../releases/1')
+    assert.deepEqual([await world.body('aries.test'), await world.body('taurus.test')], ['one', 'one'])
+    world.link('aries.test', '../releases/2')
+    await eventually(async () => (await world.body('aries.test')) === 'two')
+    assert.equal(await world.body('taurus.test'), 'one')
+    assert.deepEqual(world.events('evict'), [])
+    const evicted = world.event('evict')
+    world.link('taurus.test', '../releases/2')
+    const { reason, hostnames } = await evicted
+    assert.deepEqual([reason, hostnames], ['moved', ['taurus.test']])
+    assert.equal(await world.body('taurus.test'), 'two')
+    assert.equal(world.events('load').length, 1)
+    assert.deepEqual(
+      world.events('reload').map(({ previous }) => previous.realPath),
+      [world.path('../releases/1'), world.path('../releases/1')],
+    )
+  })
+
+  it('reports more than five reloads of one release within a minute, once', async () => {
+    await using world = await World.start()
+    world.site('aries.test', '0')
+    await world.body('aries.test')
+    for (let reload = 1; reload <= 8; reload++) {
+      world.site('aries.test', String(reload))
+      await eventually(async () => (await world.body('aries.test')) === String(reload))
+    }
+    const errors = world.events('error')
+    assert.equal(errors.length, 1)
+    assert.match(errors[0]?.error.message ?? '', /more than 5 reloads within a minute/)
+  })
+
+  it('tries a release that failed again while it is asked for, ever more rarely, and tells of it once', async () => {
+    await using world = await World.start({ updateInterval: 40 })
+    world.write(
+      'aries.test/app/index.js',
+      'globalThis.triesOfAries = (globalThis.triesOfAries ?? 0) + 1; throw new Error("no")',
+    )
+    const end = performance.now() + 700
+    let requests = 0
+    while (performance.now() < end) {
+      assert.equal((await world.get('aries.test')).status, 500)
+      requests++
+    }
+    const { triesOfAries } = globalThis as unknown as { triesOfAries: number }
+    // At 0, 40, 120, 280 and 600 ms.
+    assert.ok(triesOfAries >= 3 && triesOfAries <= 6, `${triesOfAries} tries for ${requests} requests`)
+    assert.equal(world.events('error').length, 1)
+  })
+})

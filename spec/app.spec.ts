@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { connect } from 'node:net'
+import { describe, it } from 'node:test'
+import { eventually, World } from './support/world.ts'
+
+/** Answers when told to: by `globalThis.gates[name]()`. */
+const GATED = `
+  globalThis.gates ??= {}
+  module.exports = (req, res, next) => {
+    if (req.url === '/next') return next()
+    if (req.url === '/hang') return
+    if (req.url === '/stream') {
+      res.write('begun ')
+      globalThis.gates[req.vhost.hostname] = () => res.end('ended')
+      return
+    }
+    if (req.url === '/upload') {
+      let bytes = 0
+      req.on('data', chunk => { bytes += chunk.length })
+      return req.on('end', () => res.end(String(bytes)))
+    }
+    res.end('GENERATION')
+  }
+  module.exports.close = () => { (globalThis.closed ??= []).push('GENERATION') }
+`
+
+interface Globals {
+  gates: Record<string, () => void>
+  closed?: string[]
+}
+const globals = globalThis as unknown as Globals
+
+function gated(world: World, host: string, generation: string): void {
+  world.write(`${host}/app/index.js`, GATED.replaceAll('GENERATION', `${host} ${generation}`))
+}
+
+function closedOf(host: string): string[] {
+  return (globals.closed ?? []).filter(closed => closed.startsWith(host))
+}
+
+async function inFlight(world: World, count: number): Promise<void> {
+  await eventually(() => world.vhosts.stats().totals.inFlight === count)
+}
+
+describe('App', () => {
+  it('keeps requests on the release that they began on, and disposes it after the last', async () => {
+    await using world = await World.start()
+    const host = 'slow.aries.test'
+    gated(world, host, '1')
+    assert.equal(await world.body(host), `${host} 1`)
+    const slow = world.get(host, '/stream')
+    await inFlight(world, 1)
+    const reloaded = world.event('reload')
+    gated(world, host, '2')
+    await reloaded
+    assert.equal(await world.body(host), `${host} 2`)
+    assert.deepEqual(closedOf(host), [])
+    assert.equal(world.vhosts.stats().vhosts.find(({ state }) => state === 'draining')?.inFlight, 1)
+    const evicted = world.event('evict')
+    globals.gates[host]?.()
+    assert.equal((await slow).body, 'begun ended')
+    assert.equal((await evicted).reason, 'changed')
+    assert.deepEqual(closedOf(host), [`${host} 1`])
+  })
+
+  it('cuts what is left at the end of drainTimeout', async () => {
+    await using world = await World.start({ drainTimeout: 50 })
+    const host = 'cut.aries.test'
+    gated(world, host, '1')
+    await world.body(host)
+    const hanging = assert.rejects(world.get(host, '/hang'), { code: 'ECONNRESET' })
+    await inFlight(world, 1)
+    const evicted = world.event('evict')
+    gated(world, host, '2')
+    await hanging
+    await evicted
+    assert.deepEqual(closedOf(host), [`${host} 1`])
+    assert.equal(world.vhosts.stats().totals.draining, 0)
+  })
+
+  it('counts a request as ended when it was handed on', async () => {
+    let release: () => void = () => {}
+    await using world = await World.start({}, (app, vhosts) =>
+      app.use(vhosts).use((_, res) => {
+        release = () => res.end('the next handler')
+      }),
+    )
+    const host = 'next.aries.test'
+    gated(world, host, '1')
+    await world.body(host)
+    const handedOn = world.get(host, '/next')
+    await eventually(() => world.vhosts.stats().totals.requests === 2)
+    await inFlight(world, 0)
+    const evicted = world.event('evict')
+    gated(world, host, '2')
+    await evicted
+    release()
+    assert.equal((await handedOn).body, 'the next handler')
+  })
+
+  it('counts a request as ended when the client has gone, queued ones on the same socket too', async () => {
+    await using world = await World.start()
+    const host = 'gone.aries.test'
+    gated(world, host, '1')
+    await world.body(host)
+    const socket = connect(world.port, '127.0.0.1')
+    socket.on('error', () => {})
+    const request = `GET /hang HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+    socket.write(request + request + request)
+    await inFlight(world, 3)
+    socket.destroy()
+    await inFlight(world, 0)
+  })
+
+  it('lets an upload that began on the old release end there', async () => {
+    await using world = await World.start()
+    const host = 'upload.aries.test'
+    gated(world, host, '1')
+    await world.body(host)
+    const upload = http.request({
+      port: world.port,
+      method: 'POST',
+      path: '/upload',
+      headers: { host, 'transfer-encoding': 'chunked' },
+    })
+    upload.write('12345')
+    await inFlight(world, 1)
+    const reloaded = world.event('reload')
+    gated(world, host, '2')
+    await reloaded
+    upload.end('67890')
+    const response = await new Promise<http.IncomingMessage>(resolve => upload.once('response', resolve))
+    response.setEncoding('utf8')
+    let body = ''
+    for await (const chunk of response) body += chunk
+    assert.equal(body, '10')
+  })
+
+  it('passes what a handler throws, or rejects with, to the outer error handler', async () => {
+    await using world = await World.start()
+    world.write('throws.test/app/index.js', 'module.exports = () => { throw new Error("thrown") }')
+    world.write('rejects.test/app/index.js', 'module.exports = async () => { throw new Error("rejected") }')
+    for (const host of ['throws.test', 'rejects.test']) assert.equal((await world.get(host)).status, 500)
+    assert.deepEqual(
+      world.errors.map(error => (error as Error).message),
+      ['thrown', 'rejected'],
+    )
+    assert.equal(world.vhosts.stats().totals.errors, 2)
+    assert.equal(world.vhosts.stats().totals.inFlight, 0)
+  })
+
+  it('tells of a close() that throws or rejects, and evicts all the same', async () => {
+    await using world = await World.start()
+    for (const [host, close] of [
+      ['throws.test', '() => { throw new Error("cannot close") }'],
+      ['rejects.test', 'async () => { throw new Error("cannot close") }'],
+    ]) {
+      world.write(
+        `${host}/app/index.js`,
+        `module.exports = (req, res) => res.end("1"); module.exports.close = ${close}`,
+      )
+      await world.body(host as string)
+      const told = world.event('error')
+      const evicted = world.event('evict')
+      world.site(host as string, '2')
+      assert.equal((await told).error.message, 'cannot close')
+      await evicted
+      assert.equal(await world.body(host as string), '2')
+    }
+  })
+
+  it('counts requests that are never answered as in flight, and no others', async () => {
+    await using world = await World.start()
+    const host = 'count.aries.test'
+    gated(world, host, '1')
+    await Promise.all(Array.from({ length: 20 }, () => world.get(host)))
+    const { totals, vhosts } = world.vhosts.stats()
+    assert.deepEqual([totals.requests, totals.inFlight, vhosts[0]?.errors], [20, 0, 0])
+  })
+})
