@@ -1,55 +1,15 @@
-import type { Stats } from 'node:fs'
 import { access, constants, lstat, realpath, stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { extname, isAbsolute, join, relative, sep, win32 } from 'node:path'
+import { extname, isAbsolute, join, relative, sep } from 'node:path'
 import express from 'express'
 import { VhostError } from './errors.ts'
-import { optionError } from './option-error.ts'
-
-export interface StaticOptions {
-  /**
-   * The document root's folder inside a vhost. It may not be, hold or lie in what holds code or secrets: the
-   * app folder, the folder of packages, `certs`, `tmp`, dot folders. @default 'static'
-   */
-  dir?: string | undefined
-  /**
-   * Which symbolic links are followed. `'owner'`: those that lead inside the document root, and those whose
-   * target has the link's owner; `'any'`: all; `'none'`: none below the document root, nor one that takes the
-   * document root itself out of the release. The app, `certs` and dot files of the release are never given
-   * away. @default 'owner'
-   */
-  links?: 'owner' | 'any' | 'none' | undefined
-  /** Whether byte ranges are served. @default true */
-  acceptRanges?: boolean | undefined
-  /** Whether `Cache-Control` is sent; `false` ignores `immutable` and `maxAge`. @default true */
-  cacheControl?: boolean | undefined
-  /**
-   * What becomes of paths in which a name begins with a dot: served, refused with 403, or taken as absent.
-   * Unset: taken as absent, but for `/.well-known/` (RFC 8615).
-   */
-  dotfiles?: 'allow' | 'deny' | 'ignore' | undefined
-  /** Whether a weak `ETag` is sent. @default true */
-  etag?: boolean | undefined
-  /** Extensions to try, without their dot and in order, where a file is not found. @default false */
-  extensions?: string | readonly string[] | false | undefined
-  /**
-   * Whether what is not found goes on to the next middleware as if nothing had been asked; `false` makes it
-   * an error with status 404. A vhost without a document root always goes on. @default true
-   */
-  fallthrough?: boolean | undefined
-  /** Whether `Cache-Control` says `immutable`; wants a `maxAge`. @default false */
-  immutable?: boolean | undefined
-  /** The file served for a folder; of an array the first that is there; `false` for none. @default 'index.html' */
-  index?: string | readonly string[] | false | undefined
-  /** Whether `Last-Modified` is sent. @default true */
-  lastModified?: boolean | undefined
-  /** How long clients may cache, in milliseconds, or a text such as `'1d'`. @default 0 */
-  maxAge?: number | string | undefined
-  /** Whether a folder asked for without its last slash is redirected to it. @default true */
-  redirect?: boolean | undefined
-  /** Sets headers of its own on the response; called synchronously, before they are sent. */
-  setHeaders?: ((res: ServerResponse, path: string, stat: Stats) => void) | undefined
-}
+import {
+  isHidden,
+  resolveStaticOptions,
+  type StaticOptions,
+  type StaticRules,
+  segmentsOf,
+} from './static-options.ts'
 
 /**
  * Checks the options once; returns what serves one vhost's document root.
@@ -60,7 +20,7 @@ export function documentRoot(
   options: StaticOptions | undefined,
   settings: { appDir: string; modulesDir: string },
 ): (realPath: string, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void {
-  const rules = resolveRules(options, settings)
+  const rules = resolveStaticOptions(options, settings)
   return function serveDocument(realPath, req, res, next) {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       next()
@@ -76,19 +36,6 @@ export function documentRoot(
       error => next(withoutPaths(error)),
     )
   }
-}
-
-interface Rules {
-  readonly dir: readonly string[]
-  readonly appDir: readonly string[]
-  readonly modulesDirs: readonly string[][]
-  readonly links: 'owner' | 'any' | 'none'
-  readonly dotfiles: StaticOptions['dotfiles']
-  readonly extensions: readonly string[]
-  readonly index: readonly string[]
-  readonly fallthrough: boolean
-  /** What express.static is left to decide. */
-  readonly express: Record<string, unknown>
 }
 
 interface Root {
@@ -107,87 +54,11 @@ interface Document {
   readonly segments: readonly string[]
 }
 
-const CHECKS: { readonly [name in keyof StaticOptions]-?: readonly [(value: unknown) => boolean, string] } = {
-  dir: [value => typeof value === 'string', 'the name of a folder inside the vhost'],
-  links: [oneOf('owner', 'any', 'none'), "'owner', 'any' or 'none'"],
-  acceptRanges: [isBoolean, 'a boolean'],
-  cacheControl: [isBoolean, 'a boolean'],
-  dotfiles: [oneOf('allow', 'deny', 'ignore'), "'allow', 'deny' or 'ignore'"],
-  etag: [isBoolean, 'a boolean'],
-  extensions: [areNames, 'an extension without its dot, an array of them, or false'],
-  fallthrough: [isBoolean, 'a boolean'],
-  immutable: [isBoolean, 'a boolean'],
-  index: [areNames, 'a file name, an array of them, or false'],
-  lastModified: [isBoolean, 'a boolean'],
-  maxAge: [isDuration, "a number of milliseconds, or a text such as '1d'"],
-  redirect: [isBoolean, 'a boolean'],
-  setHeaders: [value => typeof value === 'function', 'a function'],
-}
-
-function resolveRules(options: unknown, settings: { appDir: string; modulesDir: string }): Rules {
-  if (options !== undefined && (typeof options !== 'object' || options === null || Array.isArray(options))) {
-    throw optionError(`static() takes an object of options, not ${shown(options)}`)
-  }
-  const given = Object.entries(options ?? {})
-  for (const [name, value] of given) checkOption(name, value)
-  const {
-    dir = 'static',
-    links = 'owner',
-    dotfiles,
-    extensions,
-    index = 'index.html',
-    fallthrough = true,
-    ...own
-  } = Object.fromEntries(given.filter(([, value]) => value !== undefined)) as StaticOptions
-  const appDir = segmentsOf(settings.appDir)
-  const modulesDirs = [...new Set(['node_modules', settings.modulesDir])].map(segmentsOf)
-  return {
-    dir: resolveDir(dir, appDir, modulesDirs),
-    appDir,
-    modulesDirs,
-    links,
-    dotfiles,
-    extensions: [extensions || []].flat(),
-    index: [index || []].flat(),
-    fallthrough,
-    // The dot files are sorted out by then, or it is for express.static to sort them out.
-    express: { ...own, fallthrough, dotfiles: dotfiles ?? 'allow', index: false },
-  }
-}
-
-function checkOption(name: string, value: unknown): void {
-  if (!Object.hasOwn(CHECKS, name)) {
-    throw optionError(`static() has no option ${shown(name)}; did you mean '${nearestOption(name)}'?`)
-  }
-  const [isGood, expected] = CHECKS[name as keyof StaticOptions]
-  if (value !== undefined && !isGood(value)) {
-    throw optionError(`option '${name}' of static() must be ${expected}, not ${shown(value)}`)
-  }
-}
-
-function resolveDir(dir: string, appDir: readonly string[], modulesDirs: readonly string[][]): string[] {
-  const refusal = (reason: string) => optionError(`option 'dir' of static(): ${shown(dir)} ${reason}`)
-  if (isAbsolute(dir) || win32.isAbsolute(dir) || /^[a-z]:/i.test(dir) || dir.includes('\0')) {
-    throw refusal('is not the name of a folder inside the vhost')
-  }
-  const segments = segmentsOf(dir)
-  if (segments.includes('..')) throw refusal('leads out of the vhost')
-  if (segments.length === 0) throw refusal('would give away the whole vhost')
-  if (appDir.length > 0 && overlap(appDir, segments)) throw refusal('would give away the app folder')
-  if (segments.includes('node_modules') || modulesDirs.some(folder => overlap(folder, segments))) {
-    throw refusal('would give away the packages of the app')
-  }
-  if (segments[0] === 'certs' || segments[0] === 'tmp' || isHidden(segments)) {
-    throw refusal('would give away what is not meant for clients')
-  }
-  return segments
-}
-
 /** What to serve; nothing where there is no such document or it may not be given away. */
 async function findDocument(
   realPath: string,
   req: IncomingMessage,
-  rules: Rules,
+  rules: StaticRules,
 ): Promise<Document | 'no document root' | undefined> {
   const root = await findRoot(realPath, rules)
   if (root === undefined) return 'no document root'
@@ -207,7 +78,7 @@ async function findDocument(
 }
 
 /** The document root with its links resolved; nothing where it is absent, or would give away more than documents. */
-async function findRoot(realPath: string, rules: Rules): Promise<Root | undefined> {
+async function findRoot(realPath: string, rules: StaticRules): Promise<Root | undefined> {
   const folders = [rules.dir, rules.appDir, ['certs'], ...rules.modulesDirs]
   const [path, app, certs, ...modules] = await Promise.all(
     folders.map(async (folder, index) => {
@@ -234,7 +105,7 @@ async function findRoot(realPath: string, rules: Rules): Promise<Root | undefine
  *
  * @throws VhostError `ERR_VHOST_PATH` when it cannot be decoded, or holds a NUL.
  */
-function targetOf(req: IncomingMessage, { dotfiles }: Rules): Target | undefined {
+function targetOf(req: IncomingMessage, { dotfiles }: StaticRules): Target | undefined {
   const pathname = pathnameOf(originForm(req.url ?? ''))
   // An encoded slash is no separator (RFC 3986 §2.2), and no file name holds one.
   if (/%2f/i.test(pathname)) return undefined
@@ -267,7 +138,7 @@ function decode(pathname: string): string | undefined {
 async function findFile(
   root: string,
   { segments, hasTrailingSlash }: Target,
-  { extensions, index }: Rules,
+  { extensions, index }: StaticRules,
 ): Promise<readonly string[] | undefined> {
   const found = await ifThere(stat(join(root, ...segments)))
   if (found?.isDirectory()) {
@@ -313,7 +184,7 @@ async function mayServe(
   file: string,
   segments: readonly string[],
   root: Root,
-  rules: Rules,
+  rules: StaticRules,
 ): Promise<boolean> {
   if (isWithin(root.path, file)) {
     if (rules.dotfiles !== 'allow' && isHidden(segmentsOf(relative(root.path, file)))) return false
@@ -323,7 +194,7 @@ async function mayServe(
 }
 
 async function mayFollow(
-  links: Rules['links'],
+  links: StaticRules['links'],
   base: string,
   segments: readonly string[],
   target: string,
@@ -345,7 +216,7 @@ function serve(
   { root, segments }: Document,
   req: IncomingMessage,
   res: ServerResponse,
-  rules: Rules,
+  rules: StaticRules,
   next: (error?: unknown) => void,
 ): void {
   // express.static gets the very file that was checked, by a view of the request, so that whoever comes next
@@ -413,69 +284,4 @@ function plainError(status: number, message: string, cause?: unknown): Error {
 function isWithin(folder: string, path: string): boolean {
   const way = relative(folder, path)
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
-}
-
-function isHidden(segments: readonly string[]): boolean {
-  return segments.some(
-    (segment, index) => segment.startsWith('.') && !(index === 0 && segment === '.well-known'),
-  )
-}
-
-function segmentsOf(path: string): string[] {
-  return path.split(/[\\/]/).filter(segment => segment !== '' && segment !== '.')
-}
-
-/** Whether the one path is the other, or leads to it. */
-function overlap(one: readonly string[], other: readonly string[]): boolean {
-  const shared = Math.min(one.length, other.length)
-  return one.slice(0, shared).every((segment, index) => segment === other[index])
-}
-
-function isBoolean(value: unknown): boolean {
-  return typeof value === 'boolean'
-}
-
-function oneOf(...values: readonly string[]): (value: unknown) => boolean {
-  return value => values.includes(value as string)
-}
-
-function areNames(value: unknown): boolean {
-  if (value === false) return true
-  return [value].flat().every(name => typeof name === 'string' && /^[^\\/\0]+$/.test(name) && name !== '..')
-}
-
-function isDuration(value: unknown): boolean {
-  if (typeof value === 'number') return value >= 0
-  return (
-    typeof value === 'string' &&
-    /^\d*\.?\d+ *(ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?|y|yrs?|years?)?$/i.test(
-      value,
-    )
-  )
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
-}
-
-function nearestOption(name: string): string {
-  const scored = Object.keys(CHECKS).map(option => ({
-    option,
-    distance: distance(name.toLowerCase(), option.toLowerCase()),
-  }))
-  return scored.reduce((best, other) => (other.distance < best.distance ? other : best)).option
-}
-
-/** Levenshtein's. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const above = row
-    row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (above[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      row.push(Math.min(swap, (above[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
-    }
-  }
-  return row[b.length] ?? 0
 }

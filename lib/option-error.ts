@@ -1,4 +1,32 @@
-/** The error that a bad option, or a bad value of one, is refused with. */
+/** What a wrong option throws: a `TypeError` with `code: 'ERR_VHOST_OPTION'`. */
 export function optionError(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_VHOST_OPTION' })
+}
+
+/** The error for an option that `owner` does not have; it names the nearest one that it has. */
+export function unknownOption(owner: string, name: string, known: readonly string[]): TypeError {
+  const distances = known.map(
+    option => [editDistance(name.toLowerCase(), option.toLowerCase()), option] as const,
+  )
+  const [nearest] = distances.sort(([one], [other]) => one - other)
+  return optionError(`${owner} has no option ${shown(name)}; did you mean '${nearest?.[1]}'?`)
+}
+
+/** A bad value, for a message. */
+export function shown(value: unknown): string {
+  return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
+}
+
+/** Levenshtein's. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1)
+      next[j] = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1)
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
 }

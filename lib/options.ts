@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from 'node:path'
-import { optionError } from './option-error.ts'
+import { optionError, shown, unknownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import { compileVhostDir, type PathSettings } from './vhost-path.ts'
 
@@ -133,7 +133,7 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
  */
 export function resolveOptions(options: VhostRouterOptions = {}): Settings {
   if (typeof options !== 'object' || options === null) {
-    throw optionError(`vhostRouter() takes an object of options, not ${show(options)}`)
+    throw optionError(`vhostRouter() takes an object of options, not ${shown(options)}`)
   }
   for (const [name, value] of Object.entries(options)) checkOption(name, value)
   const modulesDir = options.modulesDir ?? DEFAULT_MODULES_DIR
@@ -165,11 +165,11 @@ export function resolveOptions(options: VhostRouterOptions = {}): Settings {
 
 function checkOption(name: string, value: unknown): void {
   if (!Object.hasOwn(CHECKS, name)) {
-    throw optionError(`vhostRouter() has no option ${show(name)}; did you mean '${nearest(name)}'?`)
+    throw unknownOption('vhostRouter()', name, Object.keys(CHECKS))
   }
   if (value === undefined) return
   const expected = CHECKS[name as keyof VhostRouterOptions](value)
-  if (expected) throw optionError(`option '${name}' must be ${expected}, not ${show(value)}`)
+  if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shown(value)}`)
 }
 
 function expectPath(value: unknown): string | undefined {
@@ -198,36 +198,11 @@ function expectNumber(value: unknown, least: number, most: number, unit: string)
 
 function resolveTrust(value: unknown): Trusts {
   if (!['boolean', 'number', 'string', 'function'].includes(typeof value) && !Array.isArray(value)) {
-    throw optionError(`option 'trustProxy' must be a value of Express's 'trust proxy', not ${show(value)}`)
+    throw optionError(`option 'trustProxy' must be a value of Express's 'trust proxy', not ${shown(value)}`)
   }
   try {
     return compileTrust(value)
   } catch (error) {
     throw optionError(`option 'trustProxy': ${(error as Error).message}`)
   }
-}
-
-function show(value: unknown): string {
-  return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
-}
-
-function nearest(name: string): string {
-  const distances = Object.keys(CHECKS).map(known => [
-    editDistance(name.toLowerCase(), known.toLowerCase()),
-    known,
-  ])
-  return (distances as [number, string][]).sort(([a], [b]) => a - b)[0]?.[1] ?? ''
-}
-
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1)
-      next[j] = Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1)
-    }
-    row = next
-  }
-  return row[to.length] ?? 0
 }

@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import express from 'express'
-import { documentRoot, type StaticOptions } from '../lib/document-root.ts'
+import { documentRoot } from '../lib/document-root.ts'
+import type { StaticOptions } from '../lib/static-options.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
 const SETTINGS = { appDir: 'app', modulesDir: 'node_modules' }
