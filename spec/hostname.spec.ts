@@ -310,11 +310,21 @@ describe('hostnameOf', () => {
       res.end(JSON.stringify({ outcome: hostnameOf(req as unknown as IncomingMessage) }))
     })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-    const session = http2Connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    // Newer versions of nghttp2 end the session over some of these before the request is ours.
     const outcomeOf = async (headers: Record<string, string>): Promise<Outcome> => {
-      const stream = session.request({ ':path': '/', ...headers })
-      const body = await stream.setEncoding('utf8').toArray()
-      return (JSON.parse(body.join('')) as { outcome: Outcome }).outcome
+      const session = http2Connect(url)
+      session.on('error', () => {})
+      try {
+        const stream = session.request({ ':path': '/', ...headers })
+        const body = await stream.setEncoding('utf8').toArray()
+        return (JSON.parse(body.join('')) as { outcome: Outcome }).outcome
+      } catch (error) {
+        assert.match(String(error), /PROTOCOL_ERROR/)
+        return { refused: 'by nghttp2' }
+      } finally {
+        session.destroy()
+      }
     }
     try {
       assert.equal(await outcomeOf({ ':authority': 'A.example:8443' }), 'a.example')
@@ -322,7 +332,6 @@ describe('hostnameOf', () => {
       assert.equal(await outcomeOf({ ':authority': 'a.example', host: 'a.example:80' }), 'a.example')
       assert.equal(typeof (await outcomeOf({ ':authority': 'a.example', host: 'b.example' })), 'object')
     } finally {
-      session.close()
       server.close()
     }
   })
