@@ -12,6 +12,10 @@ const MAX_BACKOFF = 30 * 1000
 const MAX_FAILURES = 1000
 /** More reloads of one release than this within a minute are reported, once. */
 const RELOADS_A_MINUTE = 5
+/** The share of apps, least recently used first, among which the victim is chosen. */
+const ELIGIBLE = 0.9
+/** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
+const AGE_EVERY = 50
 
 /** A release that failed to load, and why. */
 export interface Failure {
@@ -51,6 +55,7 @@ export class AppCache {
   readonly #loads = new Map<string, Load>()
   readonly #reloadTimes = new LRUCache<string, number[]>({ max: MAX_FAILURES })
   readonly #retiring = new Map<App, Promise<void>>()
+  #evictions = 0
   #isClosed = false
 
   constructor(settings: Settings, launch: Launch, events: Events, hooks: AppCacheHooks) {
@@ -268,23 +273,30 @@ export class AppCache {
     this.#retiring.set(app, ended)
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where no app could make room for one more */
-  #findRoom(): string | undefined {
-    if (this.#apps.size < this.#settings.maxApps) return undefined
-    let kept: string | undefined
-    for (const realPath of this.#apps.rkeys()) {
-      const app = this.#apps.peek(realPath)
-      if (!app || app.isBusy) continue
-      if (!app.isKeptByNode) return realPath
-      kept ??= realPath
+  #makeRoom(): void {
+    for (let victim = this.#findRoom(); victim !== undefined; victim = this.#findRoom()) {
+      this.retire(victim, 'lru')
+      if (++this.#evictions % (AGE_EVERY * this.#settings.maxApps) === 0)
+        for (const app of this.apps) app.age()
     }
-    if (kept === undefined) throw new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
-    return kept
   }
 
-  #makeRoom(): void {
-    for (let victim = this.#findRoom(); victim !== undefined; victim = this.#findRoom())
-      this.retire(victim, 'lru')
+  /**
+   * The app to evict before one more is loaded; undefined where there is room. Of the nine tenths that were not asked
+   * for the longest it is the one that was asked for the least: so those in use stay, however many others a stranger
+   * opens once. What Node would keep in memory goes last.
+   * @throws VhostError `ERR_VHOST_OVERLOADED` where every app is busy
+   */
+  #findRoom(): string | undefined {
+    if (this.#apps.size < this.#settings.maxApps) return undefined
+    let eligible = Math.floor(this.#apps.size * ELIGIBLE)
+    let victim: App | undefined
+    for (const app of this.#apps.rvalues()) {
+      if (eligible-- <= 0 && victim) break
+      if (app && !app.isBusy && (!victim || isLessNeeded(app, victim))) victim = app
+    }
+    if (!victim) throw new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
+    return victim.release.realPath
   }
 
   #mayTry(failure: Failure, release: Release): boolean {
@@ -323,6 +335,11 @@ export class AppCache {
     )
     this.#events.emit('error', { hostnames, ...release, error, serving: release })
   }
+}
+
+function isLessNeeded(app: App, other: App): boolean {
+  if (app.isKeptByNode !== other.isKeptByNode) return other.isKeptByNode
+  return app.uses < other.uses
 }
 
 function forHostname(error: VhostError, hostname: string): VhostError {

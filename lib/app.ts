@@ -6,6 +6,7 @@ import type { Release } from './release.ts'
 
 /** How long an app's own `close()` may take before it is left to itself. */
 const CLOSE_TIMEOUT = 10 * 1000
+const MAX_USES = 15
 
 /** A loaded release: its handler, its requests in flight, its end. */
 export class App {
@@ -17,6 +18,7 @@ export class App {
   waiting = 0
   /** Called each time the last request in flight has ended. */
   onIdle: (() => void) | undefined
+  #aged = 0
   readonly #launched: Launched
   readonly #flights = new Set<Flight>()
   #isRetired = false
@@ -25,6 +27,16 @@ export class App {
     this.release = release
     this.loadDurationMs = loadDurationMs
     this.#launched = launched
+  }
+
+  /** How often it was asked for lately, up to what tells a site in use from one that was looked at. */
+  get uses(): number {
+    return Math.min(this.requests - this.#aged, MAX_USES)
+  }
+
+  /** Halves `uses`. */
+  age(): void {
+    this.#aged = this.requests - Math.floor(this.uses / 2)
   }
 
   /** Requests and upgraded sockets that have not ended. */

@@ -54,8 +54,8 @@ export interface VhostRouterOptions {
   /** Where apps run: `'none'` is this process. @default 'none' */
   isolation?: 'none' | undefined
   /**
-   * How many apps stay loaded. The victim is the least recently used one with nothing in flight; where every one is
-   * busy, the newcomer gets 503. @default 100
+   * How many apps stay loaded. The victim is, among those least recently used and with nothing in flight, the one that
+   * was asked for the least; where every one is busy, the newcomer gets 503. @default 100
    */
   maxApps?: number | undefined
   /** Evict an app this long after its last request ended, in milliseconds; `0` is never. @default 0 */
@@ -105,7 +105,8 @@ const DEFAULT_MODULES_DIR = 'node_modules'
 
 const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | undefined> = {
   basePath: expectPath,
-  vhostDir: () => undefined,
+  vhostDir: value =>
+    typeof value === 'string' || Array.isArray(value) ? undefined : 'a pattern or an array of patterns',
   getVhostPath: expectFunction,
   appDir: value => (value === '.' ? undefined : expectInside(value)),
   moduleName: expectInside,
@@ -132,7 +133,7 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
  * @throws TypeError `ERR_VHOST_OPTION` on an unknown or misspelt option, naming the nearest right one, or a bad value.
  */
 export function resolveOptions(options: VhostRouterOptions = {}): Settings {
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw optionError(`vhostRouter() takes an object of options, not ${shown(options)}`)
   }
   for (const [name, value] of Object.entries(options)) checkOption(name, value)
