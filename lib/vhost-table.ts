@@ -29,13 +29,18 @@ export interface Vhost {
   info?: VhostInfo
 }
 
+/** Where wildcards lead any name to one release, it keeps this many; so strangers cannot crowd out other sites' names. */
+const MAX_NAMES_PER_RELEASE = 100
+
 /** The names that lead somewhere, at most so many; the least recently asked for goes first. */
 export class VhostTable {
   readonly #byHostname: LRUCache<string, Vhost>
   readonly #byRealPath = new Map<string, Set<string>>()
+  readonly #left: (vhost: Vhost) => void
 
-  /** `left` is told of each name that is gone from the table, or leads to another real path now. */
+  /** `left` is told of each name that had to make room for another. */
   constructor(max: number, left: (vhost: Vhost) => void) {
+    this.#left = left
     this.#byHostname = new LRUCache({
       max,
       dispose: (vhost, _, reason) => {
@@ -57,9 +62,13 @@ export class VhostTable {
 
   set(vhost: Vhost): void {
     this.#byHostname.set(vhost.hostname, vhost)
-    const names = this.#byRealPath.get(vhost.realPath)
-    if (names) names.add(vhost.hostname)
-    else this.#byRealPath.set(vhost.realPath, new Set([vhost.hostname]))
+    const names = this.#byRealPath.get(vhost.realPath) ?? new Set()
+    this.#byRealPath.set(vhost.realPath, names.add(vhost.hostname))
+    const [oldest] = names
+    const crowdedOut = names.size > MAX_NAMES_PER_RELEASE && oldest !== undefined && this.peek(oldest)
+    if (!crowdedOut) return
+    this.delete(crowdedOut.hostname)
+    this.#left(crowdedOut)
   }
 
   delete(hostname: string): void {

@@ -128,6 +128,20 @@ describe('vhostRouter', () => {
     await eventually(async () => (await world.body('aries.test')) === 'aries')
   })
 
+  it('keeps a bounded number of the names that a wildcard leads to one app', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.any'] })
+    world.site('aries.test', 'aries')
+    world.site('.any', 'any')
+    assert.equal(await world.body('aries.test'), 'aries')
+    for (let name = 0; name < 150; name++) assert.equal(await world.body(`name-${name}.test`), 'any')
+    const { vhosts, totals } = world.vhosts.stats()
+    assert.equal(vhosts.find(({ realPath }) => realPath === world.path('.any'))?.hostnames.length, 100)
+    assert.equal(totals.hostnames, 101)
+    assert.equal(await world.body('name-0.test'), 'any')
+    assert.equal(world.events('load').length, 2)
+    assert.deepEqual(world.events('evict'), [])
+  })
+
   it('goes by X-Forwarded-Host where the outer app trusts the proxy, and not otherwise', async () => {
     const headers = { 'x-forwarded-host': 'taurus.test' }
     for (const [trust, served] of [
