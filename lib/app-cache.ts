@@ -15,7 +15,7 @@ const RELOADS_A_MINUTE = 5
 /** The share of apps, least recently used first, among which the victim is chosen. */
 const ELIGIBLE = 0.9
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
-const AGE_EVERY = 50
+const AGE_EVERY = 100
 
 /** A release that failed to load, and why. */
 export interface Failure {
@@ -146,16 +146,20 @@ export class AppCache {
     return app
   }
 
-  /** Takes an app out of the cache: it gets no new request, drains and is disposed. */
+  /**
+   * Takes an app out of the cache: it gets no new request, drains and is disposed. `successor` serves what led to it.
+   */
   retire(
     realPath: string,
     reason: EvictReason,
     hostnames: string[] = this.#hooks.hostnamesOf(realPath),
+    successor?: App,
   ): void {
     const app = this.#apps.peek(realPath)
     if (!app) return
     this.#apps.delete(realPath)
-    this.#end(app, reason, hostnames)
+    const ended = this.#end(app, reason, hostnames)
+    successor?.succeed(ended)
     this.#hooks.left(realPath)
   }
 
@@ -169,7 +173,7 @@ export class AppCache {
     for (const realPath of [...this.#apps.keys()]) {
       const app = this.#apps.peek(realPath)
       this.#apps.delete(realPath)
-      if (app) this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
+      if (app) void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
     }
     const loads = [...this.#loads.values()].map(load => load.promise)
     await Promise.allSettled([...this.#retiring.values(), settledWithin(loads, drainTimeout)])
@@ -188,7 +192,9 @@ export class AppCache {
 
   #begin(release: Release, urgency: Urgency, serving?: App, reason: EvictReason = 'changed'): Load {
     const hostnames = new Set<string>()
-    const promise = this.#load(release, urgency, serving, reason, () => load)
+    // Events tell of it: only what a release is, not what reading it left behind.
+    const { realPath, version } = release
+    const promise = this.#load({ realPath, version }, urgency, serving, reason, () => load)
     const load: Load = { hostnames, promise, waiting: 0 }
     this.#loads.set(release.realPath, load)
     return load
@@ -223,7 +229,7 @@ export class AppCache {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       if (!serving) this.#makeRoom()
     } catch (error) {
-      this.#end(app, 'closed', [])
+      void this.#end(app, 'closed', [])
       throw error
     }
     this.#insert(app, serving, reason, [...load.hostnames])
@@ -243,7 +249,7 @@ export class AppCache {
     if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
     else this.#events.emit('load', about)
     if (replaced) {
-      this.#end(replaced, reason, hostnames)
+      app.succeed(this.#end(replaced, reason, hostnames))
       this.#noteReload(release, hostnames)
     }
   }
@@ -258,7 +264,13 @@ export class AppCache {
     app.onIdle = () => timer.refresh()
   }
 
-  #end(app: App, reason: EvictReason, hostnames: string[], drainTimeout = this.#settings.drainTimeout): void {
+  /** Settles when the app has drained and is disposed; never rejects. */
+  #end(
+    app: App,
+    reason: EvictReason,
+    hostnames: string[],
+    drainTimeout = this.#settings.drainTimeout,
+  ): Promise<void> {
     const ended = app
       .retire(reason, drainTimeout)
       .catch(cause => {
@@ -271,6 +283,7 @@ export class AppCache {
         this.#events.emit('evict', { hostnames, ...app.release, reason })
       })
     this.#retiring.set(app, ended)
+    return ended
   }
 
   #makeRoom(): void {

@@ -18,6 +18,7 @@ export class App {
   waiting = 0
   /** Called each time the last request in flight has ended. */
   onIdle: (() => void) | undefined
+  #predecessor: Promise<void> | undefined
   #aged = 0
   readonly #launched: Launched
   readonly #flights = new Set<Flight>()
@@ -27,6 +28,18 @@ export class App {
     this.release = release
     this.loadDurationMs = loadDurationMs
     this.#launched = launched
+  }
+
+  /** Settles when the app that this one replaced has ended; undefined once it has. */
+  get predecessor(): Promise<void> | undefined {
+    return this.#predecessor
+  }
+
+  /** Takes the place of an app that ends when the promise settles. */
+  succeed(ended: Promise<void>): void {
+    this.#predecessor = ended.finally(() => {
+      this.#predecessor = undefined
+    })
   }
 
   /** How often it was asked for lately, up to what tells a site in use from one that was looked at. */

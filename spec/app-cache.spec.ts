@@ -197,7 +197,7 @@ describe('AppCache', () => {
   it('lets what was in demand once go when it no longer is', async () => {
     const { cache, ask } = fakeCache(10)
     for (let request = 0; request < 100; request++) await ask('once in demand')
-    for (let site = 0; site < 10 * 50 * 5; site++) await ask(`site ${site}`)
+    for (let site = 0; site < 10 * 100 * 5; site++) await ask(`site ${site}`)
     assert.equal(cache.peek('once in demand'), undefined)
   })
 })
@@ -225,12 +225,12 @@ async function hitRates(scannedPerRequest: number): Promise<{ ours: number; plai
   const random = generator(7)
   let scanned = 0
   const hits = { ours: 0, plain: 0, all: 0 }
-  for (let request = 0; request < 8000; request++) {
+  for (let request = 0; request < 12_000; request++) {
     const rank = zipf(random, 200)
     const isOurs = await ask(`site ${rank}`)
     const isPlain = plain.has(`site ${rank}`)
     plain.set(`site ${rank}`, true)
-    if (rank <= 20 && request > 2000) {
+    if (rank <= 20 && request > 6000) {
       hits.all++
       if (isOurs) hits.ours++
       if (isPlain) hits.plain++
