@@ -1,6 +1,6 @@
-import { IncomingMessage } from 'node:http'
+import { IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { join, resolve } from 'node:path'
-import type { Handle } from './launch/launch.ts'
+import type { Handle, Next } from './launch/launch.ts'
 import type { Trusts } from './trust-proxy.ts'
 
 interface ExpressApp {
@@ -37,6 +37,15 @@ export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trust
   }
 }
 
+/** As `adaptExpressApp`, for the Express apps that answer a server's requests. */
+export function adaptListeners(server: Server, appFolder: string, trusts: Trusts | undefined): void {
+  const listeners = server.listeners('request') as Handle[]
+  server.removeAllListeners('request')
+  for (const listener of listeners) {
+    server.on('request', adaptExpressApp(listener, appFolder, trusts) as RequestListener)
+  }
+}
+
 /** Whom the Express app that a request came through trusts; nobody where there is none. */
 export function trustOf(req: IncomingMessage): Trusts | undefined {
   return (req as ExpressRequest).app?.settings?.['trust proxy fn'] as Trusts | undefined
@@ -60,9 +69,13 @@ function callExpress4(handle: Handle): Handle {
   return (req: ExpressRequest, res, next) => {
     if (req.query === undefined || Object.hasOwn(req, 'query')) return handle(req, res, next)
     Object.setPrototypeOf(req, IncomingMessage.prototype)
-    return handle(req, res, error => {
-      delete req.query
-      next(error)
-    })
+    // A server's listener is called without next.
+    const done: Next | undefined =
+      next &&
+      (error => {
+        delete req.query
+        next(error)
+      })
+    return handle(req, res, done as Next)
   }
 }

@@ -5,6 +5,8 @@ import type { Handle, Upgrade } from './launch/launch.ts'
 export interface Handler {
   readonly handle: Handle
   readonly upgrade: Upgrade | undefined
+  /** The server whose listeners answer, where that is the handler. */
+  readonly server?: WebServer
   /** The app's own hook; undefined where it has none. */
   readonly close: (() => unknown) | undefined
 }
@@ -68,7 +70,7 @@ function* candidates(exports: unknown): Generator<unknown> {
 
 function toHandler(value: unknown, exports: unknown, server: WebServer | undefined): Handler | undefined {
   const upgrade = hookOf(exports, 'upgrade')
-  const close = hookOf(exports, 'close') ?? closeOf(value)
+  const close = hookOf(exports, 'close', value) ?? closeOf(value)
   if (isWebServer(value)) return serverHandler(value, upgrade, hookOf(exports, 'close'))
   if (typeof value !== 'function' || isClass(value)) return undefined
   const handle = value as Handle
@@ -78,6 +80,7 @@ function toHandler(value: unknown, exports: unknown, server: WebServer | undefin
 
 function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: Handler['close']): Handler {
   return {
+    server,
     handle: (req, res, next) => {
       if (!server.emit('request', req, res)) next()
     },
@@ -92,7 +95,7 @@ function upgradeOf(server: WebServer): Upgrade | undefined {
 }
 
 /** Lets go of what Node attached to a server that was never bound, and tells those who listen for its end. */
-export function closeServer(server: WebServer): void {
+function closeServer(server: WebServer): void {
   server.close(() => {})
 }
 
@@ -101,10 +104,10 @@ interface Hooks {
   upgrade: Upgrade
 }
 
-/** A hook beside the handler; the methods of an exported server are its own. */
-function hookOf<N extends keyof Hooks>(exports: unknown, name: N): Hooks[N] | undefined {
+/** A hook beside the handler; the methods of an exported server are its own, and those of `handler` are asked for later. */
+function hookOf<N extends keyof Hooks>(exports: unknown, name: N, handler?: unknown): Hooks[N] | undefined {
   for (const owner of [exports, member(exports, 'default')]) {
-    const hook = isWebServer(owner) ? undefined : member(owner, name)
+    const hook = isWebServer(owner) || owner === handler ? undefined : member(owner, name)
     if (typeof hook === 'function') return hook.bind(owner)
   }
   return undefined

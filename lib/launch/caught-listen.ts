@@ -12,7 +12,11 @@ export class LoadScope {
   /** The first web server on which the app called `listen()`. */
   readonly listening: Promise<WebServer>
   server: WebServer | undefined
-  readonly #listeners: [event: string | symbol, listener: ProcessListener][] = []
+  readonly #servers = new Set<Server>()
+  /** What the app added to `process`, and may have removed again. */
+  readonly #added: [event: string | symbol, listener: ProcessListener][] = []
+  /** What was removed from `process`, to be put back where the app is used again. */
+  #removed: [event: string | symbol, listener: ProcessListener][] = []
   #listened!: (server: WebServer) => void
 
   constructor() {
@@ -29,24 +33,38 @@ export class LoadScope {
 
   /** Takes a server that called `listen()`; the first that can answer requests is the app's handler. */
   take(server: Server): void {
+    this.#servers.add(server)
     if (!isWebServer(server)) return
     this.server ??= server
     this.#listened(this.server)
   }
 
   noteListener(event: string | symbol, listener: ProcessListener): void {
-    this.#listeners.push([event, listener])
+    this.#added.push([event, listener])
+  }
+
+  /** Closes the servers that the app did not close itself: they hold timers. */
+  closeServers(): void {
+    for (const server of this.#servers) {
+      if (server.listening) server.close()
+    }
   }
 
   /** Puts the app's listeners on `process` back, where it is used again. */
   addListeners(): void {
-    for (const [event, listener] of this.#listeners) {
-      if (!process.listeners(event as NodeJS.Signals).includes(listener)) process.on(event, listener)
-    }
+    for (const [event, listener] of this.#removed) process.on(event, listener)
+    this.#removed = []
   }
 
   removeListeners(): void {
-    for (const [event, listener] of this.#listeners) process.off(event, listener)
+    for (const [event, listener] of this.#added) {
+      // A listener that is called once stands wrapped, and is gone when it was called.
+      const present = process.rawListeners(event) as (ProcessListener & { listener?: unknown })[]
+      const own = present.find(raw => raw === listener || raw.listener === listener)
+      if (!own) continue
+      process.off(event, own)
+      this.#removed.push([event, own])
+    }
   }
 }
 
@@ -82,7 +100,7 @@ function pretendToListen(server: Server, values: unknown[]): Server {
     address: { value: () => address, configurable: true, writable: true },
     close: { value: close, configurable: true, writable: true },
   })
-  process.nextTick(() => server.emit('listening'))
+  process.nextTick(() => server.listening && server.emit('listening'))
   return server
 
   // Node's own would tell the callback that the server was not running.
@@ -101,6 +119,6 @@ function addressOf([first, second]: unknown[]): string | { address: string; fami
         ? { path: first }
         : { port: Number(first) || 0, ...(typeof second === 'string' && { host: second }) }
   if (options.path !== undefined) return options.path
-  const address = options.host ?? '::'
+  const address = options.host || '::'
   return { address, family: address.includes(':') ? 'IPv6' : 'IPv4', port: Number(options.port) || 0 }
 }

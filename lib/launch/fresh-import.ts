@@ -6,14 +6,17 @@ import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import {
   deleteRelease,
+  hasImports,
   hookGenerations,
   type LoadedRelease,
+  realPathOf,
   releaseAt,
   releaseOf,
   setRelease,
   withGeneration,
 } from './generation-hook.ts'
-import { hookModulePaths } from './module-paths.ts'
+import { hookRequire } from './module-paths.ts'
+import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
 const require = createRequire(import.meta.url)
 const pathCache = (Module as unknown as { _pathCache?: Record<string, string> })._pathCache
@@ -22,15 +25,10 @@ let lastGeneration = 0
 /** The generation whose modules stand in require.cache, by real path. */
 const current = new Map<string, number>()
 
-/** CommonJS files that an ES module imported, by real path of the release. */
-const importedCommonJS = new Map<string, Set<string>>()
-
 /**
  * Loads the entry of a release with every module below the release's real path anew, whatever the module system.
  */
 export class FreshImport {
-  /** An ES module graph, which Node keeps for as long as the process runs. */
-  isKeptByNode = false
   /** ES modules that CommonJS got by `require()`: Node has no way to load them anew at the same path. */
   stale: readonly string[] = []
   readonly #realPath: string
@@ -38,16 +36,22 @@ export class FreshImport {
   #before: [string, NodeJS.Module][] = []
   #previous: { generation: number; release: LoadedRelease } | undefined
   #isBegun = false
+  #isImported = false
 
   constructor(realPath: string) {
     this.#realPath = realPath
+  }
+
+  /** Whether it has ES modules, which Node keeps for as long as the process runs. */
+  get isKeptByNode(): boolean {
+    return this.#isImported || hasImports(this.#generation)
   }
 
   /** Evaluates the entry: resolves to `module.exports` of CommonJS, to the namespace of an ES module. */
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
     hookGenerations()
-    if (modulePaths.length > 0) hookModulePaths(file => releaseOf(file)?.modulePaths ?? [])
+    hookRequire(file => releaseOf(file)?.modulePaths ?? [], noteFound)
     const generation = current.get(realPath)
     const release = releaseAt(realPath)
     this.#previous = generation !== undefined && release ? { generation, release } : undefined
@@ -58,8 +62,7 @@ export class FreshImport {
     current.set(realPath, this.#generation)
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
-    this.isKeptByNode = true
-    requireAgain(realPath)
+    this.#isImported = true
     return await import(withGeneration(pathToFileURL(entry).href, this.#generation))
   }
 
@@ -97,6 +100,11 @@ export class FreshImport {
   }
 }
 
+function noteFound(file: string, folder: string, request: string): void {
+  const realPath = realPathOf(file)
+  if (realPath !== undefined) noteRequest(realPath, folder, request)
+}
+
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
 function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale: string[] } {
   const below = realPath + sep
@@ -106,38 +114,14 @@ function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale
     const loaded = require.cache[file]
     if (!loaded || !file.startsWith(below)) continue
     if (types.isModuleNamespaceObject(loaded.exports)) stale.push(file)
-    else if (isImported(loaded)) noteImported(realPath, file)
     entries.push([file, loaded])
     delete require.cache[file]
   }
   for (const key of Object.keys(pathCache ?? {})) {
     if (pathCache && (key.includes(below) || key.endsWith(realPath))) delete pathCache[key]
   }
+  forgetRequests(realPath)
   return { entries, stale }
-}
-
-// A module that an ES module imported has no parent; one that was required has.
-function isImported(loaded: NodeJS.Module): boolean {
-  return (loaded as { parent?: unknown }).parent === undefined && extname(loaded.filename) !== '.json'
-}
-
-function noteImported(realPath: string, file: string): void {
-  const files = importedCommonJS.get(realPath) ?? new Set()
-  importedCommonJS.set(realPath, files.add(file))
-}
-
-/**
- * After a purge Node gives `{}` to an ES module that imports a CommonJS file which re-exports another, unless that
- * file is loaded already: seen on Node 20, 22, 24 and 26.
- */
-function requireAgain(realPath: string): void {
-  for (const file of importedCommonJS.get(realPath) ?? []) {
-    try {
-      createRequire(file)(file)
-    } catch {
-      // Gone, or broken: where it is still needed, import() says so.
-    }
-  }
 }
 
 /** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */

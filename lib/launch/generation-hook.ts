@@ -33,6 +33,8 @@ const GENERATION = /[?&]express-van=(\d+)/
 
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
 const releases = new Map<string, LoadedRelease>()
+/** Generations in which something was imported. */
+const withImports = new Set<string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
 
@@ -68,10 +70,28 @@ export function releaseAt(realPath: string): LoadedRelease | undefined {
 
 /** The release that a file belongs to. */
 export function releaseOf(file: string): LoadedRelease | undefined {
+  const realPath = realPathOf(file)
+  return realPath === undefined ? undefined : releases.get(realPath)
+}
+
+/** The real path of the release that a file belongs to. */
+export function realPathOf(file: string): string | undefined {
   for (let folder = dirname(file); ; folder = dirname(folder)) {
-    const release = releases.get(folder)
-    if (release || folder === dirname(folder)) return release
+    if (releases.has(folder)) return folder
+    if (folder === dirname(folder)) return undefined
   }
+}
+
+/** Whether anything was imported in a generation: Node keeps that. */
+export function hasImports(generation: number): boolean {
+  for (
+    let received = hookThread && receiveMessageOnPort(hookThread);
+    received;
+    received = hookThread && receiveMessageOnPort(hookThread)
+  ) {
+    withImports.add(String(received.message))
+  }
+  return withImports.has(String(generation))
 }
 
 /** A URL that names its generation. */
@@ -152,6 +172,11 @@ function parentOf({
 }
 
 function handOn<R extends Resolved>(resolved: R, generation: string): R {
-  const isOwn = resolved.url.startsWith('file:') && !GENERATION.test(resolved.url)
-  return isOwn ? { ...resolved, url: withGeneration(resolved.url, generation) } : resolved
+  if (!resolved.url.startsWith('file:')) return resolved
+  if (!withImports.has(generation)) {
+    withImports.add(generation)
+    inbox?.postMessage(generation)
+  }
+  if (GENERATION.test(resolved.url)) return resolved
+  return { ...resolved, url: withGeneration(resolved.url, generation) }
 }

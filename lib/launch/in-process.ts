@@ -3,13 +3,14 @@ import { extname, join, sep } from 'node:path'
 import { entryNames, findEntry } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
-import { adaptExpressApp } from '../express-app.ts'
-import { closeServer, exportsNothing, findHandler, type Handler } from '../handler.ts'
+import { adaptExpressApp, adaptListeners } from '../express-app.ts'
+import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import type { Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import { LoadScope } from './caught-listen.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { Launched } from './launch.ts'
+import { tolerateSecondRejection } from './second-rejection.ts'
 
 /** How long an app that exports nothing may take to call `listen()` after its module ran. */
 const LISTEN_GRACE = 2000
@@ -65,7 +66,7 @@ export class InProcess {
     const loading = this.#load(release, modules)
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<'late'>(resolve => {
-      timer = setTimeout(resolve, loadTimeout, 'late')
+      timer = setTimeout(resolve, loadTimeout, 'late').unref()
     })
     const first = await Promise.race([loading, tooLong]).finally(() => clearTimeout(timer))
     if (first !== 'late') {
@@ -88,14 +89,18 @@ export class InProcess {
     try {
       const entry = await this.#entryOf(realPath)
       const exports = await scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
+      if (modules.stale.length > 0)
+        debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, scope))
       const handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
+      if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       return { release, modules, scope, handler }
     } catch (error) {
+      tolerateSecondRejection(error)
       modules.undo()
       this.#countGraph(modules)
       scope.removeListeners()
-      if (scope.server) closeServer(scope.server)
+      scope.closeServers()
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     }
   }
@@ -132,7 +137,9 @@ export class InProcess {
     return {
       handle: handler.handle,
       upgrade: handler.upgrade,
-      isKeptByNode: modules.isKeptByNode && handler.close !== undefined,
+      get isKeptByNode() {
+        return modules.isKeptByNode && handler.close !== undefined
+      },
       dispose: async (reason: EvictReason) => {
         const isUnchanged = reason === 'lru' || reason === 'idle'
         const isParked = isUnchanged && modules.isKeptByNode && !handler.close
@@ -140,7 +147,7 @@ export class InProcess {
           await handler.close?.()
         } finally {
           scope.removeListeners()
-          if (scope.server && !isParked) closeServer(scope.server)
+          if (!isParked) scope.closeServers()
           if (isParked) this.#parked.set(release.realPath, loaded)
           else this.#forget(modules)
         }
@@ -163,7 +170,7 @@ export class InProcess {
 async function listening(scope: LoadScope): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const grace = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, LISTEN_GRACE)
+    timer = setTimeout(resolve, LISTEN_GRACE).unref()
   })
   await Promise.race([scope.listening, grace])
   clearTimeout(timer)

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { entryNames, findEntry } from '../lib/app-entry.ts'
+import { World } from './support/world.ts'
+
+/** The entry of an app folder with these files, each empty unless told. */
+async function entryOf(
+  files: Record<string, string> | string[],
+  moduleName?: string,
+): Promise<string | undefined> {
+  await using world = new World()
+  const tree = Array.isArray(files) ? Object.fromEntries(files.map(file => [file, ''])) : files
+  for (const [file, source] of Object.entries(tree)) {
+    if (file.endsWith('/')) mkdirSync(world.path('app', file), { recursive: true })
+    else world.write(`app/${file}`, source)
+  }
+  const found = await findEntry(world.path('app'), moduleName)
+  return found?.slice(world.path('app').length + 1)
+}
+
+const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
+
+describe('findEntry', () => {
+  it('tries app, index and server, each with every extension, in that order', async () => {
+    const inOrder = ['app', 'index', 'server'].flatMap(name => EXTENSIONS.map(extension => name + extension))
+    for (const [position, file] of inOrder.entries()) {
+      assert.equal(await entryOf(inOrder.slice(position)), file)
+    }
+  })
+
+  it('ignores folders and what has other names', async () => {
+    assert.equal(await entryOf(['app.js/', 'index.js/', 'server.mjs']), 'server.mjs')
+    assert.equal(
+      await entryOf(['main.js', 'app.jsx', 'App.js', 'app', 'index.json', 'lib/app.js']),
+      undefined,
+    )
+  })
+
+  it('gives nothing where there is nothing', async () => {
+    assert.equal(await entryOf([]), undefined)
+    assert.equal(await entryOf([], 'app'), undefined)
+    assert.equal(await findEntry(join(import.meta.dirname, 'no-such-folder'), undefined), undefined)
+    assert.equal(await findEntry(join(import.meta.filename, 'app'), undefined), undefined)
+  })
+
+  describe('follows moduleName alone, where it is given:', () => {
+    for (const [name, files, moduleName, expected] of [
+      ['any name', ['app.js', 'main.js'], 'main', 'main.js'],
+      ['in a subfolder', ['app.js', 'src/web/main.mjs'], 'src/web/main', 'src/web/main.mjs'],
+      ['a name with a dot', ['site.prod.js'], 'site.prod', 'site.prod.js'],
+      ['in the order of extensions', ['main.mts', 'main.mjs', 'main.cjs'], 'main', 'main.cjs'],
+      ['not its folder', ['main/index.js', 'main/'], 'main', undefined],
+      ['nothing instead', ['app.js', 'index.js'], 'main', undefined],
+    ] as const) {
+      it(name, async () => assert.equal(await entryOf([...files], moduleName), expected))
+    }
+
+    it('not main of package.json', async () => {
+      const files = { 'package.json': '{ "main": "app.js" }', 'app.js': '', 'main.js': '' }
+      assert.equal(await entryOf(files, 'main'), 'main.js')
+    })
+  })
+
+  describe('follows main of package.json as Node does:', () => {
+    for (const [name, main, files, expected] of [
+      ['a file', '"main.js"', ['main.js', 'app.js'], 'main.js'],
+      ['a file in a folder', '"./lib/main.mjs"', ['lib/main.mjs', 'app.js'], 'lib/main.mjs'],
+      ['a file without its .js', '"lib/main"', ['lib/main.js', 'app.js'], 'lib/main.js'],
+      ['a folder with index.js', '"lib"', ['lib/index.js', 'app.js'], 'lib/index.js'],
+      ['a folder with a slash', '"./lib/"', ['lib/index.js', 'app.js'], 'lib/index.js'],
+      ['the app folder itself', '"."', ['index.js', 'app.js'], 'index.js'],
+      ['a file without any extension', '"main"', ['main', 'app.js'], 'main'],
+      ['a name of the list that is not the first', '"server.js"', ['server.js', 'app.js'], 'server.js'],
+      ['one that does not exist falls back', '"dist/main.js"', ['app.js'], 'app.js'],
+      ['a folder without index.js falls back', '"lib"', ['lib/main.js', 'index.mjs'], 'index.mjs'],
+      ['one without its .mjs falls back', '"main"', ['main.mjs', 'app.js'], 'app.js'],
+      ['an empty one falls back', '""', ['app.js'], 'app.js'],
+      ['one that is no string falls back', '["main.js"]', ['main.js', 'app.js'], 'app.js'],
+      ['null falls back', 'null', ['main.js', 'app.js'], 'app.js'],
+    ] as const) {
+      it(name, async () => {
+        const files_ = Object.fromEntries(files.map(file => [file, '']))
+        assert.equal(await entryOf({ ...files_, 'package.json': `{ "main": ${main} }` }), expected)
+      })
+    }
+  })
+
+  for (const source of ['', '{', 'null', '7', '"text"', '[]', '{}', '{ "main": "main.js"']) {
+    it(`takes a package.json that says ${source || 'nothing'} for none`, async () => {
+      assert.equal(await entryOf({ 'package.json': source, 'main.js': '', 'app.js': '' }), 'app.js')
+    })
+  }
+
+  it('follows links, but not dangling ones', async () => {
+    await using world = new World()
+    world.write('build/main.js', '')
+    world.link('app/app.js', '../build/gone.js')
+    world.link('app/index.js', '../build/main.js')
+    assert.equal(await findEntry(world.path('app'), undefined), world.path('app/index.js'))
+    assert.equal(await findEntry(world.path('app'), 'app'), undefined)
+  })
+})
+
+describe('entryNames', () => {
+  it('names what is looked for, without folders', () => {
+    assert.equal(entryNames(undefined), 'app, index, server with .js .cjs .mjs .ts .cts .mts')
+    assert.equal(entryNames('src/main'), 'main with .js .cjs .mjs .ts .cts .mts')
+  })
+})

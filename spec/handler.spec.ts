@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import https from 'node:https'
+import { createRequire } from 'node:module'
+import { describe, it } from 'node:test'
+import { exportsNothing, findHandler } from '../lib/handler.ts'
+import type { Handle } from '../lib/launch/launch.ts'
+import { World } from './support/world.ts'
+
+const { resolve } = createRequire(import.meta.url)
+const HOST = 'aries.test'
+const handle: Handle = () => {}
+const other: Handle = () => {}
+const server = http.createServer()
+
+async function found(
+  exports: unknown,
+  exportName?: string,
+  listening?: http.Server | https.Server,
+): Promise<unknown> {
+  const handler = await findHandler(exports, exportName, listening)
+  assert.notEqual(typeof handler, 'string', handler as string)
+  return typeof handler === 'string' ? undefined : (handler.server ?? handler.handle)
+}
+
+describe('findHandler', () => {
+  describe('finds', () => {
+    const cases: [name: string, exports: unknown, exportName?: string | undefined, expected?: unknown][] = [
+      ['module.exports', handle],
+      ['the default export', { default: handle }],
+      ['the default export before app, handler', { handler: other, app: other, default: handle }],
+      ['app before handler', { handler: other, app: handle }],
+      ['handler', { other, handler: handle }],
+      ['app where the default export is no handler', { default: { name: 'config' }, app: handle }],
+      ['the default of a default: CommonJS compiled from an ES module', { default: { default: handle } }],
+      [
+        'app of the default: CommonJS imported by import()',
+        { default: { app: handle }, 'module.exports': {} },
+      ],
+      ['handler of the default', { default: { handler: handle } }],
+      ['a promise of a function', Promise.resolve(handle)],
+      ['a default that is a promise', { default: Promise.resolve(handle) }],
+      ['an app that is a promise', { app: Promise.resolve(handle) }],
+      ['an http.Server', server, undefined, server],
+      ['a default that is an http.Server', { default: server }, undefined, server],
+      ['a promise of an http.Server', Promise.resolve(server), undefined, server],
+      ['exportName', { default: other, app: other, site: handle }, 'site'],
+      ['exportName in the default export', { default: { site: handle } }, 'site'],
+      ['exportName default', { default: handle }, 'default'],
+      ['exportName that is a promise', { site: Promise.resolve(handle) }, 'site'],
+      ['what exportName() gives', { createApp: () => handle }, 'createApp()'],
+      ['what async exportName() resolves to', { createApp: async () => server }, 'createApp()', server],
+      ['exportName() in the default export', { default: { createApp: async () => handle } }, 'createApp()'],
+      ['exportName() that was called already', { createApp: Promise.resolve(handle) }, 'createApp()'],
+    ]
+    for (const [name, exports, exportName, expected = handle] of cases) {
+      it(name, async () => {
+        assert.equal(await found(exports, exportName), expected)
+      })
+    }
+
+    it('the server that listens where nothing else is a handler', async () => {
+      assert.equal(await found({}, undefined, server), server)
+      assert.equal(await found({ config: 1 }, undefined, server), server)
+      assert.equal(await found({ app: handle }, undefined, server), handle)
+      const secure = https.createServer()
+      assert.equal(await found({ config: 1 }, undefined, secure), secure)
+    })
+
+    it('what exportName names even where a server listens', async () => {
+      assert.equal(await found({ site: handle }, 'site', server), handle)
+      assert.equal(typeof (await findHandler({}, 'site', server)), 'string')
+    })
+  })
+
+  describe('names what was exported and what is accepted:', () => {
+    class Site {}
+    const cases: [exports: unknown, named: string][] = [
+      [undefined, 'exports nothing'],
+      [null, 'exports nothing'],
+      [{}, 'exports nothing'],
+      [{ default: {} }, 'exports nothing'],
+      [{ __esModule: true }, 'exports nothing'],
+      [{ default: {}, 'module.exports': {} }, 'exports nothing'],
+      ['text', 'exports a string'],
+      [7, 'exports a number'],
+      [Site, 'exports the class "Site"'],
+      [class {}, 'exports the class ""'],
+      [{ default: Site }, 'exports the class "Site"'],
+      [{ default: 7 }, 'exports a number'],
+      [Promise.resolve({ a: 1 }), 'exports an object with "a"'],
+      [{ one: 1, two: handle }, 'exports an object with "one", "two"'],
+      [{ a: 1, b: 1, c: 1, d: 1, e: 1, f: 1 }, 'exports an object with "a", "b", "c", "d", "e" …'],
+      [{ ['x'.repeat(100)]: 1 }, `exports an object with "${'x'.repeat(40)}"`],
+    ]
+    for (const [exports, named] of cases) {
+      it(named, async () => {
+        const words = await findHandler(exports, undefined, undefined)
+        assert.equal(
+          words,
+          `the module ${named}; expected a function (req, res, next) such as an Express app or router, an http.Server, or a promise of one; or call listen()`,
+        )
+      })
+    }
+
+    it('by exportName', async () => {
+      assert.match(
+        String(await findHandler({ a: 1 }, 'site', undefined)),
+        /^export 'site' is nothing; expected /,
+      )
+      assert.match(
+        String(await findHandler({ site: Site }, 'site', undefined)),
+        /^export 'site' is the class "Site"; expected /,
+      )
+    })
+  })
+
+  it('rejects with what an exported promise rejects with', async () => {
+    const broken = new Error('broken')
+    await assert.rejects(findHandler(Promise.reject(broken), undefined, undefined), broken)
+    await assert.rejects(findHandler({ app: Promise.reject(broken) }, undefined, undefined), broken)
+  })
+
+  describe('finds close() and upgrade()', () => {
+    const calls: unknown[] = []
+    const hook = function (this: unknown): void {
+      calls.push(this)
+    }
+
+    for (const [name, make] of [
+      ['beside the handler', () => ({ app: handle, close: hook, upgrade: hook })],
+      ['beside the default export', () => ({ default: handle, close: hook, upgrade: hook })],
+      ['on the default export', () => ({ default: { app: handle, close: hook, upgrade: hook } })],
+      ['on the handler', () => Object.assign(() => {}, { close: hook, upgrade: hook })],
+      ['beside a server', () => ({ app: http.createServer(), close: hook, upgrade: hook })],
+    ] as const) {
+      it(name, async () => {
+        const exports = make()
+        const handler = await findHandler(exports, undefined, undefined)
+        assert.ok(typeof handler !== 'string')
+        calls.length = 0
+        handler.close?.()
+        handler.upgrade?.({} as never, {} as never, Buffer.alloc(0))
+        const owner = 'default' in exports && 'close' in exports.default ? exports.default : exports
+        assert.deepEqual(calls, [owner, owner])
+      })
+    }
+
+    it('gives none where there is none', async () => {
+      for (const exports of [handle, { default: handle }, http.createServer()]) {
+        const handler = await findHandler(exports, undefined, undefined)
+        assert.ok(typeof handler !== 'string')
+        assert.equal(handler.close, undefined)
+        assert.equal(handler.upgrade, undefined)
+      }
+    })
+
+    it('never takes the close() of a server for one of the module: its port was never bound', async () => {
+      const own = http.createServer()
+      let closed = 0
+      own.on('close', () => closed++)
+      const handler = await findHandler(own, undefined, undefined)
+      assert.ok(typeof handler !== 'string')
+      handler.close?.()
+      await new Promise(setImmediate)
+      assert.equal(closed, 1)
+    })
+  })
+
+  describe('serves', () => {
+    const apps: Record<string, string> = {
+      'a plain function': `module.exports = (req, res) => res.end('answer')`,
+      'an async function': `module.exports = async (req, res) => { await null; res.end('answer') }`,
+      'a function with an arity of its own': `module.exports = (...values) => values[1].end('answer')`,
+      'a connect app': `
+        const app = require(${JSON.stringify(resolve('connect'))})()
+        app.use('/', (req, res) => res.end('answer'))
+        module.exports = app`,
+    }
+    for (const express of ['express', 'express4']) {
+      const required = `require(${JSON.stringify(resolve(express))})`
+      apps[`an app of ${express}`] =
+        `const app = ${required}(); app.get('/', (req, res) => res.send('answer')); module.exports = app`
+      apps[`a router of ${express}`] =
+        `const router = ${required}.Router(); router.get('/', (req, res) => res.end('answer')); module.exports = router`
+      apps[`an http.Server around an app of ${express}`] =
+        `const app = ${required}(); app.get('/', (req, res) => res.send('answer')); module.exports = require('node:http').createServer(app)`
+    }
+    for (const [name, source] of Object.entries(apps)) {
+      it(name, async () => {
+        await using world = await World.start()
+        world.write(`${HOST}/app/index.js`, source)
+        assert.equal(await world.body(HOST), 'answer')
+      })
+    }
+
+    it('hands on what a handler does not answer, but for a server', async () => {
+      await using world = await World.start()
+      for (const [name, source, status] of [
+        ['function', 'module.exports = (req, res, next) => next()', 404],
+        [
+          'router',
+          `module.exports = require(${JSON.stringify(resolve('express'))}).Router().get('/other', () => {})`,
+          404,
+        ],
+        ['connect', `module.exports = require(${JSON.stringify(resolve('connect'))})()`, 404],
+        ['deaf', `module.exports = require('node:http').createServer()`, 404],
+      ] as const) {
+        world.write(`${name}.${HOST}/app/index.js`, source)
+        const answer = await world.get(`${name}.${HOST}`)
+        assert.deepEqual([name, answer.status, answer.body], [name, status, `nobody serves ${name}.${HOST}`])
+      }
+    })
+
+    it('passes on what a handler throws, rejects with, or gives next()', async () => {
+      await using world = await World.start()
+      for (const [name, source] of [
+        ['throws', `module.exports = () => { throw new Error('broken') }`],
+        ['rejects', `module.exports = async () => { throw new Error('broken') }`],
+        ['nexts', `module.exports = (req, res, next) => next(new Error('broken'))`],
+        [
+          'routes',
+          `module.exports = require(${JSON.stringify(resolve('express'))})().get('/', async () => { throw new Error('broken') })`,
+        ],
+        ['serves', `module.exports = require('node:http').createServer(() => { throw new Error('broken') })`],
+      ] as const) {
+        world.errors.length = 0
+        world.write(`${name}.${HOST}/app/index.js`, source)
+        const answer = await world.get(`${name}.${HOST}`)
+        assert.deepEqual([name, answer.status, answer.body], [name, 500, 'outer error'])
+        assert.equal((world.errors[0] as Error).message, 'broken')
+      }
+    })
+  })
+})
+
+describe('exportsNothing', () => {
+  for (const [exports, expected] of [
+    [undefined, true],
+    [null, true],
+    [{}, true],
+    [{ default: {} }, true],
+    [{ default: undefined }, true],
+    [{ default: {}, 'module.exports': {} }, true],
+    [Object.create(null), true],
+    [{ app: 1 }, false],
+    [{ default: {}, app: 1 }, false],
+    [handle, false],
+    [server, false],
+    [Promise.resolve(), false],
+    ['', false],
+  ] as const) {
+    it(`is ${expected} of ${typeof exports} ${JSON.stringify(exports)}`, () => {
+      assert.equal(exportsNothing(exports), expected)
+    })
+  }
+})

@@ -1,0 +1,430 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import http from 'node:http'
+import { createRequire } from 'node:module'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { describe, it } from 'node:test'
+import type { VhostError } from '../../lib/index.ts'
+import { eventually, World } from '../support/world.ts'
+
+const { resolve } = createRequire(import.meta.url)
+const HOST = 'aries.test'
+
+/** What the apps of these specs leave for the spec to see. */
+interface Seen {
+  [name: string]: unknown
+}
+const globals = globalThis as unknown as { seen: Seen }
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  await new Promise(done => server.close(done))
+  return port
+}
+
+async function assertFree(port: number): Promise<void> {
+  const socket = connect(port)
+  const [error] = await once(socket, 'error')
+  assert.match(error.code ?? error.errors[0].code, /ECONNREFUSED/)
+}
+
+describe('LoadScope', () => {
+  describe('catches listen(), whatever its arguments, and binds nothing:', () => {
+    const shapes: [shape: string, address: string][] = [
+      ['port', `{ address: '::', family: 'IPv6', port }`],
+      ['String(port)', `{ address: '::', family: 'IPv6', port }`],
+      ['port, callback', `{ address: '::', family: 'IPv6', port }`],
+      [`port, '127.0.0.1'`, `{ address: '127.0.0.1', family: 'IPv4', port }`],
+      [`port, '127.0.0.1', callback`, `{ address: '127.0.0.1', family: 'IPv4', port }`],
+      [`port, '127.0.0.1', 511, callback`, `{ address: '127.0.0.1', family: 'IPv4', port }`],
+      ['port, 511, callback', `{ address: '::', family: 'IPv6', port }`],
+      ['{ port }', `{ address: '::', family: 'IPv6', port }`],
+      [`{ port, host: '::1', backlog: 5 }, callback`, `{ address: '::1', family: 'IPv6', port }`],
+      ['{ path: file }, callback', 'file'],
+      ['file', 'file'],
+      ['file, callback', 'file'],
+      ['0, callback', `{ address: '::', family: 'IPv6', port: 0 }`],
+      ['callback', `{ address: '::', family: 'IPv6', port: 0 }`],
+      ['', `{ address: '::', family: 'IPv6', port: 0 }`],
+      ['undefined, callback', `{ address: '::', family: 'IPv6', port: 0 }`],
+      ['null, callback', `{ address: '::', family: 'IPv6', port: 0 }`],
+    ]
+    for (const [shape, address] of shapes) {
+      it(`listen(${shape})`, async () => {
+        await using world = await World.start()
+        const port = await freePort()
+        const file = world.path('socket')
+        globals.seen = {}
+        world.write(
+          `${HOST}/app/server.js`,
+          `
+          const port = ${port}, file = ${JSON.stringify(file)}, seen = globalThis.seen, assert = require('node:assert')
+          const callback = () => { seen.callback = true }
+          const server = require('node:http').createServer((req, res) => res.end('answer'))
+          server.on('listening', () => { seen.event = server.listening })
+          seen.isItself = server.listen(${shape}) === server
+          seen.isAtOnce = server.listening && !seen.event
+          assert.deepEqual(server.address(), ${address})`,
+        )
+        assert.equal(await world.body(HOST), 'answer')
+        const hasCallback = shape.includes('callback')
+        assert.deepEqual(globals.seen, {
+          isItself: true,
+          isAtOnce: true,
+          ...(hasCallback && { callback: true }),
+          event: true,
+        })
+        await assertFree(port)
+        assert.equal(existsSync(file), false)
+      })
+    }
+  })
+
+  it('lets the app close its server, which then knows that it is closed', async () => {
+    await using world = await World.start()
+    globals.seen = {}
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      const server = require('node:http').createServer((req, res) => {
+        server.close(error => { globalThis.seen.closed = [error, server.listening] })
+        res.end('last words')
+      }).listen(80)
+      server.on('close', () => { globalThis.seen.times = (globalThis.seen.times ?? 0) + 1 })`,
+    )
+    assert.equal(await world.body(HOST), 'last words')
+    await eventually(() => globals.seen.closed !== undefined)
+    assert.deepEqual(globals.seen, { closed: [undefined, false], times: 1 })
+  })
+
+  it('never tells of listening where the app closed at once', async () => {
+    await using world = await World.start()
+    globals.seen = {}
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      const server = require('node:http').createServer().listen(80, () => { globalThis.seen.listening = true })
+      server.close()
+      module.exports = (req, res) => res.end('answer')`,
+    )
+    assert.equal(await world.body(HOST), 'answer')
+    assert.deepEqual(globals.seen, {})
+  })
+
+  it('tells a server that it is closed when the app is disposed, once', async () => {
+    await using world = await World.start()
+    globals.seen = { closed: 0 }
+    for (const [folder, code] of [
+      ['listens', 'server.listen(80)'],
+      ['exports', 'module.exports = server'],
+      ['does-both', 'module.exports = server.listen(80)'],
+      ['stands-beside', `server.listen(80); module.exports = (req, res) => res.end('answer')`],
+      ['closes-itself', 'module.exports = { app: server.listen(80), close: () => server.close() }'],
+      [
+        'is-second',
+        `require('node:http').createServer((req, res) => res.end('answer')).listen(80); server.listen(81)`,
+      ],
+    ]) {
+      world.write(
+        `${folder}.${HOST}/app/index.js`,
+        `
+        const server = require('node:http').createServer((req, res) => res.end('answer'))
+        server.on('close', () => { globalThis.seen.closed++ })
+        ${code}`,
+      )
+      assert.equal(await world.body(`${folder}.${HOST}`), 'answer', folder)
+      assert.equal(globals.seen.closed, 0, folder)
+      world.remove(`${folder}.${HOST}`)
+      await world.event('evict')
+      await eventually(() => globals.seen.closed === 1)
+      globals.seen.closed = 0
+    }
+  })
+
+  describe('makes the server that listens the handler:', () => {
+    for (const express of ['express', 'express4']) {
+      it(`app.listen() of ${express}, as it is`, async () => {
+        await using world = await World.start()
+        const port = await freePort()
+        world.write(
+          `${HOST}/app/app.js`,
+          `
+          const express = require(${JSON.stringify(resolve(express))})
+          const app = express()
+          app.get('/', (req, res) => res.send('hello ' + req.query.name))
+          const server = app.listen(${port}, () => { globalThis.seen = server.address().port })`,
+        )
+        assert.equal(await world.body(HOST, '/?name=you'), 'hello you')
+        assert.equal(globals.seen, port)
+        assert.equal((await world.get(HOST, '/none')).status, 404)
+        assert.match(await world.body(HOST, '/none'), /Cannot GET \/none/)
+        await assertFree(port)
+      })
+    }
+
+    it('in an ES module', async () => {
+      await using world = await World.start()
+      const port = await freePort()
+      world.write(`${HOST}/app/late.mjs`, 'await new Promise(resolve => setTimeout(resolve, 10))')
+      world.write(
+        `${HOST}/app/index.mjs`,
+        `
+        import http from 'node:http'
+        import './late.mjs'
+        await new Promise(resolve => setTimeout(resolve, 10))
+        http.createServer((req, res) => res.end('answer')).listen(${port})`,
+      )
+      assert.equal(await world.body(HOST), 'answer')
+      await assertFree(port)
+    })
+
+    it('late, when what it waited for is there', async () => {
+      await using world = await World.start()
+      const port = await freePort()
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        async function main() {
+          await new Promise(resolve => setTimeout(resolve, 50))
+          require('node:http').createServer((req, res) => res.end('answer')).listen(${port})
+        }
+        main()`,
+      )
+      assert.equal(await world.body(HOST), 'answer')
+      await assertFree(port)
+    })
+
+    it('made for requests by hand, at once or by an event of another module', async () => {
+      await using world = await World.start()
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        const events = new (require('node:events'))()
+        events.once('ready', () => require('node:http').createServer().on('request', (req, res) => res.end('answer')).listen(80))
+        require('node:fs').readFile(__filename, () => events.emit('ready'))`,
+      )
+      assert.equal(await world.body(HOST), 'answer')
+    })
+
+    it('of https', async () => {
+      await using world = await World.start()
+      const port = await freePort()
+      world.write(
+        `${HOST}/app/index.js`,
+        `require('node:https').createServer((req, res) => res.end('answer')).listen(${port})`,
+      )
+      assert.equal(await world.body(HOST), 'answer')
+      await assertFree(port)
+    })
+
+    it('the first of several; the others stay private', async () => {
+      await using world = await World.start()
+      const [port, adminPort, otherPort] = [await freePort(), await freePort(), await freePort()]
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        const http = require('node:http')
+        require('node:net').createServer().listen(${otherPort})
+        http.createServer((req, res) => res.end('public')).listen(${port})
+        http.createServer((req, res) => res.end('private')).listen(${adminPort})`,
+      )
+      assert.equal(await world.body(HOST), 'public')
+      for (const each of [port, adminPort, otherPort]) await assertFree(each)
+    })
+
+    it('not where the module exports a handler', async () => {
+      await using world = await World.start()
+      const port = await freePort()
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        require('node:http').createServer((req, res) => res.end('server')).listen(${port})
+        module.exports = (req, res) => res.end('export')`,
+      )
+      assert.equal(await world.body(HOST), 'export')
+      await assertFree(port)
+    })
+
+    it('where what the module exports is no handler', async () => {
+      await using world = await World.start()
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        require('node:http').createServer((req, res) => res.end('server')).listen(80)
+        exports.port = 80`,
+      )
+      assert.equal(await world.body(HOST), 'server')
+    })
+  })
+
+  it('catches what the app listens on after its load too', async () => {
+    await using world = await World.start()
+    const port = await freePort()
+    globals.seen = {}
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      module.exports = (req, res) => res.end('export')
+      setTimeout(() => require('node:http').createServer().listen(${port}, () => { globalThis.seen.late = true }), 50)`,
+    )
+    assert.equal(await world.body(HOST), 'export')
+    await eventually(() => globals.seen.late === true)
+    await assertFree(port)
+  })
+
+  it('catches nothing of a load that failed, and binds nothing either', async () => {
+    await using world = await World.start()
+    const port = await freePort()
+    globals.seen = {}
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      require('node:http').createServer((req, res) => res.end('half')).listen(${port}).on('close', () => { globalThis.seen.closed = true })
+      throw new Error('broken')`,
+    )
+    assert.equal((await world.get(HOST)).status, 500)
+    assert.equal((world.errors[0] as VhostError).code, 'ERR_VHOST_LOAD')
+    await eventually(() => globals.seen.closed === true)
+    await assertFree(port)
+  })
+
+  it('lets the rest of the process listen as ever, while a vhost loads too', async () => {
+    await using world = await World.start()
+    globals.seen = {}
+    world.write(
+      `${HOST}/app/index.mjs`,
+      `
+      import http from 'node:http'
+      await new Promise(resolve => { globalThis.seen.go = resolve })
+      http.createServer((req, res) => res.end('vhost')).listen(80)`,
+    )
+    const answer = world.body(HOST)
+    await eventually(() => globals.seen.go !== undefined)
+    const own = http.createServer((_, res) => res.end('outer')).listen(0)
+    await once(own, 'listening')
+    const { port } = own.address() as AddressInfo
+    const response = await fetch(`http://localhost:${port}`)
+    assert.equal(await response.text(), 'outer')
+    ;(globals.seen.go as () => void)()
+    assert.equal(await answer, 'vhost')
+    await new Promise(done => own.close(done))
+    await assertFree(port)
+  })
+
+  it('lets a listener of the router listen for real', async () => {
+    await using world = await World.start()
+    world.site(HOST, 'answer')
+    const own = http.createServer()
+    world.vhosts.on('load', () => own.listen(0))
+    assert.equal(await world.body(HOST), 'answer')
+    await eventually(() => (own.address() as AddressInfo | null)?.port)
+    const socket = connect((own.address() as AddressInfo).port)
+    await once(socket, 'connect')
+    socket.destroy()
+    await new Promise(done => own.close(done))
+  })
+
+  it(`gives upgrades to the server's listeners`, async () => {
+    await using world = await World.start()
+    const code = `
+      const server = require('node:http').createServer((req, res) => res.end('answer'))
+      server.on('upgrade', (req, socket) => {
+        socket.end('HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n' + req.url)
+      })`
+    world.write(`listens.${HOST}/app/index.js`, `${code}; server.listen(80)`)
+    world.write(`exports.${HOST}/app/index.js`, `${code}; module.exports = server`)
+    world.write(
+      `beside.${HOST}/app/index.js`,
+      `${code}; server.listen(80); module.exports = (req, res) => res.end('answer')`,
+    )
+    for (const name of ['listens', 'exports', 'beside']) {
+      const host = `${name}.${HOST}`
+      const received = await world.raw(
+        `GET /chat HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+      )
+      assert.match(received, /^HTTP\/1.1 101 .*\/chat$/s, name)
+      assert.equal(await world.body(host), 'answer', name)
+    }
+  })
+
+  describe('takes back what an app listens for on process:', () => {
+    const count = (): number[] => ['warning', 'exit', 'express-van-spec'].map(e => process.listenerCount(e))
+    const LISTENS = `
+      process.on('warning', () => {})
+      process.once('exit', () => {})
+      process.on('express-van-spec', () => { globalThis.seen.told = (globalThis.seen.told ?? 0) + 1 })
+      process.once('express-van-spec', () => { globalThis.seen.once = (globalThis.seen.once ?? 0) + 1 })`
+    const before = (world: World): Promise<number[]> => {
+      // What express-van and Node listen for themselves stands after a first load.
+      world.site('first.test', 'first')
+      return world.body('first.test').then(count)
+    }
+    const plus = (counts: number[], ...more: number[]): number[] =>
+      counts.map((value, i) => value + (more[i] ?? 0))
+
+    for (const [system, file, source] of [
+      ['CommonJS', 'index.js', `${LISTENS}\nmodule.exports = (req, res) => res.end('answer')`],
+      ['ES modules', 'index.mjs', `${LISTENS}\nexport default (req, res) => res.end('answer')`],
+    ] as const) {
+      it(`${system}, when it was disposed`, async () => {
+        await using world = await World.start()
+        const counts = await before(world)
+        globals.seen = {}
+        world.write(`${HOST}/app/${file}`, source)
+        await world.body(HOST)
+        assert.deepEqual(count(), plus(counts, 1, 1, 2))
+        world.remove(HOST)
+        await world.event('evict')
+        assert.deepEqual(count(), counts)
+      })
+
+      it(`${system}, when its load failed`, async () => {
+        await using world = await World.start()
+        const counts = await before(world)
+        world.write(`${HOST}/app/${file}`, `${source}\nthrow new Error('broken')`)
+        assert.equal((await world.get(HOST)).status, 500)
+        assert.deepEqual(count(), counts)
+      })
+    }
+
+    it('puts them back where an ES module app is used again, but what the app removed itself', async () => {
+      await using world = await World.start({ maxApps: 1 })
+      const counts = await before(world)
+      globals.seen = {}
+      world.write(
+        `${HOST}/app/index.mjs`,
+        `${LISTENS}
+        const own = () => {}
+        process.on('warning', own)
+        export default (req, res) => { process.off('warning', own); res.end('answer') }`,
+      )
+      for (let round = 0; round < 3; round++) {
+        await world.body(HOST)
+        process.emit('express-van-spec' as 'disconnect')
+        assert.deepEqual(globals.seen, { told: round + 1, once: 1 })
+        assert.deepEqual(count(), plus(counts, 1, 1, 1))
+        const evicted = world.event('evict', ({ hostnames }) => hostnames.includes(HOST))
+        await world.body('first.test')
+        await evicted
+        assert.deepEqual(count(), counts)
+      }
+    })
+
+    it('not what stands there of others', async () => {
+      await using world = await World.start()
+      await before(world)
+      const own = (): void => {}
+      process.on('express-van-spec', own)
+      world.write(`${HOST}/app/index.js`, `${LISTENS}\nmodule.exports = (req, res) => res.end('answer')`)
+      await world.body(HOST)
+      world.remove(HOST)
+      await world.event('evict')
+      assert.deepEqual(process.listeners('express-van-spec' as 'exit'), [own])
+      process.off('express-van-spec', own)
+    })
+  })
+})

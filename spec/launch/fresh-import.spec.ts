@@ -1,0 +1,642 @@
+import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { FreshImport } from '../../lib/launch/fresh-import.ts'
+import { World } from '../support/world.ts'
+
+type Tree = Record<string, string>
+
+interface Globals {
+  evaluated?: string[]
+}
+const globals = globalThis as unknown as Globals
+const isTypeScriptStripped = Boolean((process.features as { typescript?: unknown }).typescript)
+
+/** A release on disk, loaded without a router. */
+class Site {
+  readonly path: string
+  readonly #world: World
+  readonly #name: string
+  last: FreshImport | undefined
+
+  constructor(world: World, name = 'aries.test') {
+    this.#world = world
+    this.#name = name
+    this.path = world.path(name)
+  }
+
+  write(tree: Tree): void {
+    for (const [file, content] of Object.entries(tree)) this.#world.write(`${this.#name}/${file}`, content)
+  }
+
+  remove(file: string): void {
+    rmSync(join(this.path, file), { recursive: true })
+  }
+
+  /** Loads the entry anew and keeps it. */
+  async load(entry: string): Promise<unknown> {
+    this.last = new FreshImport(this.path)
+    const exports = await this.last.load(join(this.path, entry), [])
+    this.last.keep()
+    return exports
+  }
+
+  /** As `load`, for a load that fails. */
+  async fail(entry: string): Promise<Error> {
+    this.last = new FreshImport(this.path)
+    const error = await this.last.load(join(this.path, entry), []).then(
+      () => assert.fail('it loaded'),
+      failure => failure,
+    )
+    this.last.undo()
+    return error
+  }
+
+  /** What the function that an entry exports gives. */
+  async ask(entry: string, ...values: unknown[]): Promise<unknown> {
+    return await call(await this.load(entry), ...values)
+  }
+}
+
+async function call(exports: unknown, ...values: unknown[]): Promise<unknown> {
+  const { default: inner } = exports as { default?: unknown }
+  return await ((inner ?? exports) as (...values: unknown[]) => unknown)(...values)
+}
+
+/** What each module of a graph says of itself: all name the generation that was written. */
+const GRAPHS: Record<string, { entry: string; tree: (generation: string) => Tree }> = {
+  'CommonJS with its own files, JSON and packages': {
+    entry: 'app/index.js',
+    tree: n => ({
+      'app/index.js': `
+        const own = [require('./lib'), require('./lib/deep/deeper.cjs'), require('./data.json').n]
+        module.exports = () => ['${n}', ...own, require('pkg'), require('pkg/sub'), require('@scope/pkg')]`,
+      'app/lib/index.js': `module.exports = '${n}'`,
+      'app/lib/deep/deeper.cjs': `exports.n = '${n}'; module.exports = require('./deepest.js').n`,
+      'app/lib/deep/deepest.js': `exports.n = '${n}'`,
+      'app/data.json': `{ "n": "${n}" }`,
+      'node_modules/pkg/index.js': `module.exports = require('./lib')`,
+      'node_modules/pkg/lib.js': `module.exports = '${n}'`,
+      'node_modules/pkg/sub.js': `module.exports = '${n}'`,
+      'node_modules/@scope/pkg/package.json': '{ "main": "main.js" }',
+      'node_modules/@scope/pkg/main.js': `module.exports = '${n}'`,
+    }),
+  },
+  'ES modules with their own files, JSON and packages': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import './side.mjs'
+        import * as lib from './lib.mjs'
+        import data from './data.json' with { type: 'json' }
+        import pkg from 'pkg'
+        import { sub } from 'pkg/sub'
+        export default async () => ['${n}', globalThis.side, lib.n, data.n, pkg, sub, (await import('./late.mjs')).n]`,
+      'app/side.mjs': `globalThis.side = '${n}'`,
+      'app/lib.mjs': `export { n } from './deep.mjs'`,
+      'app/deep.mjs': `export const n = '${n}'`,
+      'app/late.mjs': `export const n = '${n}'`,
+      'app/data.json': `{ "n": "${n}" }`,
+      'node_modules/pkg/package.json': `{ "type": "module", "exports": { ".": "./main.js", "./sub": "./sub/index.js" } }`,
+      'node_modules/pkg/main.js': `export { n as default } from './deep.js'`,
+      'node_modules/pkg/deep.js': `export const n = '${n}'`,
+      'node_modules/pkg/sub/index.js': `export const sub = '${n}'`,
+    }),
+  },
+  'ES modules that import CommonJS, with what that requires': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import lib from './lib.cjs'
+        import pkg from 'pkg'
+        import { named } from 'pkg'
+        export default () => ['${n}', lib(), pkg.named, named, pkg.inner.n, pkg.data.n]`,
+      'app/lib.cjs': `const { n } = require('./inner.cjs'); module.exports = () => n`,
+      'app/inner.cjs': `exports.n = '${n}'`,
+      'node_modules/pkg/index.js': `
+        exports.named = '${n}'
+        exports.inner = require('./inner')
+        exports.data = require('./data.json')`,
+      'node_modules/pkg/inner.js': `exports.n = '${n}'`,
+      'node_modules/pkg/data.json': `{ "n": "${n}" }`,
+    }),
+  },
+  'CommonJS required from an ES module': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import { createRequire } from 'node:module'
+        const require = createRequire(import.meta.url)
+        const { lib } = require('./lib.cjs')
+        export default () => ['${n}', lib, require('./late.cjs'), require('./data.json').n, require('pkg')]`,
+      'app/lib.cjs': `exports.lib = require('./inner.cjs')`,
+      'app/inner.cjs': `module.exports = '${n}'`,
+      'app/late.cjs': `module.exports = '${n}'`,
+      'app/data.json': `{ "n": "${n}" }`,
+      'node_modules/pkg/index.js': `module.exports = require('./lib')`,
+      'node_modules/pkg/lib.js': `module.exports = '${n}'`,
+    }),
+  },
+  'ES modules that a CommonJS app imports, at its load and late': {
+    entry: 'app/index.js',
+    tree: n => ({
+      'app/index.js': `
+        const early = import('./early.mjs')
+        module.exports = async () => ['${n}', (await early).n, (await import('./late.mjs')).n, (await import('pkg')).n, await require('./lib')()]`,
+      'app/lib.js': `module.exports = async () => (await import('./later.mjs')).n`,
+      'app/early.mjs': `export { n } from './deep.mjs'`,
+      'app/deep.mjs': `export const n = '${n}'`,
+      'app/late.mjs': `export { n } from './later.mjs'`,
+      'app/later.mjs': `export const n = '${n}'`,
+      'node_modules/pkg/package.json': `{ "exports": "./main.mjs" }`,
+      'node_modules/pkg/main.mjs': `export const n = '${n}'`,
+    }),
+  },
+  'a package with both systems, asked for by both': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import { n, system } from 'dual'
+        import required from './required.cjs'
+        export default () => ['${n}', n, required.n, system === 'esm' && required.system === 'cjs' ? '${n}' : 'wrong system']`,
+      'app/required.cjs': `module.exports = require('dual')`,
+      'node_modules/dual/package.json': `{ "exports": { "import": "./index.mjs", "require": "./index.cjs" } }`,
+      'node_modules/dual/index.mjs': `export const n = '${n}', system = 'esm'`,
+      'node_modules/dual/index.cjs': `exports.n = '${n}'; exports.system = 'cjs'`,
+    }),
+  },
+  'top-level await': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import { n } from './lib.mjs'
+        const { n: late } = await import('./late.mjs')
+        export default () => ['${n}', n, late]`,
+      'app/lib.mjs': `export const n = await new Promise(resolve => setImmediate(resolve, '${n}'))`,
+      'app/late.mjs': `export const n = await Promise.resolve('${n}')`,
+    }),
+  },
+  'a .js that only its syntax shows to be an ES module': {
+    entry: 'app/index.js',
+    tree: n => ({
+      'app/index.js': `import { n } from './lib.js'\nexport default () => ['${n}', n]`,
+      'app/lib.js': `export const n = '${n}'`,
+    }),
+  },
+  'a .js that only its syntax shows to be CommonJS, below a hash-bang': {
+    entry: 'app/index.js',
+    tree: n => ({
+      'app/index.js': `#!/usr/bin/env node\nconst { n } = require('./lib.js')\nmodule.exports = () => ['${n}', n]`,
+      'app/lib.js': `exports.n = '${n}'`,
+    }),
+  },
+  'modules that import each other in a circle': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import { b } from './a.mjs'
+        import circle from './circle.cjs'
+        export const n = '${n}'
+        export default () => [n, b(), circle()]`,
+      'app/a.mjs': `import { n } from './index.mjs'\nexport const b = () => n`,
+      'app/circle.cjs': `module.exports = () => require('./other.cjs').n(); module.exports.n = '${n}'`,
+      'app/other.cjs': `const circle = require('./circle.cjs'); exports.n = () => circle.n`,
+    }),
+  },
+  'an import with a query or a fragment of its own': {
+    entry: 'app/index.mjs',
+    tree: n => ({
+      'app/index.mjs': `
+        import { n } from './lib.mjs?own=1'
+        import { n as other } from './lib.mjs#own'
+        export default () => ['${n}', n, other]`,
+      'app/lib.mjs': `export { n } from './deep.mjs'`,
+      'app/deep.mjs': `export const n = '${n}'`,
+    }),
+  },
+}
+
+function assertAll(values: unknown, generation: string): void {
+  assert.ok(Array.isArray(values) && values.length > 1)
+  assert.deepEqual(new Set(values), new Set([generation]))
+}
+
+describe('FreshImport', () => {
+  describe('renews every module below the release:', () => {
+    for (const [name, { entry, tree }] of Object.entries(GRAPHS)) {
+      it(name, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        for (const generation of ['one', 'two', 'three']) {
+          site.write(tree(generation))
+          assertAll(await site.ask(entry), generation)
+        }
+      })
+    }
+
+    for (const extension of ['ts', 'mts', 'cts']) {
+      it(`TypeScript as .${extension}`, { skip: !isTypeScriptStripped }, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        const isCommonJS = extension === 'cts'
+        for (const n of ['one', 'two']) {
+          site.write({
+            'app/package.json': '{ "type": "module" }',
+            [`app/index.${extension}`]: isCommonJS
+              ? `const { n }: { n: string } = require('./lib.cts'); module.exports = (): string[] => ['${n}', n]`
+              : `import { n } from './lib.${extension}'\nexport default (): string[] => ['${n}', n as string]`,
+            [`app/lib.${extension}`]: isCommonJS
+              ? `exports.n = '${n}' as string`
+              : `export const n: string = '${n}'`,
+          })
+          assertAll(await site.ask(`app/index.${extension}`), n)
+        }
+      })
+    }
+
+    it('once each, what did not change on disk too', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      const note = (name: string): string => `globalThis.evaluated.push('${name}')`
+      site.write({
+        'app/index.mjs': `
+          import { createRequire } from 'node:module'
+          import './own.mjs'
+          import 'esm'
+          import 'cjs'
+          createRequire(import.meta.url)('cjs')
+          ${note('entry')}`,
+        'app/own.mjs': note('own'),
+        'node_modules/esm/package.json': '{ "exports": "./index.mjs" }',
+        'node_modules/esm/index.mjs': note('esm'),
+        'node_modules/cjs/index.js': `require('./lib.js'); ${note('cjs')}`,
+        'node_modules/cjs/lib.js': note('cjs lib'),
+      })
+      for (let round = 0; round < 3; round++) {
+        globals.evaluated = []
+        await site.load('app/index.mjs')
+        assert.deepEqual(globals.evaluated.toSorted(), ['cjs', 'cjs lib', 'entry', 'esm', 'own'])
+      }
+    })
+
+    it('in the order in which the modules ask for each other', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.mjs': `import './first.mjs'\nimport './second.cjs'\nimport './third.mjs'`,
+        'app/first.mjs': `globalThis.evaluated.push('first')`,
+        'app/second.cjs': `globalThis.evaluated.push('second'); module.exports = require('./within.cjs')`,
+        'app/within.cjs': `globalThis.evaluated.push('within')`,
+        'app/third.mjs': `globalThis.evaluated.push('third')`,
+      })
+      for (let round = 0; round < 3; round++) {
+        globals.evaluated = []
+        await site.load('app/index.mjs')
+        assert.deepEqual(globals.evaluated, ['first', 'second', 'within', 'third'])
+      }
+    })
+  })
+
+  describe('gives an ES module what re-exporting CommonJS exports, which Node does not after a purge:', () => {
+    const reexporting = (n: string): Tree => ({
+      'node_modules/pkg/index.js': `'use strict'\nmodule.exports = require('./lib/pkg')`,
+      'node_modules/pkg/lib/pkg.js': `module.exports = () => '${n}'; module.exports.n = require('./deep')`,
+      'node_modules/pkg/lib/deep.js': `module.exports = '${n}'`,
+    })
+    const imports = (n: string): string =>
+      `import pkg from 'pkg'\nexport default () => ['${n}', pkg(), pkg.n]`
+    const requires = (n: string): string =>
+      `const pkg = require('pkg')\nmodule.exports = () => ['${n}', pkg(), pkg.n]`
+
+    it('imported before and after', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      for (const n of ['one', 'two', 'three']) {
+        site.write({ ...reexporting(n), 'app/index.mjs': imports(n) })
+        assertAll(await site.ask('app/index.mjs'), n)
+      }
+    })
+
+    it('required by a CommonJS entry before, imported after', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({ ...reexporting('one'), 'app/index.cjs': requires('one') })
+      assertAll(await site.ask('app/index.cjs'), 'one')
+      site.write({ ...reexporting('two'), 'app/index.mjs': imports('two') })
+      assertAll(await site.ask('app/index.mjs'), 'two')
+      site.write({ ...reexporting('three'), 'app/index.cjs': requires('three') })
+      assertAll(await site.ask('app/index.cjs'), 'three')
+      site.write({ ...reexporting('four'), 'app/index.mjs': imports('four') })
+      assertAll(await site.ask('app/index.mjs'), 'four')
+    })
+
+    it('imported late, by a request', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      for (const n of ['one', 'two', 'three']) {
+        site.write({
+          ...reexporting(n),
+          'app/index.cjs': `module.exports = async () => { const { default: pkg } = await import('pkg'); return ['${n}', pkg(), pkg.n] }`,
+        })
+        assertAll(await site.ask('app/index.cjs'), n)
+      }
+    })
+
+    it('imported by a load that failed, then by one that does not', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({ ...reexporting('one'), 'app/index.mjs': `${imports('one')}\nthrow new Error('early')` })
+      assert.equal((await site.fail('app/index.mjs')).message, 'early')
+      site.write({ ...reexporting('two'), 'app/index.mjs': imports('two') })
+      assertAll(await site.ask('app/index.mjs'), 'two')
+    })
+
+    it('without running what the new version no longer imports', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.mjs': `import './left.cjs'\nexport default () => 'one'`,
+        'app/left.cjs': `globalThis.evaluated.push('left')`,
+      })
+      globals.evaluated = []
+      await site.load('app/index.mjs')
+      site.write({ 'app/index.mjs': `export default () => 'two'` })
+      assert.equal(await site.ask('app/index.mjs'), 'two')
+      assert.deepEqual(globals.evaluated, ['left'])
+    })
+  })
+
+  it('lets another path of the same release be', async () => {
+    await using world = new World()
+    const aries = new Site(world, 'aries.test')
+    const taurus = new Site(world, 'taurus.test')
+    for (const site of [aries, taurus]) {
+      site.write({
+        'app/index.js': `module.exports = () => require('./lib')`,
+        'app/lib.js': 'module.exports = {}',
+      })
+    }
+    const exports = await aries.load('app/index.js')
+    const own = await call(exports)
+    assert.notEqual(await taurus.ask('app/index.js'), own)
+    await taurus.load('app/index.js')
+    assert.equal(await call(exports), own)
+  })
+
+  it('lets what lies outside of the release be: it is shared', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    world.write('shared.cjs', 'module.exports = {}')
+    world.write('aries.test-2/lib.cjs', 'module.exports = {}')
+    site.write({
+      'app/index.js': `module.exports = () => [require('../../shared.cjs'), require('../../aries.test-2/lib.cjs')]`,
+    })
+    const [shared, sibling] = (await site.ask('app/index.js')) as object[]
+    const again = (await site.ask('app/index.js')) as object[]
+    assert.equal(again[0], shared)
+    assert.equal(again[1], sibling)
+  })
+
+  it('cannot renew an ES module that is reached by require(), and says which', async t => {
+    await using world = new World()
+    const site = new Site(world)
+    const tree = (n: string): Tree => ({
+      'app/index.js': `const lib = require('./lib.mjs'); module.exports = () => ['${n}', lib.n, require('./plain').n]`,
+      'app/lib.mjs': `export const n = '${n}'`,
+      'app/plain.js': `exports.n = '${n}'`,
+    })
+    site.write(tree('one'))
+    assert.deepEqual(await site.ask('app/index.js'), ['one', 'one', 'one'])
+    assert.deepEqual(site.last?.stale, [])
+    site.write(tree('two'))
+    assert.deepEqual(await site.ask('app/index.js'), ['two', 'one', 'two'])
+    assert.deepEqual(site.last?.stale, [join(site.path, 'app/lib.mjs')])
+    t.diagnostic('Node keeps it by its plain URL')
+  })
+
+  it('cannot see that a package.json names another file now: Node reads each once', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'app/index.js': `module.exports = () => require('pkg')`,
+      'node_modules/pkg/package.json': '{ "main": "one.js" }',
+      'node_modules/pkg/one.js': `module.exports = 'one'`,
+      'node_modules/pkg/two.js': `module.exports = 'two'`,
+    })
+    assert.equal(await site.ask('app/index.js'), 'one')
+    site.write({ 'node_modules/pkg/package.json': '{ "main": "two.js" }' })
+    assert.equal(await site.ask('app/index.js'), 'one')
+    const release = new Site(world, 'releases/2')
+    release.write({
+      'app/index.js': `module.exports = () => require('pkg')`,
+      'node_modules/pkg/package.json': '{ "main": "two.js" }',
+      'node_modules/pkg/two.js': `module.exports = 'two'`,
+    })
+    assert.equal(await release.ask('app/index.js'), 'two')
+  })
+
+  describe('tells a module where it is:', () => {
+    it('CommonJS', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.js': `module.exports = () => ({
+          file: __filename, folder: __dirname, id: module.id, isMain: require.main === module,
+          hasParent: Boolean(module.parent), resolved: require.resolve('./lib'), isCached: module.filename in require.cache })`,
+        'app/lib.js': '',
+      })
+      assert.deepEqual(await site.ask('app/index.js'), {
+        file: join(site.path, 'app/index.js'),
+        folder: join(site.path, 'app'),
+        id: join(site.path, 'app/index.js'),
+        isMain: false,
+        hasParent: true,
+        resolved: join(site.path, 'app/lib.js'),
+        isCached: true,
+      })
+    })
+
+    it('ES modules', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.mjs': `
+          import { fileURLToPath } from 'node:url'
+          export default () => ({
+            file: import.meta.filename, folder: import.meta.dirname, path: fileURLToPath(import.meta.url),
+            beside: fileURLToPath(new URL('./views', import.meta.url)),
+            resolved: fileURLToPath(import.meta.resolve('./lib.mjs')) })`,
+        'app/lib.mjs': '',
+      })
+      assert.deepEqual(await site.ask('app/index.mjs'), {
+        file: join(site.path, 'app/index.mjs'),
+        folder: join(site.path, 'app'),
+        path: join(site.path, 'app/index.mjs'),
+        beside: join(site.path, 'app/views'),
+        resolved: join(site.path, 'app/lib.mjs'),
+      })
+    })
+
+    it('in the stack of an error, with the line', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.cjs': `module.exports = () => {\n  throw new Error('here')\n}`,
+        'app/index.mjs': `export default () => {\n  throw new Error('here')\n}`,
+      })
+      for (const entry of ['app/index.cjs', 'app/index.mjs']) {
+        const { stack } = (await site.ask(entry).catch(error => error)) as Error
+        assert.match(String(stack), new RegExp(`${join(site.path, entry)}(\\?express-van=\\d+)?:2:9`))
+      }
+    })
+  })
+
+  describe('takes the system of an entry', () => {
+    const commonJS = `module.exports = () => typeof require`
+    const esModule = `export default () => typeof require`
+    for (const [name, file, source, packageFile, expected] of [
+      ['.cjs in a module package', 'app/index.cjs', commonJS, '{ "type": "module" }', 'function'],
+      ['.mjs in a CommonJS package', 'app/index.mjs', esModule, '{ "type": "commonjs" }', 'undefined'],
+      ['.js in a module package', 'app/index.js', esModule, '{ "type": "module" }', 'undefined'],
+      ['.js in a CommonJS package', 'app/index.js', commonJS, '{ "type": "commonjs" }', 'function'],
+      ['.js in a package without type, CommonJS', 'app/index.js', commonJS, '{}', 'function'],
+      ['.js in a package without type, ES module', 'app/index.js', esModule, '{}', 'undefined'],
+    ] as const) {
+      it(`as Node does: ${name}`, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        site.write({ [file]: source, 'package.json': packageFile })
+        assert.equal(await site.ask(file), expected)
+        assert.equal(site.last?.isKeptByNode, expected === 'undefined')
+      })
+    }
+  })
+
+  it('knows that Node keeps the ES modules that a CommonJS app imports', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'app/index.cjs': `module.exports = name => name ? import(name) : undefined`,
+      'app/lib.mjs': `export const n = 1`,
+    })
+    const exports = await site.load('app/index.cjs')
+    assert.equal(site.last?.isKeptByNode, false)
+    await call(exports, 'node:fs')
+    assert.equal(site.last?.isKeptByNode, false)
+    await call(exports, './lib.mjs')
+    assert.equal(site.last?.isKeptByNode, true)
+  })
+
+  describe('undo()', () => {
+    const lazy = `const lib = require('./lib'); module.exports = () => [lib, require('./lib')]`
+    const FAILURES: Record<string, string> = {
+      'a syntax error': `require('./lib'); const`,
+      'a throw': `require('./lib'); throw new Error('broken')`,
+      'a missing module': `require('./lib'); require('./missing')`,
+    }
+    for (const [name, source] of Object.entries(FAILURES)) {
+      it(`gives the old app its own modules back after ${name}`, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        site.write({ 'app/index.js': lazy, 'app/lib.js': `module.exports = { n: 'one' }` })
+        const old = await site.load('app/index.js')
+        site.write({ 'app/index.js': source, 'app/lib.js': `module.exports = { n: 'two' }` })
+        await site.fail('app/index.js')
+        const [own, late] = (await call(old)) as object[]
+        assert.equal(late, own)
+        assert.deepEqual(own, { n: 'one' })
+        site.write({ 'app/index.js': lazy, 'app/lib.js': `module.exports = { n: 'three' }` })
+        assert.deepEqual(await site.ask('app/index.js'), [{ n: 'three' }, { n: 'three' }])
+        assert.deepEqual(await call(old), [{ n: 'one' }, { n: 'three' }])
+      })
+    }
+
+    it('gives an ES module its own CommonJS and late imports back', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      const tree = (n: string, end = ''): Tree => ({
+        'app/index.mjs': `
+          import { createRequire } from 'node:module'
+          import lib from './lib.cjs'
+          import * as esm from './lib.mjs'
+          const require = createRequire(import.meta.url)
+          export default async () => [lib === require('./lib.cjs'), esm === await import('./lib.mjs'), lib.n, esm.n]
+          ${end}`,
+        'app/lib.cjs': `exports.n = '${n}'`,
+        'app/lib.mjs': `export const n = '${n}'`,
+      })
+      site.write(tree('one'))
+      const old = await site.load('app/index.mjs')
+      site.write(tree('two', `throw new Error('broken')`))
+      await site.fail('app/index.mjs')
+      assert.deepEqual(await call(old), [true, true, 'one', 'one'])
+    })
+
+    it('forgets a first load', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({ 'app/index.js': FAILURES['a throw'] as string, 'app/lib.js': `module.exports = 'one'` })
+      await site.fail('app/index.js')
+      site.write({
+        'app/index.js': `module.exports = () => require('./lib')`,
+        'app/lib.js': `module.exports = 'two'`,
+      })
+      assert.equal(await site.ask('app/index.js'), 'two')
+    })
+  })
+
+  it('recovers from a failed ES module, whatever failed', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    for (const source of [
+      'export default = ',
+      `throw new Error('broken')`,
+      `import './missing.mjs'`,
+      `import { missing } from './lib.mjs'`,
+      `import './broken.json'`,
+    ]) {
+      site.write({ 'app/index.mjs': source, 'app/lib.mjs': '', 'app/broken.json': '{' })
+      await site.fail('app/index.mjs')
+    }
+    site.write({
+      'app/index.mjs': `import './broken.cjs'\nexport default () => 'mended'`,
+      'app/broken.cjs': '',
+    })
+    assert.equal(await site.ask('app/index.mjs'), 'mended')
+  })
+
+  describe('forget()', () => {
+    it('lets the next load begin anew', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.js': `module.exports = () => require('./lib')`,
+        'app/lib.js': 'module.exports = {}',
+      })
+      const first = await site.ask('app/index.js')
+      site.last?.forget()
+      assert.equal(
+        Object.keys(createRequire(import.meta.url).cache).some(file => file.startsWith(site.path)),
+        false,
+      )
+      assert.notEqual(await site.ask('app/index.js'), first)
+    })
+
+    it('leaves what was loaded since', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.js': `module.exports = () => require('./lib')`,
+        'app/lib.js': 'module.exports = {}',
+      })
+      await site.load('app/index.js')
+      const old = site.last
+      const exports = await site.load('app/index.js')
+      const own = await call(exports)
+      old?.forget()
+      assert.equal(await call(exports), own)
+    })
+  })
+})
