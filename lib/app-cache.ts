@@ -140,6 +140,11 @@ export class AppCache {
       const isAsked = failure.requestsThen !== serving.requests
       if (!isAsked || !this.#mayTry(failure, release)) return undefined
     }
+    // A load that is under way may have read what was there before the caller asked.
+    if (reason === 'reloaded') {
+      await this.#loads.get(release.realPath)?.promise.catch(() => {})
+      await this.#apps.peek(release.realPath)?.predecessor
+    }
     const load = this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason)
     const app = await this.#join(load, hostname)
     app.waiting--
@@ -170,6 +175,7 @@ export class AppCache {
 
   async close(drainTimeout: number): Promise<void> {
     this.#isClosed = true
+    for (const app of this.#retiring.keys()) app.hasten(drainTimeout)
     for (const realPath of [...this.#apps.keys()]) {
       const app = this.#apps.peek(realPath)
       this.#apps.delete(realPath)

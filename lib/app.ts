@@ -23,6 +23,7 @@ export class App {
   readonly #launched: Launched
   readonly #flights = new Set<Flight>()
   #isRetired = false
+  #isDraining = false
 
   constructor(release: Release, launched: Launched, loadDurationMs: number) {
     this.release = release
@@ -121,19 +122,24 @@ export class App {
     }
   }
 
+  /** Has what is left cut after so many milliseconds, where that is sooner. */
+  hasten(drainTimeout: number): void {
+    if (this.#isDraining) setTimeout(() => this.#cut(), drainTimeout).unref()
+  }
+
   async #drained(drainTimeout: number): Promise<void> {
+    this.#isDraining = true
+    const timer = setTimeout(() => this.#cut(), drainTimeout).unref()
     await new Promise<void>(resolve => {
-      const timer = setTimeout(() => {
-        for (const flight of this.#flights) flight.cut()
-        resolve()
-      }, drainTimeout)
-      timer.unref()
-      this.onIdle = () => {
-        clearTimeout(timer)
-        resolve()
-      }
+      this.onIdle = resolve
     })
+    clearTimeout(timer)
     this.onIdle = undefined
+    this.#isDraining = false
+  }
+
+  #cut(): void {
+    for (const flight of this.#flights) flight.cut()
   }
 }
 

@@ -1,10 +1,11 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join, sep } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { VhostError } from './errors.ts'
 import { debug, type Events } from './events.ts'
+import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
@@ -14,6 +15,8 @@ import { Watcher } from './watcher.ts'
 
 /** What is gone once may be in the middle of being replaced; gone counts when seen twice, this far apart. */
 const GONE_AFTER = 250
+/** By so much a timer may fire before its time. */
+const TIMER_EARLY = 5
 /** Between two readings of a folder that is being changed in place. */
 const SETTLE = 10
 const MAX_READINGS = 20
@@ -56,18 +59,23 @@ export class Refresher {
     return vhost
   }
 
-  /** Loads what a name leads to beside what serves it, whatever the version says; undefined where nothing is there. */
+  /**
+   * Loads what a name leads to beside what serves it, whatever the version says; undefined where nothing is there.
+   * @throws VhostError
+   */
   async reload(vhost: Vhost): Promise<App | undefined> {
     const { hostname, realPath } = vhost
-    const found = await this.#read(vhost)
+    const found = await this.#read(vhost).catch(cause => {
+      throw this.report(hostname, realPath, cause)
+    })
     const serving = this.#apps.peek(realPath)
     if (!found || !serving) return undefined
-    if (found.realPath !== realPath) {
-      await this.#move(vhost, serving, found)
-      return this.#apps.peek(found.realPath)
-    }
-    const app = await this.#apps.replace(serving, found.release, hostname, 'reloaded')
-    this.#watchAll(realPath)
+    const present = this.#apps.peek(found.realPath)
+    this.#apps.forgetFailure(found.realPath)
+    if (found.realPath !== realPath) await this.#move(vhost, serving, found)
+    if (!present) return this.#apps.peek(found.realPath)
+    const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
+    for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
     return app
   }
 
@@ -83,33 +91,68 @@ export class Refresher {
   }
 
   #watch(vhost: Vhost): void {
-    const { appDir, getVersion } = this.#settings
     this.#watcher.watch(vhost.hostname, {
-      isComplete: getVersion === undefined && vhost.isFirstChoice,
-      places: async () => {
-        const places: Places = new Map()
-        await addPlaces(places, join(vhost.vhostPath, appDir))
-        await addPlaces(places, vhost.vhostPath, [firstPart(appDir), 'package.json', 'tmp'])
-        await addPlaces(places, join(vhost.vhostPath, 'tmp'), ['restart.txt'])
-        return places
-      },
+      isComplete: () =>
+        this.#settings.getVersion === undefined && vhost.isFirstChoice && this.#isQuiet(vhost),
+      places: () => this.#placesOf(vhost),
+      above: dirname(vhost.realPath),
     })
   }
 
-  async #refresh(hostname: string): Promise<void> {
+  /** Whether nothing is left to be done by time. */
+  #isQuiet({ hostname, realPath, lastRead, goneSince }: Vhost): boolean {
+    const serving = this.#apps.peek(realPath)
+    const isUpToDate = serving !== undefined && isSameRelease(serving.release, lastRead)
+    return isUpToDate && goneSince === undefined && !this.#faults.has(hostname)
+  }
+
+  async #placesOf({ vhostPath, lastRead }: Vhost): Promise<Places> {
+    const { appDir } = this.#settings
+    const places: Places = new Map()
+    await addPlaces(places, join(vhostPath, appDir))
+    await addPlaces(places, vhostPath, [firstPart(appDir), 'package.json', 'tmp'])
+    await addPlaces(places, join(vhostPath, 'tmp'), ['restart.txt'])
+    const entry = lastRead?.entry
+    // `main` may lie in a folder below, or be a link.
+    for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
+      if (file) await addPlaces(places, dirname(file), [basename(file)])
+    }
+    return places
+  }
+
+  /** Reads what is there now. Resolves to what is to be done about it, if anything. */
+  async #refresh(hostname: string): Promise<(() => Promise<void>) | undefined> {
     const vhost = this.#table.peek(hostname)
-    if (!vhost) return
-    try {
+    if (!vhost) return undefined
+    return await this.#guard(vhost, async () => {
       const found = await this.#read(vhost)
-      if (this.#table.peek(hostname) !== vhost) return
-      if (!found) return await this.#missing(vhost)
+      const isAway = !found || (await isPassedOver(vhost, found))
+      if (isAway && !(await this.#isGoneForGood(vhost))) return undefined
+      if (this.#table.peek(hostname) !== vhost) return undefined
+      if (!found) return async () => this.#drop(vhost)
+      // While it was away there was nothing to watch.
+      const isBack = vhost.goneSince !== undefined || this.#faults.has(hostname)
       this.#faults.delete(hostname)
-      vhost.goneSince = undefined
+      if (!isAway) vhost.goneSince = undefined
+      const isNew = !isSameRelease(vhost.lastRead, found.release)
       vhost.lastRead = found.release
-      await this.#follow(vhost, found)
+      if (!isNew && !isBack && this.#isQuiet(vhost)) return undefined
+      return async () => {
+        await this.#guard(vhost, () => this.#follow(vhost, found))
+        // Also where it does not load: what is watched then is what may be mended.
+        if ((isNew || isBack) && this.#table.peek(hostname) === vhost) this.#watch(vhost)
+      }
+    })
+  }
+
+  async #guard<T>(vhost: Vhost, act: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await act()
     } catch (error) {
-      if (error instanceof VhostError) debug('%s: %s', hostname, error.message)
-      else this.report(hostname, vhost.realPath, error as Error)
+      vhost.goneSince = undefined
+      if (error instanceof VhostError) debug('%s: %s', vhost.hostname, error.message)
+      else this.report(vhost.hostname, vhost.realPath, error as Error)
+      return undefined
     }
   }
 
@@ -125,13 +168,18 @@ export class Refresher {
     const serving = this.#apps.peek(realPath)
     if (!serving) return await this.#mend(vhost, found)
     if (isSameRelease(serving.release, found.release)) return
+    // Two generations at a time: a third waits until the first has drained, and finds what is there then.
+    if (serving.predecessor) {
+      void serving.predecessor.then(() => this.#watcher.wake(hostname))
+      return
+    }
     const settled = await this.#settled(vhost, found)
     if (!settled || this.#table.peek(hostname) !== vhost || this.#apps.peek(realPath) !== serving) return
     debug('%s: another release is there', hostname)
     if (settled.realPath === realPath) {
       // Of the names that share a release, the first to see the change has it replaced for all.
       if (isSameRelease(serving.release, settled.release)) return
-      if (await this.#apps.replace(serving, settled.release, hostname, 'changed')) this.#watchAll(realPath)
+      await this.#apps.replace(serving, settled.release, hostname, 'changed')
     } else {
       await this.#move(vhost, serving, settled)
     }
@@ -159,7 +207,8 @@ export class Refresher {
       this.#events.emit('reload', { ...about, previous: serving.release })
     }
     this.enter(hostname, found)
-    if (this.#table.hostnames(realPath).length === 0) this.#apps.retire(realPath, 'moved', [hostname])
+    if (this.#table.hostnames(realPath).length > 0) return
+    this.#apps.retire(realPath, 'moved', [hostname], app)
   }
 
   /** Reads until two readings in a row agree: a version counts only then. */
@@ -176,41 +225,48 @@ export class Refresher {
     return undefined
   }
 
-  async #missing(vhost: Vhost): Promise<void> {
-    const { hostname, realPath } = vhost
+  /** Whether nothing was at the place of a name for long enough, by readings at least so far apart. */
+  async #isGoneForGood(vhost: Vhost): Promise<boolean> {
+    const { basePath } = this.#settings
     // Rejects where it is missing: a fault to report, not the deletion of everything.
-    await stat(this.#settings.basePath)
+    if (vhost.vhostPath.startsWith(basePath + sep)) await stat(basePath)
     const now = performance.now()
-    vhost.goneSince ??= now
-    if (now - vhost.goneSince < GONE_AFTER) {
-      const remaining = GONE_AFTER - (now - vhost.goneSince)
-      setTimeout(() => this.#watcher.wake(hostname), remaining + 1).unref()
-      return
+    if (vhost.goneSince === undefined) {
+      vhost.goneSince = now
+      setTimeout(() => this.#watcher.wake(vhost.hostname), GONE_AFTER + TIMER_EARLY).unref()
     }
+    return now - vhost.goneSince >= GONE_AFTER
+  }
+
+  #drop({ hostname, realPath }: Vhost): void {
     this.leave(hostname)
     if (this.#table.hostnames(realPath).length > 0) return
     this.#apps.forgetFailure(realPath)
     this.#apps.retire(realPath, 'deleted', [hostname])
   }
 
-  #watchAll(realPath: string): void {
-    for (const hostname of this.#table.hostnames(realPath)) {
-      const vhost = this.#table.peek(hostname)
-      if (vhost) this.#watch(vhost)
-    }
-  }
-
   /** Tells that something is wrong with the disk, not with the release: what serves stays. */
-  report(hostname: string, realPath: string, cause: Error): void {
-    const fault = String(cause)
-    if (this.#faults.get(hostname) === fault) return
+  report(hostname: string, realPath: string, cause: Error): VhostError {
+    // Not the message: it names whichever of many paths was read first.
+    const fault = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
+    if (this.#faults.get(hostname) === fault) return error
     this.#faults.set(hostname, fault)
     const [oldest] = this.#faults.keys()
     if (this.#faults.size > MAX_FAULTS && oldest !== undefined) this.#faults.delete(oldest)
     const serving = this.#apps.peek(realPath)?.release
-    const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
     this.#events.emit('error', { hostnames: [hostname], realPath, version: serving?.version, error, serving })
+    return error
   }
+}
+
+/**
+ * Whether a name leads elsewhere only because nothing is at its own place: it may be in the middle of being replaced,
+ * and must not show the catch-all meanwhile.
+ */
+async function isPassedOver(vhost: Vhost, found: Found): Promise<boolean> {
+  if (found.skipped === 0 || found.vhostPath === vhost.vhostPath) return false
+  return (await unlessGone(lstat(vhost.vhostPath))) === undefined
 }
 
 function firstPart(path: string): string {

@@ -1,5 +1,5 @@
-import type { BigIntStats } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { type BigIntStats, stat } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { findEntry } from './app-entry.ts'
 import { isGone, unlessGone } from './gone.ts'
@@ -38,22 +38,18 @@ export async function readRelease(
     const version = await customVersion(settings.getVersion, realPath, settings.appDir)
     return version === undefined ? undefined : { realPath, version, entry: undefined, entryStamp: '' }
   }
-  const packageFile = await stampOf(join(appFolder, 'package.json'))
+  const [packageFile, releasePackageFile, restartFile, lastEntryFile] = await Promise.all([
+    stampOf(join(appFolder, 'package.json')),
+    settings.appDir === '.' ? '' : stampOf(join(realPath, 'package.json')),
+    stampOf(join(realPath, 'tmp', 'restart.txt')),
+    before?.entry === undefined ? '-' : stampOf(before.entry),
+  ])
   const entryStamp = `${stamp(app)} ${packageFile}`
-  let entry = before?.entryStamp === entryStamp ? before.entry : undefined
-  let entryFile = entry === undefined ? '-' : await stampOf(entry)
-  if (entryFile === '-') {
-    entry = await findEntry(appFolder, settings.moduleName)
-    entryFile = entry === undefined ? '-' : await stampOf(entry)
-  }
+  const isSameEntry = before?.entryStamp === entryStamp && lastEntryFile !== '-'
+  const entry = isSameEntry ? before.entry : await findEntry(appFolder, settings.moduleName)
+  const entryFile = isSameEntry ? lastEntryFile : entry === undefined ? '-' : await stampOf(entry)
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
-  const version = [
-    identity,
-    entryStamp,
-    entryFile,
-    settings.appDir === '.' ? '' : await stampOf(join(realPath, 'package.json')),
-    await stampOf(join(realPath, 'tmp', 'restart.txt')),
-  ].join(' | ')
+  const version = [identity, entryStamp, entryFile, releasePackageFile, restartFile].join(' | ')
   return { realPath, version, entry, entryStamp }
 }
 
@@ -80,8 +76,15 @@ async function stampOf(path: string): Promise<string> {
   return stats === undefined ? '-' : stamp(stats)
 }
 
-async function statOf(path: string): Promise<BigIntStats | undefined> {
-  return await unlessGone(stat(path, { bigint: true }))
+// With a callback it costs half as much as by node:fs/promises, and every vhost is read again and again.
+function statOf(path: string): Promise<BigIntStats | undefined> {
+  return new Promise((resolve, reject) => {
+    stat(path, { bigint: true }, (error, stats) => {
+      if (!error) resolve(stats)
+      else if (isGone(error)) resolve(undefined)
+      else reject(error)
+    })
+  })
 }
 
 // The change time too: rsync puts the modification time back, and nobody can put back the change time. The inode

@@ -28,6 +28,8 @@ async function addFolder(folder: string, hash: ReturnType<typeof createHash>): P
       continue
     }
     const stats = await unlessGone(stat(path, { bigint: true }))
+    // A link to a folder is left out by its name as the folder would be.
+    if (stats?.isDirectory() && isLeftOut(entry.name)) continue
     hash.update(`${path}\0${stats ? `${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}:${stats.ino}` : '-'}\0`)
   }
 }

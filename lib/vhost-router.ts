@@ -189,7 +189,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
-    routeUpgrade(req, socket, head, findUpgradeApp, vhostRouterMiddleware)
+    routeUpgrade(req, socket, head, findUpgradeApp)
   }
 
   async function findUpgradeApp(req: IncomingMessage): Promise<App | undefined> {
@@ -221,7 +221,9 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (failed) apps.forgetFailure(vhost.realPath)
       return await load(host)
     }
-    return (await refresher.reload(vhost))?.release
+    const app = await refresher.reload(vhost)
+    if (closing) throw new VhostError('ERR_VHOST_CLOSED')
+    return app?.release
   }
 
   function expectName(host: string): Name {

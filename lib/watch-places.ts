@@ -10,33 +10,38 @@ const MAX_LINKS = 40
 
 /**
  * What to watch, so as to hear when another file or folder stands at a path: each folder that holds a symlink on the
- * way, for that link alone, and the folder that the path itself leads to, for `names` in it.
+ * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it.
  */
 export async function addPlaces(places: Places, path: string, names?: readonly string[]): Promise<void> {
   const { root } = parse(path)
   const ahead = path.slice(root.length).split(sep)
+  const passed: [folder: string, name: string][] = []
   let here = root
   let links = 0
-  while (ahead.length > 0) {
+  let isThere = true
+  while (ahead.length > 0 && isThere) {
     const name = ahead.shift() as string
     if (name === '' || name === '.') continue
     if (name === '..') {
       here = dirname(here)
       continue
     }
-    const next = join(here, name)
-    const target = await linkAt(next)
-    if (target === null) return
-    if (target === undefined) {
-      here = next
-      continue
+    passed.push([here, name])
+    const target = await linkAt(join(here, name))
+    if (target === null) {
+      isThere = false
+    } else if (target === undefined) {
+      here = join(here, name)
+    } else {
+      add(places, here, [name])
+      if (++links > MAX_LINKS) isThere = false
+      if (isAbsolute(target)) here = parse(target).root
+      ahead.unshift(...target.split(sep))
     }
-    add(places, here, [name])
-    if (++links > MAX_LINKS) return
-    if (isAbsolute(target)) here = parse(target).root
-    ahead.unshift(...target.split(sep))
   }
-  add(places, here, names)
+  if (isThere) add(places, here, names)
+  // `releases` of `current -> releases/1`: a watch is there anyway, so its renaming is heard too.
+  for (const [folder, name] of passed) if (places.has(folder)) add(places, folder, [name])
 }
 
 /** Whether an event in a watched folder matters. A folder's own events come with its own name, or none. */

@@ -1,7 +1,9 @@
 import { type FSWatcher as NodeWatcher, watch as watchFolder } from 'node:fs'
 import { opendir, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { watch as chokidarWatch } from 'chokidar'
 import { debug } from './events.ts'
+import { isGone } from './gone.ts'
 import { isOwnEvent, matters, type Places } from './watch-places.ts'
 
 /** A folder with more entries is watched without chokidar, which lists the whole folder at each event in it. */
@@ -11,6 +13,9 @@ const ARMED_EVERY = 10
 /** Comparisons at a time. */
 const LANES = 4
 
+/** A reading that takes longer is not waited for: a folder that hangs must not keep the others from being read. */
+const PATIENCE = 1000
+
 interface WatcherSettings {
   readonly basePath: string
   readonly updateInterval: number
@@ -19,16 +24,30 @@ interface WatcherSettings {
 
 /** Something to keep an eye on, under a key. */
 export interface Watched {
-  /** Whether the watched places tell of every change; if not, each interval compares. */
-  readonly isComplete: boolean
+  /** Whether the watched places tell of every change now; if not, each interval compares. */
+  isComplete(): boolean
   places(): Promise<Places>
+  /** The folder that holds what is watched: no watch tells when it, or one above it, is renamed. */
+  readonly above: string
 }
+
+/**
+ * Compares what stands under a key with the disk. Resolves when the disk was read, to what is left to be done about
+ * it, if anything: that is not waited for by others. Neither rejects.
+ */
+export type Compare = (key: string) => Promise<(() => Promise<void>) | undefined>
 
 interface Subject {
   watched: Watched
   folders: Folder[]
   isRunning: boolean
   isDue: boolean
+  /** Whether the way to what is watched may be another one now. */
+  isAstray: boolean
+  /** How many times its places were looked up. */
+  armings: number
+  /** In which of `ARMED_EVERY` rounds it is compared although its watches told nothing. */
+  readonly turn: number
 }
 
 /**
@@ -37,16 +56,18 @@ interface Subject {
  */
 export class Watcher {
   readonly #settings: WatcherSettings
-  readonly #compare: (key: string) => Promise<void>
+  readonly #compare: Compare
   readonly #subjects = new Map<string, Subject>()
   readonly #folders = new Map<string, Folder>()
   #timer: NodeJS.Timeout | undefined
   #round = 0
-  #baseStamp = ''
+  #turns = 0
+  /** What tells folders above the vhosts from others that take their place, by path. */
+  #above = new Map<string, string>()
   #isClosed = false
   #hasWarned = false
 
-  constructor(settings: WatcherSettings, compare: (key: string) => Promise<void>) {
+  constructor(settings: WatcherSettings, compare: Compare) {
     this.#settings = settings
     this.#compare = compare
   }
@@ -54,11 +75,20 @@ export class Watcher {
   /** Keeps an eye on a key, or has its places looked up anew; compares once they are watched. */
   watch(key: string, watched: Watched): void {
     if (this.#isClosed) return
-    const subject = this.#subjects.get(key) ?? { watched, folders: [], isRunning: false, isDue: false }
+    const known = this.#subjects.get(key)
+    const subject = known ?? {
+      watched,
+      folders: [],
+      isRunning: false,
+      isDue: false,
+      isAstray: false,
+      armings: 0,
+      turn: this.#turns++ % ARMED_EVERY,
+    }
     subject.watched = watched
     this.#subjects.set(key, subject)
     this.#schedule()
-    if (this.#settings.watch) void this.#arm(key, subject, watched)
+    if (this.#settings.watch) void this.#arm(key, subject)
     else this.wake(key)
   }
 
@@ -83,25 +113,36 @@ export class Watcher {
     for (const key of [...this.#subjects.keys()]) this.unwatch(key)
   }
 
+  /** Resolves when the disk was read. */
   async #run(key: string, subject: Subject): Promise<void> {
     subject.isRunning = true
-    while (subject.isDue && this.#subjects.get(key) === subject) {
-      subject.isDue = false
-      await this.#compare(key)
-    }
-    subject.isRunning = false
+    subject.isDue = false
+    const follow = await this.#compare(key)
+    void this.#finish(key, subject, follow)
   }
 
-  async #arm(key: string, subject: Subject, watched: Watched): Promise<void> {
-    const places = await watched.places().catch(() => new Map())
-    if (this.#subjects.get(key) !== subject || subject.watched !== watched) return
+  async #finish(key: string, subject: Subject, follow: (() => Promise<void>) | undefined): Promise<void> {
+    await follow?.()
+    subject.isRunning = false
+    if (this.#subjects.get(key) !== subject) return
+    if (subject.isAstray) void this.#arm(key, subject)
+    if (subject.isDue) await this.#run(key, subject)
+  }
+
+  async #arm(key: string, subject: Subject): Promise<void> {
+    const arming = ++subject.armings
+    subject.isAstray = false
+    const places = await subject.watched.places().catch(() => new Map())
+    const stamps = new Map<string, string>()
+    await Promise.all([...places.keys()].map(async path => stamps.set(path, await stampOf(path))))
+    if (this.#subjects.get(key) !== subject || subject.armings !== arming) return
     const before = subject.folders
     subject.folders = []
     for (const [path, names] of places) {
       const known = this.#folders.get(path)
       // A watch is deaf once its folder was replaced, and may have been: its successor is opened first.
-      if (known?.isDoubtful) this.#folders.delete(path)
-      const folder = this.#folders.get(path) ?? this.#open(path)
+      if (known && (known.isDoubtful || known.stamp !== stamps.get(path))) this.#folders.delete(path)
+      const folder = this.#folders.get(path) ?? this.#open(path, stamps.get(path) as string)
       if (known && known !== folder) this.#moveSubjects(known, folder)
       folder.names.set(key, names)
       subject.folders.push(folder)
@@ -112,9 +153,10 @@ export class Watcher {
     this.wake(key)
   }
 
-  #open(path: string): Folder {
+  #open(path: string, stamp: string): Folder {
     const folder = new Folder(
       path,
+      stamp,
       name => this.#heard(folder, name),
       error => this.#warn(error),
     )
@@ -140,15 +182,21 @@ export class Watcher {
   }
 
   #heard(folder: Folder, name: string | null): void {
-    if (isOwnEvent(folder.path, name)) folder.isDoubtful = true
+    const isOwn = isOwnEvent(folder.path, name)
+    if (isOwn) folder.isDoubtful = true
     for (const [key, names] of folder.names) {
-      if (matters(folder.path, names, name)) this.wake(key)
+      if (!matters(folder.path, names, name)) continue
+      const subject = this.#subjects.get(key)
+      // Where names are given, they are steps on the way; what lies in a folder of which all matters is not.
+      if (subject && (isOwn || names)) subject.isAstray = true
+      this.wake(key)
     }
   }
 
   #warn(error: NodeJS.ErrnoException): void {
     debug('no watch: %s', error.message)
-    if (this.#hasWarned) return
+    // A folder that is gone already is no folder that cannot be watched.
+    if (this.#hasWarned || isGone(error)) return
     this.#hasWarned = true
     process.emitWarning(
       `A folder cannot be watched (${error.code}): changes are seen within ${this.#settings.updateInterval} ms instead of at once`,
@@ -168,35 +216,59 @@ export class Watcher {
   }
 
   async #sweep(): Promise<void> {
-    this.#round++
-    // No watch tells when a folder above the vhosts is replaced.
-    const baseStamp = await stampOf(this.#settings.basePath)
-    const isBaseNew = baseStamp !== this.#baseStamp
-    this.#baseStamp = baseStamp
-    const isFull = isBaseNew || this.#round % ARMED_EVERY === 0
-    const due = [...this.#subjects].filter(([, subject]) => isFull || !isArmed(subject))
+    const turn = this.#round++ % ARMED_EVERY
+    const replaced = await this.#lookAbove()
+    const isBaseReplaced = replaced.has(this.#settings.basePath)
+    const due = [...this.#subjects].filter(([, subject]) => {
+      const isReplaced = isBaseReplaced || replaced.has(subject.watched.above)
+      return isReplaced || subject.turn === turn || !isArmed(subject)
+    })
     await Promise.all(Array.from({ length: LANES }, () => this.#takeTurns(due)))
+  }
+
+  /** The folders above the vhosts that are others than at the last sweep. */
+  async #lookAbove(): Promise<Set<string>> {
+    const paths = new Set([this.#settings.basePath])
+    for (const { watched } of this.#subjects.values()) {
+      // Of `releases` in a watched folder the watch tells.
+      if (!this.#folders.has(dirname(watched.above))) paths.add(watched.above)
+    }
+    const before = this.#above
+    const stamps = [...paths].map(async path => [path, await stampOf(path)] as const)
+    this.#above = new Map(await Promise.all(stamps))
+    return new Set([...paths].filter(path => this.#above.get(path) !== before.get(path)))
   }
 
   async #takeTurns(due: [string, Subject][]): Promise<void> {
     for (let next = due.pop(); next; next = due.pop()) {
       const [key, subject] = next
+      if (this.#subjects.get(key) !== subject) continue
       subject.isDue = true
-      if (!subject.isRunning && this.#subjects.get(key) === subject) await this.#run(key, subject)
+      if (!subject.isRunning) await within(PATIENCE, this.#run(key, subject))
     }
   }
 }
 
-function isArmed(subject: Subject): boolean {
-  const { watched, folders } = subject
+function isArmed({ watched, folders }: Subject): boolean {
   return (
-    watched.isComplete && folders.length > 0 && folders.every(folder => folder.isLive && !folder.isDoubtful)
+    folders.length > 0 && folders.every(folder => folder.isLive && !folder.isDoubtful) && watched.isComplete()
   )
+}
+
+async function within(milliseconds: number, promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, milliseconds).unref()
+  })
+  await Promise.race([promise, limit])
+  clearTimeout(timer)
 }
 
 /** One watched folder, shared by all who need it. */
 class Folder {
   readonly path: string
+  /** Tells the folder from another one that takes its place. */
+  readonly stamp: string
   /** The names that matter, by key. */
   readonly names = new Map<string, Set<string> | undefined>()
   readonly ready: Promise<void>
@@ -208,10 +280,12 @@ class Folder {
 
   constructor(
     path: string,
+    stamp: string,
     heard: (name: string | null) => void,
     failed: (error: NodeJS.ErrnoException) => void,
   ) {
     this.path = path
+    this.stamp = stamp
     const lost = (error: unknown): void => {
       this.isLive = false
       this.isDoubtful = true
@@ -269,8 +343,9 @@ async function hasMoreEntries(path: string, limit: number): Promise<boolean> {
 
 async function stampOf(path: string): Promise<string> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true })
-    return `${dev}:${ino}`
+    // The time of birth: the number of an inode is given to the next folder at once.
+    const { dev, ino, birthtimeNs } = await stat(path, { bigint: true })
+    return `${dev}:${ino}:${birthtimeNs}`
   } catch (error) {
     return String((error as NodeJS.ErrnoException).code)
   }

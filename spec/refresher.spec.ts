@@ -1,0 +1,596 @@
+import assert from 'node:assert/strict'
+import { renameSync, rmSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { VhostError, VhostRouterOptions } from '../lib/index.ts'
+import { resultOfChild } from './support/child.ts'
+import { PatchedFs } from './support/patched-fs.ts'
+import { eventually, World } from './support/world.ts'
+
+const WAYS: [way: string, options: VhostRouterOptions][] = [
+  ['by events alone', { updateInterval: 60_000 }],
+  ['by looking alone', { updateInterval: 30, watch: false }],
+]
+
+function touch(path: string): void {
+  utimesSync(path, new Date(), new Date())
+}
+
+/** Asks a host without a pause until stopped; the answers in order, without repetitions. */
+function ask(world: World, host: string): () => Promise<string[]> {
+  const story: string[] = []
+  let isDone = false
+  const asking = (async () => {
+    while (!isDone) {
+      const { status, body } = await world.get(host)
+      const answer = status === 200 ? body : String(status)
+      if (story.at(-1) !== answer) story.push(answer)
+      await delay(2)
+    }
+  })()
+  return async () => {
+    isDone = true
+    await asking
+    return story
+  }
+}
+
+function serving(world: World, hostname = 'aries.test') {
+  return world.vhosts.stats().vhosts.find(({ hostnames }) => hostnames.includes(hostname))
+}
+
+/** Counts its loads, and answers how many there were. */
+function countingSite(world: World, folder: string): { loads: number } {
+  const counter = { loads: 0 }
+  const key = `counter of ${world.base} ${folder}`
+  ;(globalThis as Record<string, unknown>)[key] = counter
+  world.write(
+    `${folder}/app/index.js`,
+    `const load = ++globalThis[${JSON.stringify(key)}].loads
+    require('./lib/check.js')
+    module.exports = (req, res) => res.end('load ' + load)`,
+  )
+  world.write(`${folder}/app/lib/check.js`, '')
+  return counter
+}
+
+describe('what is gone', { concurrency: 4 }, () => {
+  for (const [way, options] of WAYS) {
+    it(`counts when seen twice, 250 ms apart, ${way}`, async () => {
+      await using world = await World.start(options)
+      world.site('aries.test', 'aries')
+      assert.equal(await world.body('aries.test'), 'aries')
+      const start = performance.now()
+      world.remove('aries.test')
+      await eventually(async () => {
+        const before = performance.now()
+        if ((await world.get('aries.test')).status === 200) return false
+        assert.ok(before - start > 200, `after ${before - start} ms`)
+        return true
+      })
+      await eventually(() => world.events('evict').length === 1)
+      assert.deepEqual(
+        world.events('evict').map(({ reason, hostnames }) => [reason, ...hostnames]),
+        [['deleted', 'aries.test']],
+      )
+    })
+
+    it(`is not so while a vhost is away for 100 ms, ${way}`, async () => {
+      await using world = await World.start(options)
+      world.site('aries.test', 'aries')
+      assert.equal(await world.body('aries.test'), 'aries')
+      const stop = ask(world, 'aries.test')
+      for (let round = 0; round < 3; round++) {
+        renameSync(world.path('aries.test'), world.path('.away'))
+        await delay(100)
+        renameSync(world.path('.away'), world.path('aries.test'))
+        // Seen as there again, or it would count as the same absence.
+        await delay(300)
+      }
+      assert.deepEqual(await stop(), ['aries'])
+      assert.deepEqual(
+        world.told.map(({ event }) => event),
+        ['load'],
+      )
+      touch(world.path('aries.test/app'))
+      await eventually(() => world.events('reload').length === 1)
+    })
+
+    it(`does not show the catch-all before it is gone for good, ${way}`, async () => {
+      await using world = await World.start({ ...options, vhostDir: ['%0', '.default'] })
+      world.site('aries.test', 'aries')
+      world.site('.default', 'default')
+      assert.equal(await world.body('taurus.test'), 'default')
+      assert.equal(await world.body('aries.test'), 'aries')
+      const stop = ask(world, 'aries.test')
+      renameSync(world.path('aries.test'), world.path('.away'))
+      await delay(100)
+      renameSync(world.path('.away'), world.path('aries.test'))
+      await delay(300)
+      world.remove('aries.test')
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'default'))
+      assert.deepEqual(await stop(), ['aries', 'default'])
+      await eventually(() => world.events('evict').length === 1)
+      assert.equal(await world.body('taurus.test'), 'default')
+    })
+  }
+
+  it('is overruled by a folder that an earlier pattern finds', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.default'], updateInterval: 30 })
+    world.site('.default', 'default')
+    assert.equal(await world.body('aries.test'), 'default')
+    world.site('.new', 'aries')
+    renameSync(world.path('.new'), world.path('aries.test'))
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'aries'))
+    assert.equal(await world.body('taurus.test'), 'default')
+  })
+
+  it('is told by getVersion: undefined', async () => {
+    let version: unknown = 1
+    await using world = await World.start({ updateInterval: 30, getVersion: () => version })
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    version = undefined
+    await eventually(() => world.events('evict').length === 1)
+    assert.equal((await world.get('aries.test')).status, 404)
+    version = 2
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+
+  it('may lie outside of a base path that does not exist', async () => {
+    await using world = await World.start({
+      basePath: '/no such base path',
+      updateInterval: 30,
+      getVhostPath: (hostname): string => world.path(hostname),
+    })
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    world.remove('aries.test')
+    await eventually(async () => assert.equal((await world.get('aries.test')).status, 404))
+    assert.deepEqual(world.events('error'), [])
+  })
+})
+
+describe('a missing base path', { concurrency: 4 }, () => {
+  for (const [way, options] of WAYS.slice(1)) {
+    it(`is a fault, not the deletion of everything, ${way}`, async () => {
+      await using world = await World.start(options)
+      for (const name of ['aries', 'taurus']) {
+        world.site(`${name}.test`, name)
+        assert.equal(await world.body(`${name}.test`), name)
+      }
+      const stop = ask(world, 'aries.test')
+      renameSync(world.path(), join(world.base, 'away'))
+      await eventually(() => world.events('error').length === 2)
+      await delay(600)
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      renameSync(join(world.base, 'away'), world.path())
+      touch(world.path('aries.test/app'))
+      await eventually(() => world.events('reload').length === 1)
+      assert.deepEqual(await stop(), ['aries'])
+      assert.deepEqual(
+        world.events('evict').map(({ reason }) => reason),
+        ['changed'],
+      )
+      assert.equal(world.events('error').length, 2, 'told once of each')
+      for (const { error, realPath, serving: kept } of world.events('error')) {
+        assert.equal((error as VhostError).code, 'ERR_VHOST_LOAD')
+        assert.equal((error.cause as NodeJS.ErrnoException).code, 'ENOENT')
+        assert.equal(kept?.realPath, realPath)
+      }
+    })
+  }
+
+  it('may appear later', async () => {
+    await using world = await World.start({ updateInterval: 30 })
+    world.remove('')
+    assert.equal((await world.get('aries.test')).status, 404)
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+
+  it('may be another one when it is back', async () => {
+    // The base path's own interval notices: no watch tells of it.
+    await using world = await World.start({ updateInterval: 50 })
+    world.site('aries.test', 'before')
+    world.site('taurus.test', 'before')
+    assert.equal(await world.body('aries.test'), 'before')
+    assert.equal(await world.body('taurus.test'), 'before')
+    world.site('../next/aries.test', 'after')
+    renameSync(world.path(), join(world.base, 'old'))
+    renameSync(join(world.base, 'next'), world.path())
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'after'))
+    await eventually(async () => assert.equal((await world.get('taurus.test')).status, 404))
+  })
+})
+
+describe('an error that does not mean gone', { concurrency: 1 }, () => {
+  for (const code of ['EMFILE', 'EIO', 'ESTALE', 'EACCES']) {
+    for (const call of ['stat', 'realpath']) {
+      it(`keeps what serves, and is told once: ${code} of ${call}`, async () => {
+        await using world = await World.start({ updateInterval: 20, watch: false })
+        world.site('aries.test', 'aries')
+        assert.equal(await world.body('aries.test'), 'aries')
+        const stop = ask(world, 'aries.test')
+        for (const round of [1, 2]) {
+          let failed = 0
+          {
+            using _ = failing(call, world.path('aries.test'), code, () => failed++)
+            // Longer than what counts as gone.
+            const end = performance.now() + 400
+            await eventually(() => failed > 20 && performance.now() > end)
+          }
+          assert.equal(world.events('error').length, round)
+          touch(world.path('aries.test/app'))
+          await eventually(() => world.events('reload').length === round)
+        }
+        assert.deepEqual(await stop(), ['aries'])
+        for (const { error, serving: kept, hostnames } of world.events('error')) {
+          assert.equal((error.cause as NodeJS.ErrnoException).code, code)
+          assert.deepEqual(hostnames, ['aries.test'])
+          assert.equal(kept?.realPath, world.path('aries.test'))
+          assert.doesNotMatch(error.message, /\//, 'no path for clients')
+        }
+      })
+    }
+  }
+
+  for (const code of ['EMFILE', 'EIO', undefined]) {
+    it(`keeps what serves, and is told once: ${code ?? 'no code'} of getVersion`, async () => {
+      let reads = 0
+      let fault: Error | undefined
+      const getVersion = async () => {
+        reads++
+        if (fault) throw fault
+        return 1
+      }
+      await using world = await World.start({ updateInterval: 10, getVersion })
+      world.site('aries.test', 'aries')
+      assert.equal(await world.body('aries.test'), 'aries')
+      for (const round of [1, 2]) {
+        fault = Object.assign(new Error('no version'), { code })
+        const before = reads
+        await eventually(() => reads > before + 20)
+        assert.equal(await world.body('aries.test'), 'aries')
+        assert.equal(world.events('error').length, round)
+        assert.equal(world.events('error').at(-1)?.error.cause, fault)
+        fault = undefined
+        const again = reads
+        await eventually(() => reads > again + 3)
+      }
+      assert.equal(world.events('reload').length + world.events('evict').length, 0)
+    })
+  }
+
+  it('of the kind that chmod makes keeps what serves, and chmod mends it', async () => {
+    const { story, errors, cold, reloads } = await resultOfChild<{
+      story: string[]
+      errors: string[]
+      cold: number
+      reloads: number
+    }>(`
+      import { chmodSync } from 'node:fs'
+      if (process.getuid() === 0) {
+        process.setgid(65534)
+        process.setuid(65534)
+      }
+      const { eventually, World } = await import('support/world.js')
+      const world = await World.start({ updateInterval: 50 })
+      world.site('aries.test', 'aries')
+      world.site('taurus.test', 'taurus')
+      const story = [await world.body('aries.test')]
+      chmodSync(world.path('aries.test/app'), 0)
+      await eventually(() => world.events('error').length > 0)
+      story.push(await world.body('aries.test'))
+      chmodSync(world.path('aries.test'), 0)
+      chmodSync(world.path('taurus.test'), 0)
+      const cold = (await world.get('taurus.test')).status
+      await new Promise(resolve => setTimeout(resolve, 600))
+      story.push(await world.body('aries.test'))
+      chmodSync(world.path('aries.test'), 0o755)
+      chmodSync(world.path('aries.test/app'), 0o755)
+      await eventually(() => world.events('reload').length > 0)
+      story.push(await world.body('aries.test'))
+      chmodSync(world.path('taurus.test'), 0o755)
+      story.push(await world.body('taurus.test'))
+      const errors = world.events('error').map(({ hostnames, error }) => hostnames + ' ' + error.cause?.code)
+      const reloads = world.events('reload').length
+      await world[Symbol.asyncDispose]()
+      console.log(JSON.stringify({ story, errors, cold, reloads }))
+    `)
+    assert.deepEqual(story, ['aries', 'aries', 'aries', 'aries', 'taurus'])
+    assert.equal(cold, 404, 'kept from strangers as if it were not there')
+    assert.equal(reloads, 1)
+    assert.ok(errors.every(error => error.endsWith(' EACCES')))
+    assert.deepEqual([...new Set(errors)], ['aries.test EACCES', 'taurus.test EACCES'])
+  })
+})
+
+describe('names of one release', { concurrency: 4 }, () => {
+  for (const [way, options] of WAYS) {
+    it(`change together, loaded once, ${way}`, async () => {
+      await using world = await World.start(options)
+      const counter = countingSite(world, 'releases/r1')
+      const names = ['aries.test', 'taurus.test', 'virgo.test']
+      for (const name of names) world.link(name, 'releases/r1')
+      for (const name of names) assert.equal(await world.body(name), 'load 1')
+      const reload = world.event('reload')
+      touch(world.path('releases/r1/app'))
+      assert.deepEqual([...(await reload).hostnames].sort(), names)
+      for (const name of names) assert.equal(await world.body(name), 'load 2')
+      await eventually(() => world.events('evict').length === 1)
+      assert.equal(world.events('evict')[0]?.reason, 'changed')
+      assert.equal(counter.loads, 2)
+      assert.equal(world.events('reload').length, 1)
+    })
+
+    it(`part when one of them is led elsewhere, ${way}`, async () => {
+      await using world = await World.start(options)
+      world.site('releases/r1', 'r1')
+      world.site('releases/r2', 'r2')
+      for (const name of ['aries.test', 'taurus.test']) {
+        world.link(name, 'releases/r1')
+        assert.equal(await world.body(name), 'r1')
+      }
+      const stop = ask(world, 'taurus.test')
+      const reload = world.event('reload')
+      world.link('aries.test', 'releases/r2')
+      const { hostnames, realPath, previous } = await reload
+      assert.deepEqual(hostnames, ['aries.test'])
+      assert.equal(realPath, world.path('releases/r2'))
+      assert.equal(previous.realPath, world.path('releases/r1'))
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'r2'))
+      assert.deepEqual(world.events('evict'), [])
+
+      // The second one follows: no name is left, and what it comes to is loaded already.
+      world.link('taurus.test', 'releases/r2')
+      await eventually(() => world.events('evict').length === 1)
+      assert.deepEqual(await stop(), ['r1', 'r2'])
+      assert.equal(world.events('load').length + world.events('reload').length, 3)
+      const [evict] = world.events('evict')
+      assert.deepEqual([evict?.reason, evict?.realPath], ['moved', world.path('releases/r1')])
+      assert.deepEqual(serving(world)?.hostnames, ['aries.test', 'taurus.test'])
+    })
+
+    it(`follow an alias, ${way}`, async () => {
+      await using world = await World.start(options)
+      world.site('releases/r1', 'r1')
+      world.site('releases/r2', 'r2')
+      world.link('aries.test', 'releases/r1')
+      world.link('www.aries.test', 'aries.test')
+      for (const name of ['aries.test', 'www.aries.test']) assert.equal(await world.body(name), 'r1')
+      assert.equal(world.vhosts.stats().vhosts.length, 1)
+      world.link('aries.test', 'releases/r2')
+      for (const name of ['aries.test', 'www.aries.test']) {
+        await eventually(async () => assert.equal(await world.body(name), 'r2'))
+      }
+      await eventually(() => world.events('evict').length === 1)
+      assert.equal(world.events('evict')[0]?.reason, 'moved')
+      assert.equal(world.vhosts.stats().vhosts.length, 1)
+    })
+  }
+
+  it('do not care what else happens beside them', async () => {
+    await using world = await World.start({ updateInterval: 20 })
+    world.site('releases/r1', 'r1')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    const stop = ask(world, 'aries.test')
+    for (let n = 0; n < 200; n++) {
+      world.write(`file${n}`, '')
+      if (n % 10 === 0) await delay(1)
+    }
+    world.site('taurus.test', 'taurus')
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    touch(world.path('taurus.test/app'))
+    await eventually(() => world.events('reload').length === 1)
+    assert.deepEqual(await stop(), ['r1'])
+    assert.deepEqual(world.events('reload')[0]?.hostnames, ['taurus.test'])
+  })
+})
+
+describe('a release that does not load', { concurrency: 4 }, () => {
+  for (const [way, options] of WAYS) {
+    it(`leaves the last good one serving, and is tried once while nobody asks, ${way}`, async () => {
+      await using world = await World.start(options)
+      const counter = countingSite(world, 'aries.test')
+      assert.equal(await world.body('aries.test'), 'load 1')
+      world.write('aries.test/app/lib/check.js', 'throw new Error("broken")')
+      touch(world.path('aries.test/app'))
+      await eventually(() => world.events('error').length === 1)
+      assert.equal(counter.loads, 2)
+      assert.equal(serving(world)?.state, 'serving older')
+      await delay(300)
+      assert.equal(counter.loads, 2)
+      assert.equal(await world.body('aries.test'), 'load 1')
+
+      world.write('aries.test/app/lib/check.js', '')
+      touch(world.path('aries.test/app'))
+      await eventually(() => world.events('reload').length === 1)
+      assert.equal(await world.body('aries.test'), `load ${counter.loads}`)
+      assert.equal(serving(world)?.state, 'serving')
+    })
+  }
+
+  it('heals without a change: by time, while it is asked for', async () => {
+    await using world = await World.start({ updateInterval: 40 })
+    const counter = countingSite(world, 'aries.test')
+    assert.equal(await world.body('aries.test'), 'load 1')
+    world.write('aries.test/app/lib/check.js', 'throw new Error("broken")')
+    touch(world.path('aries.test/app'))
+    await eventually(() => world.events('error').length === 1)
+    world.write('aries.test/app/lib/check.js', '')
+    await delay(300)
+    assert.equal(counter.loads, 2, 'nobody asked')
+    await eventually(async () => assert.notEqual(await world.body('aries.test'), 'load 1'))
+    assert.equal(await world.body('aries.test'), 'load 3')
+    assert.equal(world.events('error').length, 1)
+  })
+
+  it('heals after a flip, with its files mended and the link left alone', async () => {
+    await using world = await World.start({ updateInterval: 60_000 })
+    world.site('releases/r1', 'r1')
+    world.write('releases/r2/app/index.js', 'module.exports = {')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    world.link('aries.test', 'releases/r2')
+    await eventually(() => world.events('error').length === 1)
+    await eventually(async () => {
+      world.site('releases/r2', 'r2')
+      assert.equal(await world.body('aries.test'), 'r2')
+    })
+    await eventually(() => world.events('evict').length === 1)
+    assert.equal(world.events('evict')[0]?.reason, 'moved')
+  })
+
+  it('heals where nothing serves, when it changes', async () => {
+    await using world = await World.start({ updateInterval: 60_000 })
+    world.write('aries.test/app/index.js', 'module.exports = {')
+    assert.equal((await world.get('aries.test')).status, 500)
+    const load = world.event('load')
+    world.site('aries.test', 'aries')
+    await load
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+})
+
+describe('a change', { concurrency: 4 }, () => {
+  it('during a load is followed after it: the newest serves in the end', async () => {
+    await using world = await World.start({ updateInterval: 30 })
+    const slow = (answer: string): void =>
+      world.write(
+        'aries.test/app/index.mjs',
+        `await new Promise(resolve => setTimeout(resolve, 150))
+        export default (req, res) => res.end(${JSON.stringify(answer)})`,
+      )
+    slow('first')
+    const cold = world.body('aries.test')
+    await delay(50)
+    slow('second')
+    assert.match(await cold, /first|second/)
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'second'))
+    slow('third')
+    await eventually(() => world.vhosts.stats().vhosts.length > 0)
+    await delay(60)
+    slow('fourth')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'fourth'))
+    await eventually(() => world.vhosts.stats().vhosts.length === 1)
+  })
+
+  it('is seen while others take long to load', async () => {
+    await using world = await World.start({ updateInterval: 30, watch: false, loadTimeout: 3000 })
+    const names = Array.from({ length: 6 }, (_, n) => `slow${n}.test`)
+    for (const name of [...names, 'aries.test']) {
+      world.site(name, 'one')
+      assert.equal(await world.body(name), 'one')
+    }
+    for (const name of names)
+      world.write(`${name}/app/index.mjs`, 'await new Promise(() => setTimeout(() => {}, 1e6).unref())')
+    for (const name of names) rmSync(world.path(name, 'app/index.js'))
+    // As many loads as may run at a time are under way for good; what is gone is seen all the same.
+    world.remove('aries.test')
+    await eventually(async () => assert.equal((await world.get('aries.test')).status, 404))
+    for (const name of names) assert.equal(await world.body(name), 'one')
+  })
+
+  it('of a version that is never the same twice is never followed', async () => {
+    let reads = 0
+    await using world = await World.start({ updateInterval: 10, getVersion: () => ({ read: ++reads }) })
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    await eventually(() => reads > 50)
+    assert.deepEqual(
+      world.told.map(({ event }) => event),
+      ['load'],
+    )
+  })
+
+  it('back and forth within a comparison is none', async () => {
+    await using world = await World.start({ updateInterval: 60_000 })
+    world.site('releases/r1', 'r1')
+    world.site('releases/r2', 'r2')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    for (let n = 0; n < 50; n++) {
+      world.link('aries.test', 'releases/r2')
+      world.link('aries.test', 'releases/r1')
+      if (n % 5 === 0) await delay(2)
+    }
+    world.link('aries.test', 'releases/r2')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'r2'))
+    assert.equal(world.events('error').length, 0)
+  })
+})
+
+describe('reload()', { concurrency: 4 }, () => {
+  it('loads beside, whatever the version says', async () => {
+    await using world = await World.start({ updateInterval: 60_000 })
+    const counter = countingSite(world, 'aries.test')
+    assert.equal(await world.body('aries.test'), 'load 1')
+    const release = await world.vhosts.reload('aries.test')
+    assert.equal(release?.realPath, world.path('aries.test'))
+    assert.equal(await world.body('aries.test'), 'load 2')
+    await eventually(() => world.events('evict').length === 1)
+    assert.equal(world.events('evict')[0]?.reason, 'reloaded')
+    assert.equal(counter.loads, 2)
+  })
+
+  it('follows a link that leads elsewhere now', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    world.site('releases/r1', 'r1')
+    world.site('releases/r2', 'r2')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    world.link('aries.test', 'releases/r2')
+    assert.equal((await world.vhosts.reload('aries.test'))?.realPath, world.path('releases/r2'))
+    assert.equal(await world.body('aries.test'), 'r2')
+  })
+
+  it('tries at once what failed a moment ago', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    world.site('releases/r1', 'r1')
+    world.write('releases/r2/app/lib/check.js', 'throw new Error("broken")')
+    world.write(
+      'releases/r2/app/index.js',
+      'require("./lib/check.js"); module.exports = (_, res) => res.end("r2")',
+    )
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    world.link('aries.test', 'releases/r2')
+    await assert.rejects(world.vhosts.reload('aries.test'), { code: 'ERR_VHOST_LOAD' })
+    assert.equal(await world.body('aries.test'), 'r1')
+    world.write('releases/r2/app/lib/check.js', '')
+    assert.equal((await world.vhosts.reload('aries.test'))?.realPath, world.path('releases/r2'))
+    assert.equal(await world.body('aries.test'), 'r2')
+  })
+
+  it('rejects with a VhostError where the disk cannot be read', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    {
+      using _ = failing('stat', world.path('aries.test'), 'EMFILE', () => {})
+      await assert.rejects(world.vhosts.reload('aries.test'), { name: 'VhostError', code: 'ERR_VHOST_LOAD' })
+    }
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+})
+
+/** Lets a function of the file system fail below a path. */
+function failing(call: string, below: string, code: string, told: () => void): PatchedFs {
+  const fail = (path: string): NodeJS.ErrnoException =>
+    Object.assign(new Error(`${code}: no good, ${call} '${path}'`), { code, path })
+  return new PatchedFs((name, original) =>
+    name !== call
+      ? undefined
+      : (...values) => {
+          const path = String(values[0])
+          if (!path.startsWith(below)) return original(...values)
+          told()
+          const callback = values.at(-1)
+          if (typeof callback !== 'function') return Promise.reject(fail(path))
+          setImmediate(callback, fail(path))
+        },
+  )
+}

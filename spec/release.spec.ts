@@ -1,0 +1,316 @@
+import assert from 'node:assert/strict'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { resolveOptions, type VhostRouterOptions } from '../lib/options.ts'
+import { isSameRelease, type ReadRelease, readRelease } from '../lib/release.ts'
+import { locateVhost } from '../lib/vhost-path.ts'
+
+let base: string
+
+beforeEach(() => {
+  base = realpathSync(mkdtempSync(join(tmpdir(), 'express-van-release-')))
+  write('aries.test/app/index.js', 'module.exports = 1')
+  write('aries.test/app/lib/answer.js', 'module.exports = 2')
+  write('aries.test/app/readme.txt', 'about')
+})
+
+afterEach(() => rmSync(base, { recursive: true, force: true }))
+
+function at(...parts: string[]): string {
+  return join(base, 'aries.test', ...parts)
+}
+
+function write(file: string, content: string): void {
+  mkdirSync(dirname(join(base, file)), { recursive: true })
+  writeFileSync(join(base, file), content)
+}
+
+function touch(path: string, time = new Date()): void {
+  utimesSync(path, time, time)
+}
+
+async function read(
+  options: VhostRouterOptions = {},
+  before?: ReadRelease,
+): Promise<ReadRelease | undefined> {
+  const settings = resolveOptions({ basePath: base, ...options })
+  const location = await locateVhost('aries.test', settings)
+  return location && (await readRelease(location, settings, before))
+}
+
+describe('readRelease', () => {
+  it('gives the real path, the version and the entry', async () => {
+    const release = await read()
+    assert.equal(release?.realPath, at())
+    assert.equal(release?.entry, at('app', 'index.js'))
+    assert.equal(typeof release?.version, 'string')
+  })
+
+  it('gives the same version as long as nothing changes', async () => {
+    const first = await read()
+    assert.ok(isSameRelease(first, await read()))
+    assert.ok(isSameRelease(first, await read({}, first)), 'with the last reading at hand')
+  })
+
+  const changes: [what: string, act: () => void][] = [
+    ['the app folder is touched', () => touch(at('app'))],
+    ['the app folder is touched to an older time', () => touch(at('app'), new Date(0))],
+    ['the mode of the app folder changes', () => chmodSync(at('app'), 0o700)],
+    ['a file is added to the app folder', () => write('aries.test/app/more.js', '')],
+    ['a file of the app folder is deleted', () => unlinkSync(at('app/readme.txt'))],
+    ['the entry is edited in place', () => write('aries.test/app/index.js', 'module.exports = 3')],
+    ['another entry comes before it', () => write('aries.test/app/app.js', '')],
+    ['the entry is deleted', () => unlinkSync(at('app/index.js'))],
+    ['a package.json comes into the release', () => write('aries.test/package.json', '{}')],
+    ['a package.json comes into the app folder', () => write('aries.test/app/package.json', '{}')],
+    ['tmp/restart.txt is made', () => write('aries.test/tmp/restart.txt', '')],
+    ['the app folder is put back, with its times', putBackWithTimes],
+    ['another app folder of the same times takes its place', replaceWithTwin],
+    ['the release is replaced by a copy of the same times', replaceReleaseWithTwin],
+  ]
+  for (const [what, act] of changes) {
+    it(`gives another version when ${what}`, async () => {
+      const before = await read()
+      act()
+      assert.notEqual((await read())?.version, before?.version)
+      assert.notEqual((await read({}, before))?.version, before?.version, 'with the last reading at hand')
+    })
+  }
+
+  for (const file of ['package.json', 'app/package.json', 'tmp/restart.txt']) {
+    const later: [what: string, act: () => void][] = [
+      ['edited in place', () => write(`aries.test/${file}`, '{ }')],
+      ['touched', () => touch(at(file))],
+      ['edited, and its modification time put back', () => editUnseen(file)],
+      ['deleted', () => unlinkSync(at(file))],
+    ]
+    for (const [how, act] of later) {
+      it(`gives another version when ${file} is ${how}`, async () => {
+        write(`aries.test/${file}`, '{}')
+        const before = await read()
+        act()
+        assert.notEqual((await read({}, before))?.version, before?.version)
+      })
+    }
+  }
+
+  const unseen: [what: string, act: () => void][] = [
+    ['a file in lib/ is edited', () => write('aries.test/app/lib/answer.js', 'module.exports = 3')],
+    ['a file is added to lib/', () => write('aries.test/app/lib/more.js', '')],
+    ['another file of the app folder is edited in place', () => write('aries.test/app/readme.txt', 'more')],
+    ['something else is written into tmp/', () => write('aries.test/tmp/cache.txt', '')],
+    ['something is written beside the app folder', () => write('aries.test/static/index.html', '')],
+    ['the vhost itself is touched', () => touch(at())],
+  ]
+  for (const [what, act] of unseen) {
+    it(`gives the same version when ${what}`, async () => {
+      const before = await read()
+      act()
+      assert.equal((await read({}, before))?.version, before?.version)
+    })
+  }
+
+  it('finds another entry when package.json names one', async () => {
+    const before = await read()
+    write('aries.test/app/main.js', '')
+    write('aries.test/app/package.json', '{ "main": "main.js" }')
+    assert.equal((await read({}, before))?.entry, at('app/main.js'))
+  })
+
+  it('sees an edit of an entry that lies in a folder below', async () => {
+    write('aries.test/app/dist/main.js', '1')
+    write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
+    const before = await read()
+    assert.equal(before?.entry, at('app/dist/main.js'))
+    write('aries.test/app/dist/main.js', '2')
+    assert.notEqual((await read({}, before))?.version, before?.version)
+  })
+
+  it('sees an edit of what a linked entry leads to', async () => {
+    write('aries.test/build/1.js', '1')
+    unlinkSync(at('app/index.js'))
+    symlinkSync('../build/1.js', at('app/index.js'))
+    const before = await read()
+    write('aries.test/build/1.js', '2')
+    assert.notEqual((await read({}, before))?.version, before?.version)
+  })
+
+  it('gives another release where a link leads elsewhere', async () => {
+    renameSync(at(), join(base, 'r1'))
+    write('r2/app/index.js', '')
+    symlinkSync('r1', at())
+    const before = await read()
+    unlinkSync(at())
+    symlinkSync('r2', at())
+    const after = await read({}, before)
+    assert.equal(after?.realPath, join(base, 'r2'))
+    assert.equal(isSameRelease(before, after), false)
+  })
+
+  const gone: [what: string, act: () => void, options?: VhostRouterOptions][] = [
+    ['there is no app folder', () => rmSync(at('app'), { recursive: true })],
+    ['the app folder is a file', replaceAppWithFile],
+    ['the app folder is a link to nowhere', () => replaceAppWithLink('nowhere')],
+    ['the app folder is a link to itself', () => replaceAppWithLink('app')],
+    [
+      'there is no app folder, and a getVersion',
+      () => rmSync(at('app'), { recursive: true }),
+      { getVersion: () => 1 },
+    ],
+    ['the vhost is the app folder and empty', emptyVhost, { appDir: '.' }],
+  ]
+  for (const [what, act, options] of gone) {
+    it(`gives nothing where ${what}`, async () => {
+      act()
+      assert.equal(await read(options), undefined)
+    })
+  }
+
+  it('gives a release without an entry where the app folder has none: that is no deletion', async () => {
+    rmSync(at('app'), { recursive: true })
+    mkdirSync(at('app'))
+    const release = await read()
+    assert.notEqual(release, undefined)
+    assert.equal(release?.entry, undefined)
+  })
+
+  it('takes the vhost itself for the app folder', async () => {
+    write('aries.test/server.js', '')
+    const before = await read({ appDir: '.' })
+    assert.equal(before?.entry, at('server.js'))
+    write('aries.test/package.json', '{}')
+    assert.notEqual((await read({ appDir: '.' }, before))?.version, before?.version)
+  })
+
+  it('rejects where the disk cannot be read', {
+    skip: process.getuid?.() === 0 && 'root may read all',
+  }, async () => {
+    chmodSync(at(), 0)
+    await assert.rejects(read(), { code: 'EACCES' })
+    chmodSync(at(), 0o755)
+  })
+
+  it('rejects where a name is too long', async () => {
+    await assert.rejects(read({ moduleName: 'x'.repeat(300) }), { code: 'ENAMETOOLONG' })
+  })
+})
+
+describe('getVersion', () => {
+  const values: unknown[] = [1, 'one', null, false, Number.NaN, 0n, Symbol.iterator]
+  for (const value of values) {
+    it(`may give ${String(value)}`, async () => {
+      const before = await read({ getVersion: () => value })
+      assert.ok(Object.is(before?.version, value))
+      assert.ok(isSameRelease(before, await read({ getVersion: () => value })))
+      const promised = await read({ getVersion: () => Promise.resolve(value) })
+      assert.ok(isSameRelease(before, promised), 'as a promise too')
+    })
+  }
+
+  it('tells 0 from -0 and an object from its copy, as Object.is does', async () => {
+    const release = async (version: unknown) => await read({ getVersion: () => version })
+    assert.equal(isSameRelease(await release(0), await release(-0)), false)
+    assert.equal(isSameRelease(await release({}), await release({})), false)
+  })
+
+  it('is given the real path and the app folder', async () => {
+    renameSync(at(), join(base, 'r1'))
+    symlinkSync('r1', at())
+    let given: unknown[] = []
+    await read({
+      appDir: 'app',
+      getVersion: (...values) => {
+        given = values
+        return 1
+      },
+    })
+    assert.deepEqual(given, [join(base, 'r1'), 'app'])
+  })
+
+  it('means gone by undefined', async () => {
+    assert.equal(await read({ getVersion: () => undefined }), undefined)
+    assert.equal(await read({ getVersion: async () => undefined }), undefined)
+  })
+
+  for (const code of ['ENOENT', 'ENOTDIR', 'ELOOP']) {
+    it(`means gone by ${code}`, async () => {
+      const getVersion = () => {
+        throw Object.assign(new Error(code), { code })
+      }
+      assert.equal(await read({ getVersion }), undefined)
+      assert.equal(await read({ getVersion: async () => getVersion() }), undefined)
+    })
+  }
+
+  for (const code of ['EMFILE', 'EIO', 'EACCES', 'ESTALE', undefined]) {
+    it(`means no such thing by ${code ?? 'an error without a code'}`, async () => {
+      const error = Object.assign(new Error('no'), { code })
+      const getVersion = () => Promise.reject(error)
+      await assert.rejects(read({ getVersion }), error)
+    })
+  }
+})
+
+describe('isSameRelease', () => {
+  it('compares real path and version', () => {
+    const one = { realPath: '/a', version: 1 }
+    assert.equal(isSameRelease(one, { ...one }), true)
+    assert.equal(isSameRelease(one, { ...one, version: 2 }), false)
+    assert.equal(isSameRelease(one, { ...one, realPath: '/b' }), false)
+    assert.equal(isSameRelease(one, undefined), false)
+  })
+})
+
+function putBackWithTimes(): void {
+  const { mtime } = statSync(at('app'))
+  write('aries.test/app/index.js.part', 'module.exports = 1')
+  renameSync(at('app/index.js.part'), at('app/index.js'))
+  touch(at('app'), mtime)
+}
+
+function editUnseen(file: string): void {
+  const { mtime } = statSync(at(file))
+  write(`aries.test/${file}`, '[]')
+  touch(at(file), mtime)
+}
+
+function replaceWithTwin(): void {
+  const { mtime } = statSync(at('app'))
+  renameSync(at('app'), join(base, 'old'))
+  write('aries.test/app/index.js', 'module.exports = 1')
+  touch(at('app'), mtime)
+}
+
+function replaceReleaseWithTwin(): void {
+  renameSync(at(), join(base, 'old'))
+  mkdirSync(at())
+  renameSync(join(base, 'old/app'), at('app'))
+}
+
+function replaceAppWithFile(): void {
+  rmSync(at('app'), { recursive: true })
+  write('aries.test/app', '')
+}
+
+function replaceAppWithLink(target: string): void {
+  rmSync(at('app'), { recursive: true })
+  symlinkSync(target, at('app'))
+}
+
+function emptyVhost(): void {
+  rmSync(at('app'), { recursive: true })
+}

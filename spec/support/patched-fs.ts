@@ -1,0 +1,47 @@
+import fs from 'node:fs'
+import fsPromises from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+
+// biome-ignore lint/suspicious/noExplicitAny: any function of node:fs
+type Call = (...values: any[]) => any
+
+/** Puts other functions in the place of those of `node:fs` and `node:fs/promises`, for all who imported them. */
+export class PatchedFs {
+  readonly #restore: (() => void)[] = []
+
+  /** `replace` gives what stands for a function, or nothing where that is to stay. */
+  constructor(replace: (name: string, original: Call) => Call | undefined) {
+    for (const module of [fs, fsPromises] as unknown as Record<string, Call>[]) {
+      for (const [name, original] of Object.entries(module)) {
+        const replacement =
+          typeof original === 'function' && /^[a-z]/.test(name) ? replace(name, original) : undefined
+        if (!replacement) continue
+        module[name] = Object.assign(replacement, original)
+        this.#restore.push(() => {
+          module[name] = original
+        })
+      }
+    }
+    syncBuiltinESMExports()
+  }
+
+  [Symbol.dispose](): void {
+    for (const restore of this.#restore) restore()
+    syncBuiltinESMExports()
+  }
+}
+
+/** Notes every path that the file system is asked about. */
+export class FsCalls extends PatchedFs {
+  readonly paths: string[]
+
+  constructor() {
+    const paths: string[] = []
+    super((_, original) => (...values) => {
+      const [path] = values
+      if (typeof path === 'string' || Buffer.isBuffer(path) || path instanceof URL) paths.push(String(path))
+      return original(...values)
+    })
+    this.paths = paths
+  }
+}

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { addPlaces, matters, type Places } from '../lib/watch-places.ts'
+
+describe('addPlaces', () => {
+  let base: string
+
+  beforeEach(() => {
+    base = realpathSync(mkdtempSync(join(tmpdir(), 'express-van-places-')))
+  })
+
+  afterEach(() => rmSync(base, { recursive: true, force: true }))
+
+  function folder(path: string): void {
+    mkdirSync(join(base, path), { recursive: true })
+  }
+
+  function link(path: string, target: string): void {
+    mkdirSync(dirname(join(base, path)), { recursive: true })
+    symlinkSync(target, join(base, path))
+  }
+
+  /** Below the base, with `*` where every name matters. */
+  async function placesOf(
+    path: string,
+    names?: string[],
+    places: Places = new Map(),
+  ): Promise<Record<string, string>> {
+    await addPlaces(places, join(base, path), names)
+    return Object.fromEntries(
+      [...places].map(([place, known]) => [
+        relative(base, place) || '.',
+        known ? [...known].sort().join(' ') : '*',
+      ]),
+    )
+  }
+
+  it('watches the folder alone where no link is on the way', async () => {
+    folder('www/aries.test/app')
+    assert.deepEqual(await placesOf('www/aries.test/app'), { 'www/aries.test/app': '*' })
+  })
+
+  it('watches for names alone where some are given', async () => {
+    folder('www/aries.test')
+    assert.deepEqual(await placesOf('www/aries.test', ['app', 'tmp']), { 'www/aries.test': 'app tmp' })
+  })
+
+  it('watches the folder of a link for that link', async () => {
+    folder('releases/r1/app')
+    link('www/aries.test', '../releases/r1')
+    assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test', 'releases/r1/app': '*' })
+  })
+
+  it('follows an absolute link', async () => {
+    folder('releases/r1/app')
+    link('www/aries.test', join(base, 'releases/r1'))
+    assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test', 'releases/r1/app': '*' })
+  })
+
+  it('watches each folder of a chain', async () => {
+    folder('releases/r1')
+    link('www/aries.test', '../middle/live')
+    link('middle/live', '../last/live')
+    link('last/live', '../releases/r1')
+    assert.deepEqual(await placesOf('www/aries.test'), {
+      www: 'aries.test',
+      middle: 'live',
+      last: 'live',
+      'releases/r1': '*',
+    })
+  })
+
+  it('watches the folder of a link above the vhost', async () => {
+    folder('sets/s1/aries.test')
+    link('www/now', '../sets/s1')
+    assert.deepEqual(await placesOf('www/now/aries.test'), { www: 'now', 'sets/s1/aries.test': '*' })
+  })
+
+  it('hears of the folder of all releases where the folder around it is watched anyway', async () => {
+    folder('www/aries.test/releases/r1')
+    link('www/aries.test/current', 'releases/r1')
+    assert.deepEqual(await placesOf('www/aries.test/current'), {
+      'www/aries.test': 'current releases',
+      'www/aries.test/releases/r1': '*',
+    })
+  })
+
+  it('takes back what a link goes up', async () => {
+    folder('www/aries.test/app')
+    link('www/taurus.test', './x/../../www/./aries.test')
+    folder('www/x')
+    assert.deepEqual(await placesOf('www/taurus.test/app'), {
+      www: 'aries.test taurus.test x',
+      'www/aries.test/app': '*',
+    })
+  })
+
+  it('watches as far as the way goes', async () => {
+    link('www/aries.test', '../releases/r1')
+    assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test' })
+    assert.deepEqual(await placesOf('www/virgo.test/app'), {})
+  })
+
+  it('ends at a loop', async () => {
+    link('www/aries.test', 'taurus.test')
+    link('www/taurus.test', 'aries.test')
+    assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test taurus.test' })
+  })
+
+  it('ends at a file', async () => {
+    folder('www')
+    writeFileSync(join(base, 'www/aries.test'), '')
+    assert.deepEqual(await placesOf('www/aries.test/app'), {})
+  })
+
+  it('joins what is asked of one folder; all names outdo some', async () => {
+    folder('www/aries.test')
+    const places: Places = new Map()
+    await placesOf('www/aries.test', ['app'], places)
+    assert.deepEqual(await placesOf('www/aries.test', ['tmp'], places), { 'www/aries.test': 'app tmp' })
+    assert.deepEqual(await placesOf('www/aries.test', undefined, places), { 'www/aries.test': '*' })
+    assert.deepEqual(await placesOf('www/aries.test', ['app'], places), { 'www/aries.test': '*' })
+  })
+})
+
+describe('matters', () => {
+  const cases: [name: string | null, names: string[] | undefined, expected: boolean][] = [
+    ['current', ['current'], true],
+    ['other', ['current'], false],
+    ['anything', undefined, true],
+    [null, ['current'], true],
+    ['aries.test', ['current'], true],
+  ]
+  for (const [name, names, expected] of cases) {
+    it(`is ${expected} of ${name} where ${names ?? 'all'} matters`, () => {
+      assert.equal(matters('/www/aries.test', names && new Set(names), name), expected)
+    })
+  }
+})

@@ -1,0 +1,509 @@
+import assert from 'node:assert/strict'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Places } from '../lib/watch-places.ts'
+import { type Compare, Watcher } from '../lib/watcher.ts'
+import { resultOfChild, runChild } from './support/child.ts'
+import { PatchedFs } from './support/patched-fs.ts'
+import { eventually, World } from './support/world.ts'
+
+const LONG = 60_000
+const onLinux = { skip: process.platform !== 'linux' && 'inotify is of Linux' }
+
+let base: string
+let watcher: Watcher | undefined
+/** How often each key was compared. */
+let compared: Map<string, number>
+
+beforeEach(() => {
+  base = realpathSync(mkdtempSync(join(tmpdir(), 'express-van-watcher-')))
+  compared = new Map()
+})
+
+afterEach(() => {
+  watcher?.close()
+  watcher = undefined
+  rmSync(base, { recursive: true, force: true })
+})
+
+function at(...parts: string[]): string {
+  return join(base, ...parts)
+}
+
+function folder(name: string): string {
+  mkdirSync(at(name), { recursive: true })
+  return at(name)
+}
+
+function timesOf(key: string): number {
+  return compared.get(key) ?? 0
+}
+
+/** What a comparison does after it was counted, by key. */
+type Doing = Record<string, () => ReturnType<Compare>>
+
+function start(settings: { updateInterval?: number; watch?: boolean } = {}, doing: Doing = {}): Watcher {
+  watcher = new Watcher({ basePath: base, updateInterval: LONG, watch: true, ...settings }, async key => {
+    compared.set(key, timesOf(key) + 1)
+    return await doing[key]?.()
+  })
+  return watcher
+}
+
+function watched(
+  places: Record<string, string[] | undefined>,
+  isComplete = true,
+): Parameters<Watcher['watch']>[1] {
+  const found: Places = new Map(
+    Object.entries(places).map(([path, names]) => [path, names && new Set(names)]),
+  )
+  return { isComplete: () => isComplete, places: async () => new Map(found), above: base }
+}
+
+/** Until the watches of a new key are there, which its first comparison tells. */
+async function armed(key: string): Promise<number> {
+  await eventually(() => timesOf(key) > 0)
+  return timesOf(key)
+}
+
+function inotifyWatches(): number {
+  let count = 0
+  for (const name of readdirSync('/proc/self/fdinfo')) {
+    try {
+      count += readFileSync(`/proc/self/fdinfo/${name}`, 'utf8').match(/^inotify wd/gm)?.length ?? 0
+    } catch {
+      // The descriptor by which the folder itself was read.
+    }
+  }
+  return count
+}
+
+describe('Watcher, by events', () => {
+  it('compares once the watches are there', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined }))
+    assert.equal(await armed('a'), 1)
+  })
+
+  it('compares at an event in a watched folder', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined }))
+    const before = await armed('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('compares at an event of a name that matters, and of no other', async () => {
+    start().watch('a', watched({ [folder('www')]: ['a'] }))
+    watcher?.watch('b', watched({ [folder('www')]: ['b'] }))
+    const before = (await armed('a')) + (await armed('b')) - timesOf('b')
+    writeFileSync(at('www', 'c'), '')
+    const beforeB = timesOf('b')
+    writeFileSync(at('www', 'b'), '')
+    await eventually(() => timesOf('b') > beforeB)
+    assert.equal(timesOf('a'), before)
+  })
+
+  it('hears of a second event, and of one after the folder was replaced twice', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined }))
+    await armed('a')
+    for (let round = 0; round < 3; round++) {
+      rmSync(at('a'), { recursive: true })
+      const before = timesOf('a')
+      folder('a')
+      await eventually(() => timesOf('a') > before)
+      await becomesQuiet()
+      const beforeFile = timesOf('a')
+      writeFileSync(at('a', `file${round}`), '')
+      await eventually(() => timesOf('a') > beforeFile)
+    }
+  })
+
+  it('hears of a folder that took the place of another while nobody listened', async () => {
+    const places = { [folder('a')]: undefined }
+    start().watch('a', watched(places))
+    await armed('a')
+    renameSync(at('a'), at('old'))
+    folder('a')
+    await becomesQuiet()
+    watcher?.watch('a', watched(places))
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('keeps those who share a folder listening when it is replaced', async () => {
+    const keys = ['a', 'b', 'c']
+    start()
+    for (const key of keys) watcher?.watch(key, watched({ [folder('www')]: [key] }))
+    for (const key of keys) await armed(key)
+    rmSync(at('www'), { recursive: true })
+    folder('www')
+    await becomesQuiet()
+    for (const key of keys) {
+      const before = timesOf(key)
+      writeFileSync(at('www', key), '')
+      await eventually(() => timesOf(key) > before)
+    }
+  })
+
+  it('looks the places up anew when something on the way changed', async () => {
+    let place = folder('one')
+    folder('two')
+    start().watch('a', {
+      isComplete: () => true,
+      places: async () =>
+        new Map([
+          [folder('www'), new Set(['a'])],
+          [place, undefined],
+        ]),
+      above: base,
+    })
+    await armed('a')
+    place = at('two')
+    writeFileSync(at('www', 'a'), '')
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('two', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('compares once more, not ten times more, for what happens during a comparison', async () => {
+    const gate = new Gate()
+    start({}, { a: () => gate.pass() })
+    watcher?.watch('a', watched({ [folder('a')]: undefined }))
+    await gate.reached()
+    for (let n = 0; n < 10; n++) watcher?.wake('a')
+    gate.open()
+    await becomesQuiet()
+    assert.equal(timesOf('a'), 2)
+  })
+
+  it('compares once more for what happens while something is done about it', async () => {
+    const gate = new Gate()
+    start({}, { a: async () => () => gate.pass() })
+    watcher?.watch('a', watched({ [folder('a')]: undefined }))
+    await gate.reached()
+    for (let n = 0; n < 10; n++) watcher?.wake('a')
+    await turn()
+    assert.equal(timesOf('a'), 1)
+    gate.open()
+    await becomesQuiet()
+    assert.equal(timesOf('a'), 2)
+  })
+
+  it('hears nothing after unwatch() and close()', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined }))
+    watcher?.watch('b', watched({ [folder('b')]: undefined }))
+    await armed('a')
+    await armed('b')
+    const before = timesOf('a')
+    watcher?.unwatch('a')
+    writeFileSync(at('a', 'file'), '')
+    const beforeB = timesOf('b')
+    writeFileSync(at('b', 'file'), '')
+    await eventually(() => timesOf('b') > beforeB)
+    assert.equal(timesOf('a'), before)
+    watcher?.close()
+    watcher?.watch('c', watched({ [folder('c')]: undefined }))
+    watcher?.wake('b')
+    assert.equal(timesOf('c'), 0)
+  })
+
+  it('watches a large folder without listing it at each event', async () => {
+    const listed: string[] = []
+    using _ = new PatchedFs((name, readdir) =>
+      name !== 'readdir'
+        ? undefined
+        : (path, ...rest) => {
+            listed.push(String(path))
+            return readdir(path, ...rest)
+          },
+    )
+    for (let n = 0; n <= 1000; n++) writeFileSync(join(folder('large'), `file${n}`), '')
+    start().watch('large', watched({ [at('large')]: undefined }))
+    watcher?.watch('small', watched({ [folder('small')]: undefined }))
+    for (const key of ['large', 'small']) {
+      const before = await armed(key)
+      writeFileSync(at(key, 'more'), '')
+      await eventually(() => timesOf(key) > before)
+    }
+    await eventually(() => listed.includes(at('small')))
+    assert.equal(listed.includes(at('large')), false)
+  })
+
+  it('opens one watch for all who share a folder, and closes it with the last', onLinux, async () => {
+    const before = inotifyWatches()
+    start()
+    for (const key of ['a', 'b', 'c']) watcher?.watch(key, watched({ [folder('www')]: [key] }))
+    for (const key of ['a', 'b', 'c']) await armed(key)
+    assert.equal(inotifyWatches(), before + 1)
+    watcher?.unwatch('a')
+    watcher?.unwatch('b')
+    assert.equal(inotifyWatches(), before + 1)
+    watcher?.unwatch('c')
+    await eventually(() => assert.equal(inotifyWatches(), before))
+  })
+
+  it('leaves no watch behind that was still being opened', onLinux, async () => {
+    const before = inotifyWatches()
+    start()
+    for (let round = 0; round < 50; round++) {
+      watcher?.watch(`key${round}`, watched({ [folder(`folder${round % 5}`)]: undefined }))
+      if (round % 3 === 0) await turn()
+      watcher?.unwatch(`key${round}`)
+    }
+    watcher?.watch('last', watched({ [folder('last')]: undefined }))
+    await armed('last')
+    await eventually(() => assert.equal(inotifyWatches(), before + 1))
+  })
+
+  it('gives every watch back: 200 vhosts loaded and evicted', onLinux, async () => {
+    const before = inotifyWatches()
+    {
+      await using world = await World.start({ maxApps: 1, updateInterval: LONG })
+      for (let n = 0; n < 200; n++) {
+        world.site(`v${n}.test`, String(n))
+        assert.equal(await world.body(`v${n}.test`), String(n))
+      }
+      await eventually(() => assert.equal(inotifyWatches(), before + 2))
+    }
+    await eventually(() => assert.equal(inotifyWatches(), before))
+  })
+
+  // Until nothing more happens for a while by itself: events that were on their way, watches opened anew.
+  async function becomesQuiet(): Promise<void> {
+    let seen = -1
+    let since = performance.now()
+    await eventually(() => {
+      const all = [...compared.values()].reduce((sum, times) => sum + times, 0)
+      if (all !== seen) {
+        seen = all
+        since = performance.now()
+      }
+      return performance.now() - since > 100
+    })
+  }
+})
+
+describe('Watcher, by looking', () => {
+  it('compares what has no watch at each interval', async () => {
+    start({ updateInterval: 10, watch: false }).watch('a', watched({}))
+    await eventually(() => timesOf('a') >= 10)
+  })
+
+  it('compares what has its watches at every tenth', async () => {
+    start({ updateInterval: 10 }).watch('armed', watched({ [folder('a')]: undefined }))
+    watcher?.watch('incomplete', watched({ [folder('b')]: undefined }, false))
+    await armed('armed')
+    const before = timesOf('armed')
+    const start0 = timesOf('incomplete')
+    await eventually(() => timesOf('armed') >= before + 4)
+    const ratio = (timesOf('incomplete') - start0) / (timesOf('armed') - before)
+    assert.ok(ratio > 5 && ratio < 15, `1 of ${ratio}`)
+  })
+
+  it('compares at each interval where a watch could not be opened', async () => {
+    start({ updateInterval: 10 }).watch('a', watched({ [at('nowhere')]: undefined }))
+    await eventually(() => timesOf('a') >= 10)
+  })
+
+  it('compares all at once when the base path is another one', async () => {
+    folder('www')
+    watcher = new Watcher({ basePath: at('www'), updateInterval: 20, watch: true }, async key => {
+      compared.set(key, timesOf(key) + 1)
+      return undefined
+    })
+    for (let n = 0; n < 30; n++)
+      watcher.watch(`key${n}`, { ...watched({ [folder('a')]: undefined }), above: at('www') })
+    await eventually(() => timesOf('key29') > 4)
+    const before = new Map(compared)
+    renameSync(at('www'), at('old'))
+    folder('www')
+    const first = Math.min(...before.values())
+    await eventually(() =>
+      assert.ok([...compared].every(([key, times]) => times > (before.get(key) ?? first))),
+    )
+  })
+
+  it('runs no two comparisons of one key at once', async () => {
+    let running = 0
+    let most = 0
+    start(
+      { updateInterval: 5, watch: false },
+      {
+        a: async () => {
+          most = Math.max(most, ++running)
+          await new Promise(resolve => setTimeout(resolve, 15))
+          running--
+          return undefined
+        },
+      },
+    ).watch('a', watched({}))
+    await eventually(() => {
+      watcher?.wake('a')
+      return timesOf('a') > 20
+    })
+    assert.equal(most, 1)
+  })
+
+  it('does not wait for what is done about a change', async () => {
+    const gate = new Gate()
+    const slow = Object.fromEntries(
+      Array.from({ length: 10 }, (_, n) => [`slow${n}`, async () => () => gate.pass()]),
+    )
+    start({ updateInterval: 10, watch: false }, slow)
+    for (const key of [...Object.keys(slow), 'quick']) watcher?.watch(key, watched({}))
+    await eventually(() => timesOf('quick') > 20)
+    for (const key of Object.keys(slow)) assert.equal(timesOf(key), 1)
+    gate.open()
+  })
+
+  it('is not held up by readings that hang', async () => {
+    const gate = new Gate()
+    const hung = Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`hung${n}`, () => gate.pass()]))
+    start({ updateInterval: 10, watch: false }, hung)
+    for (const key of [...Object.keys(hung), 'quick']) watcher?.watch(key, watched({}))
+    await eventually(() => timesOf('quick') > 5)
+    gate.open()
+    await eventually(() => Object.keys(hung).every(key => timesOf(key) > 1))
+  })
+})
+
+describe('Watcher, without watches', () => {
+  for (const code of ['ENOSPC', 'EMFILE', 'EACCES']) {
+    it(`looks at each interval after ${code}, and warns once`, async t => {
+      const warnings: string[] = []
+      const listener = ({ message }: Error): unknown => warnings.push(message)
+      process.on('warning', listener)
+      t.after(() => process.off('warning', listener))
+      using _ = new PatchedFs(name =>
+        name !== 'watch'
+          ? undefined
+          : () => {
+              throw Object.assign(new Error(`${code}: no watch`), { code })
+            },
+      )
+      await using world = await World.start({ updateInterval: 30 })
+      for (const name of ['aries.test', 'taurus.test', 'virgo.test']) world.site(name, 'one')
+      for (let n = 0; n <= 1000; n++) world.write(`virgo.test/app/file${n}`, '')
+      for (const name of ['aries.test', 'taurus.test', 'virgo.test']) {
+        assert.equal(await world.body(name), 'one')
+        world.site(name, 'two')
+        await eventually(async () => assert.equal(await world.body(name), 'two'))
+      }
+      assert.deepEqual(warnings, [
+        `A folder cannot be watched (${code}): changes are seen within 30 ms instead of at once`,
+      ])
+    })
+  }
+
+  it('does not warn of a folder that is gone already', async t => {
+    const warnings: unknown[] = []
+    const listener = (warning: Error): unknown => warnings.push(warning)
+    process.on('warning', listener)
+    t.after(() => process.off('warning', listener))
+    start({ updateInterval: 10 }).watch('a', watched({ [at('nowhere')]: undefined }))
+    await eventually(() => timesOf('a') > 3)
+    assert.deepEqual(warnings, [])
+  })
+
+  const limits: [name: string, value: number, code: string][] = [
+    ['max_inotify_watches', 3, 'ENOSPC'],
+    ['max_inotify_instances', 0, 'EMFILE'],
+  ]
+  for (const [name, value, code] of limits) {
+    it(
+      `serves and follows changes where the system has no watch left: ${name} = ${value}`,
+      onLinux,
+      async t => {
+        const before = [
+          'unshare',
+          '-Ur',
+          'sh',
+          '-c',
+          `echo ${value} > /proc/sys/user/${name} && exec "$0" "$@"`,
+        ]
+        const { code: canLimit } = await runChild('', { before }).catch(() => ({ code: 1 }))
+        if (canLimit !== 0) return t.skip('no user namespaces here')
+        const seen = await resultOfChild<{ bodies: string[]; warnings: string[] }>(
+          `import { eventually, World } from 'support/world.js'
+        const warnings = []
+        process.on('warning', ({ code, message }) => code === 'EXPRESS_VAN_WATCH' && warnings.push(message))
+        const world = await World.start({ updateInterval: 30 })
+        const names = Array.from({ length: 10 }, (_, n) => 'v' + n + '.test')
+        for (const name of names) {
+          world.site(name, 'one')
+          await world.body(name)
+        }
+        for (const name of names) world.site(name, 'two')
+        for (const name of names) await eventually(async () => (await world.body(name)) === 'two')
+        const bodies = await Promise.all(names.map(name => world.body(name)))
+        await world[Symbol.asyncDispose]()
+        console.log(JSON.stringify({ bodies, warnings }))`,
+          { before },
+        )
+        assert.deepEqual(seen.bodies, Array(10).fill('two'))
+        assert.deepEqual(seen.warnings, [
+          `A folder cannot be watched (${code}): changes are seen within 30 ms instead of at once`,
+        ])
+      },
+    )
+  }
+})
+
+describe('the process', () => {
+  for (const watch of [true, false]) {
+    for (const isClosed of [false, true]) {
+      const when = isClosed ? 'after close()' : 'when nothing but the router is left'
+      it(`ends by itself ${when}, with watch: ${watch}`, async () => {
+        mkdirSync(at('aries.test/app'), { recursive: true })
+        writeFileSync(at('aries.test/app/index.js'), 'module.exports = () => {}')
+        const { code, signal, output, errors } = await runChild(
+          `import { vhostRouter } from 'lib/index.js'
+          const vhosts = vhostRouter({ basePath: ${JSON.stringify(base)}, watch: ${watch}, updateInterval: 20 })
+          const { realPath } = await vhosts.load('aries.test')
+          // Sweeps and watches are under way.
+          for (let n = 0; n < 20; n++) await new Promise(resolve => setTimeout(resolve, 10))
+          ${isClosed ? 'await vhosts.close()' : ''}
+          console.log(realPath)`,
+        )
+        assert.deepEqual({ code, signal, errors }, { code: 0, signal: null, errors: '' })
+        assert.equal(output.trim(), at('aries.test'))
+      })
+    }
+  }
+})
+
+/** Where comparisons wait until it is opened. */
+class Gate {
+  #isReached = false
+  #open!: () => void
+  readonly #opened = new Promise<undefined>(resolve => {
+    this.#open = () => resolve(undefined)
+  })
+
+  async pass(): Promise<undefined> {
+    this.#isReached = true
+    return await this.#opened
+  }
+
+  async reached(): Promise<void> {
+    await eventually(() => this.#isReached)
+  }
+
+  open(): void {
+    this.#open()
+  }
+}
