@@ -1,25 +1,24 @@
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import { debug } from './events.ts'
-import type { Handle } from './launch/launch.ts'
 
 /** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
 export type FindApp = (req: IncomingMessage) => Promise<App | undefined>
 
+/** What offers another protocol; the names stand in `Connection` too. */
+const OFFER = /^(?:upgrade|http2-settings)$/i
+
 /** Routes what a server tells of in its `upgrade` event. */
-export function routeUpgrade(
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  findApp: FindApp,
-  serve: Handle,
-): void {
+export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer, findApp: FindApp): void {
   // Before anything is awaited: a client that goes away meanwhile must not end the process.
   socket.on('error', error => debug('upgrade: %s', error.message))
   if (!/^websocket$/i.test(req.headers.upgrade ?? '')) {
-    serveAsRequest(req, socket, serve)
+    // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
+    if (req.complete) askAgain(req, socket, head)
+    else answer(req)
     return
   }
   void findApp(req).then(
@@ -36,14 +35,9 @@ function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, he
       debug('upgrade: the app failed: %o', error)
       socket.destroy()
     })
-  } else if (!othersListen(req)) {
+  } else if (serverOf(req).listenerCount('upgrade') <= 1) {
     refuse(socket, 404)
   }
-}
-
-function othersListen(req: IncomingMessage): boolean {
-  const { server } = req.socket as { server?: { listenerCount(event: string): number } }
-  return (server?.listenerCount('upgrade') ?? 0) > 1
 }
 
 function refuse(socket: Duplex, status: number): void {
@@ -52,19 +46,37 @@ function refuse(socket: Duplex, status: number): void {
   socket.end(text, () => socket.destroy())
 }
 
-/** Who offers another protocol than WebSocket, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8). */
-function serveAsRequest(req: IncomingMessage, socket: Duplex, serve: Handle): void {
+/**
+ * Gives the connection back to the server with the same request that offers no upgrade, so that the whole of the
+ * server answers it and Node reads the body, which it has left in the socket.
+ */
+function askAgain(req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    const [name, value] = req.rawHeaders.slice(i, i + 2) as [string, string]
+    if (OFFER.test(name)) continue
+    lines.push(`${name}: ${name.toLowerCase() === 'connection' ? withoutOffer(value) : value}`)
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
+  serverOf(req).emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+}
+
+/** From Node 25 on a request with a body keeps its parser, and cannot be asked again. */
+function answer(req: IncomingMessage): void {
+  const socket = req.socket
   const res = new ServerResponse(req)
   res.shouldKeepAlive = false
-  res.assignSocket(req.socket)
-  res.on('finish', () => {
-    res.detachSocket(req.socket)
-    socket.end()
-  })
-  // Node reads no body after an upgrade.
-  if (!req.complete) req.push(null)
-  serve(req, res, error => {
-    res.statusCode = error instanceof VhostError ? error.status : error ? 500 : 404
-    res.end(STATUS_CODES[res.statusCode])
-  })
+  res.assignSocket(socket)
+  socket.on('drain', () => res.emit('drain'))
+  res.on('finish', () => socket.destroySoon())
+  serverOf(req).emit('request', req, res)
+}
+
+function withoutOffer(connection: string): string {
+  const names = connection.split(',').filter(name => !OFFER.test(name.trim()))
+  return names.join() || 'keep-alive'
+}
+
+function serverOf(req: IncomingMessage): Server {
+  return (req.socket as Socket & { server: Server }).server
 }

@@ -1,0 +1,306 @@
+import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { describe, it } from 'node:test'
+import { Events, type VhostEvents } from '../lib/events.ts'
+import { type Release, VhostError } from '../lib/index.ts'
+import { runChild } from './support/child.ts'
+import { World } from './support/world.ts'
+
+describe('the events of a router', () => {
+  it('tell of a load: whose, what, and how long it took', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    await world.get('aries.test')
+    const [load, ...more] = world.events('load')
+    assert.ok(load)
+    assert.deepEqual(more, [])
+    assert.deepEqual(load.hostnames, ['aries.test'])
+    assert.equal(load.realPath, world.path('aries.test'))
+    assert.equal(typeof load.version, 'string')
+    assert.ok(load.durationMs > 0 && load.durationMs < 10_000)
+  })
+
+  it('tell of a reload what was before, and of its eviction when it is disposed', async () => {
+    let version = 1
+    await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
+    world.write(
+      'aries.test/app/index.js',
+      'exports.handler = (req, res) => res.end("aries")\nexports.close = () => new Promise(setImmediate)',
+    )
+    await world.get('aries.test')
+    version = 2
+    const evict = await world.event('evict')
+    const [reload] = world.events('reload')
+    assert.ok(reload)
+    const realPath = world.path('aries.test')
+    assert.deepEqual(reload.hostnames, ['aries.test'])
+    assert.equal(reload.realPath, realPath)
+    assert.equal(reload.version, 2)
+    assert.ok(reload.durationMs > 0)
+    assert.deepEqual(plain(reload.previous), { realPath, version: 1 })
+    assert.deepEqual(evict.hostnames, ['aries.test'])
+    assert.deepEqual(plain(evict), { realPath, version: 1 })
+    assert.equal(evict.reason, 'changed')
+    assert.deepEqual(
+      world.told.map(({ event }) => event),
+      ['load', 'reload', 'evict'],
+    )
+  })
+
+  it('tell of every name that leads to a release', async () => {
+    await using world = await World.start()
+    world.site('releases/1', 'one')
+    for (const name of ['aries.test', 'www.aries.test']) world.link(name, world.path('releases/1'))
+    await world.get('aries.test')
+    await world.get('www.aries.test')
+    await world.vhosts.reload('aries.test')
+    assert.deepEqual(world.events('load')[0]?.hostnames, ['aries.test'])
+    assert.deepEqual(world.events('reload')[0]?.hostnames, ['aries.test', 'www.aries.test'])
+  })
+
+  it('tell of a failed load that nothing serves', async () => {
+    await using world = await World.start({ getVersion: () => 1 })
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    await world.get('aries.test')
+    const [told] = world.events('error')
+    assert.ok(told)
+    assert.deepEqual(told.hostnames, ['aries.test'])
+    assert.equal(told.realPath, world.path('aries.test'))
+    assert.equal(told.version, 1)
+    assert.ok(told.error instanceof VhostError)
+    assert.equal(told.error.code, 'ERR_VHOST_LOAD')
+    assert.equal((told.error.cause as Error).message, 'boom')
+    assert.equal(told.serving, undefined)
+  })
+
+  it('tell of a failed reload what still serves', async () => {
+    let version = 1
+    await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
+    world.site('aries.test', 'aries')
+    await world.get('aries.test')
+    const failed = world.event('error')
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    version = 2
+    const { serving, ...told } = await failed
+    assert.equal(told.version, 2)
+    assert.deepEqual(plain(serving), { realPath: world.path('aries.test'), version: 1 })
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+
+  for (const [reason, provoke] of Object.entries({
+    deleted: world => world.remove('aries.test'),
+    closed: world => world.vhosts.close(),
+    lru: async world => {
+      world.site('taurus.test', 'taurus')
+      await world.get('taurus.test')
+    },
+    moved: world => world.link('aries.test', world.path('releases/2')),
+    reloaded: world => world.vhosts.reload('aries.test'),
+    idle: () => {},
+  } satisfies Record<string, (world: World) => unknown>)) {
+    it(`tell of an eviction that it was ${reason}`, async () => {
+      await using world = await World.start({
+        updateInterval: 10,
+        maxApps: 1,
+        idleTimeout: reason === 'idle' ? 20 : 0,
+      })
+      world.site('releases/1', 'one')
+      world.site('releases/2', 'two')
+      world.link('aries.test', world.path('releases/1'))
+      const evicted = world.event('evict')
+      await world.get('aries.test')
+      await provoke(world)
+      const { hostnames, realPath, ...evict } = await evicted
+      assert.equal(evict.reason, reason)
+      assert.deepEqual(hostnames, ['aries.test'])
+      assert.equal(realPath, world.path('releases/1'))
+    })
+  }
+
+  it('carry what is documented and nothing else', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    const release = await world.vhosts.load('aries.test')
+    await world.vhosts.reload('aries.test')
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    await assert.rejects(world.vhosts.reload('aries.test'))
+    await world.vhosts.close()
+    const keys = (about: object | undefined): string => Object.keys(about ?? {}).join(' ')
+    assert.equal(keys(release), 'realPath version')
+    const about = 'event hostnames realPath version'
+    assert.equal(keys(world.events('load')[0]), `${about} durationMs`)
+    assert.equal(keys(world.events('reload')[0]), `${about} durationMs previous`)
+    assert.equal(keys(world.events('reload')[0]?.previous), 'realPath version')
+    assert.equal(keys(world.events('evict')[0]), `${about} reason`)
+    assert.equal(keys(world.events('error')[0]), `${about} error serving`)
+    assert.equal(keys(world.events('error')[0]?.serving), 'realPath version')
+  })
+
+  it('go to node:diagnostics_channel too', async () => {
+    const told: [string, unknown][] = []
+    const tell = (about: unknown, name: string | symbol): void => {
+      told.push([String(name), about])
+    }
+    const names = ['load', 'reload', 'evict', 'error'].map(event => `express-van:${event}`)
+    for (const name of names) subscribe(name, tell)
+    try {
+      await using world = await World.start()
+      world.site('aries.test', 'aries')
+      world.write('taurus.test/app/index.js', 'throw new Error("boom")')
+      await world.get('aries.test')
+      await world.vhosts.reload('aries.test')
+      await world.get('taurus.test')
+      await world.vhosts.close()
+      assert.deepEqual(
+        told.filter(([, about]) => (about as { realPath: string }).realPath.startsWith(world.base)),
+        world.told.map(({ event, ...about }) => [`express-van:${event}`, about]),
+      )
+      assert.deepEqual(new Set(told.map(([name]) => name)), new Set(names))
+    } finally {
+      for (const name of names) unsubscribe(name, tell)
+    }
+  })
+})
+
+describe('on, once and off', () => {
+  it('give the router back, and call each listener as often as they say', async () => {
+    await using world = await World.start()
+    const { vhosts } = world
+    const called: string[] = []
+    const always = (): void => void called.push('always')
+    const never = (): void => void called.push('never')
+    const chained = vhosts
+      .on('load', always)
+      .once('load', () => called.push('once'))
+      .on('load', never)
+      .off('load', never)
+      .off('reload', never)
+    assert.equal(chained, vhosts)
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.get(name)
+    }
+    assert.deepEqual(called, ['always', 'once', 'always'])
+  })
+})
+
+describe('Events', () => {
+  const about: VhostEvents['error'] = {
+    hostnames: ['aries.test', 'www.aries.test'],
+    realPath: '/srv/aries',
+    version: 1,
+    error: new VhostError('ERR_VHOST_LOAD', { hostname: 'aries.test', cause: new Error('boom') }),
+    serving: undefined,
+  }
+
+  it('writes an error to stderr where nobody listens, with its cause', t => {
+    const { mock } = t.mock.method(console, 'error', () => {})
+    new Events().emit('error', about)
+    new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 0 } })
+    new Events().emit('error', { ...about, hostnames: [] })
+    assert.deepEqual(
+      mock.calls.map(({ arguments: [text] }) => text),
+      [
+        'express-van: aries.test, www.aries.test: nothing serves:',
+        'express-van: aries.test, www.aries.test: the release before it serves on:',
+        'express-van: (no vhost): nothing serves:',
+      ],
+    )
+    assert.equal(mock.calls[0]?.arguments[1], about.error)
+  })
+
+  it('leaves stderr alone where somebody listens', t => {
+    const { mock } = t.mock.method(console, 'error', () => {})
+    const events = new Events()
+    const seen: unknown[] = []
+    events.once('error', told => seen.push(told))
+    events.emit('error', about)
+    assert.deepEqual(seen, [about])
+    assert.equal(mock.calls.length, 0)
+    events.emit('error', about)
+    assert.equal(mock.calls.length, 1, 'nobody listens any more')
+  })
+})
+
+describe('a process with a router', () => {
+  it('writes an error that nobody listens to, and goes on', async () => {
+    await using world = await World.start()
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    const { output, errors, code } = await runChild(`
+      import { vhostRouter } from 'lib/index.js'
+      const vhosts = vhostRouter({ basePath: ${JSON.stringify(world.path())} })
+      await vhosts.load('aries.test').catch(error => console.log(error.code))
+      await vhosts.close()
+    `)
+    assert.equal(code, 0, errors)
+    assert.equal(output, 'ERR_VHOST_LOAD\n')
+    assert.match(errors, /^express-van: aries\.test: nothing serves: \[?VhostError \[ERR_VHOST_LOAD\]/)
+    assert.match(errors, /\[cause\]: Error: boom/)
+  })
+
+  it("takes a listener's mistake for an uncaught exception, and swaps to the end", async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    const { output, errors, code } = await runChild(`
+      import { vhostRouter } from 'lib/index.js'
+      const vhosts = vhostRouter({ basePath: ${JSON.stringify(world.path())} })
+      process.on('uncaughtException', error => console.log('uncaught', error.message))
+      for (const event of ['load', 'reload', 'evict']) {
+        vhosts.on(event, () => { throw new Error(event) })
+      }
+      console.log((await vhosts.load('aries.test')).realPath.endsWith('aries.test'))
+      console.log((await vhosts.reload('aries.test')).realPath.endsWith('aries.test'))
+      await vhosts.close()
+      console.log(vhosts.stats().totals.apps)
+    `)
+    assert.equal(code, 0, errors)
+    assert.deepEqual(output.trim().split('\n').sort(), [
+      '0',
+      'true',
+      'true',
+      'uncaught evict',
+      'uncaught evict',
+      'uncaught load',
+      'uncaught reload',
+    ])
+  })
+
+  it('tells its decisions where NODE_DEBUG names express-van, and nothing otherwise', async () => {
+    await using world = await World.start()
+    world.site('releases/1', 'one')
+    world.site('releases/2', 'two')
+    world.link('aries.test', world.path('releases/1'))
+    const script = `
+      import { renameSync, symlinkSync } from 'node:fs'
+      import { vhostRouter } from 'lib/index.js'
+      const www = ${JSON.stringify(world.path())}
+      const vhosts = vhostRouter({ basePath: www, updateInterval: 10 })
+      await vhosts.load('aries.test')
+      const moved = new Promise(resolve => vhosts.on('evict', resolve))
+      symlinkSync(www + '/releases/2', www + '/new')
+      renameSync(www + '/new', www + '/aries.test')
+      await moved
+      await vhosts.close()
+    `
+    const { errors, code } = await runChild(script, { before: ['env', 'NODE_DEBUG=express-van'] })
+    assert.equal(code, 0, errors)
+    const lines = errors.split('\n').filter(line => line.startsWith('EXPRESS-VAN '))
+    for (const said of [
+      /load aries\.test .*releases\/1/,
+      /aries\.test: another release is there/,
+      /reload aries\.test .*releases\/2/,
+      /evict aries\.test .*moved/,
+      /evict aries\.test .*closed/,
+    ]) {
+      assert.ok(errors.replaceAll('\n', ' ').match(said), `${said}: ${errors}`)
+    }
+    assert.ok(lines.length >= 5, errors)
+    world.link('aries.test', world.path('releases/1'))
+    assert.equal((await runChild(script)).errors, '')
+  })
+})
+
+/** What is documented of a release. */
+function plain(release: Release | undefined): Release | undefined {
+  return release && { realPath: release.realPath, version: release.version }
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { LoadQueue, type Urgency } from '../lib/load-queue.ts'
+
+describe('LoadQueue', () => {
+  it('lets as many loads run at a time as it was made for', async () => {
+    const { queue, begun, end } = loads(2)
+    const runs = [queue('a'), queue('b'), queue('c')]
+    await turns()
+    assert.deepEqual(begun, ['a', 'b'])
+    end('a')
+    await runs[0]
+    await turns()
+    assert.deepEqual(begun, ['a', 'b', 'c'])
+    end('b')
+    end('c')
+    assert.deepEqual(await Promise.all(runs), ['a', 'b', 'c'])
+  })
+
+  it('begins in the order of coming, first loads before reloads', async () => {
+    const { queue, begun, end } = loads(1)
+    const runs = [queue('a'), queue('b', 'reload'), queue('c', 'reload'), queue('d'), queue('e')]
+    for (const name of ['a', 'd', 'e', 'b', 'c']) {
+      await turns()
+      end(name)
+    }
+    await Promise.all(runs)
+    assert.deepEqual(begun, ['a', 'd', 'e', 'b', 'c'])
+  })
+
+  it('begins at once where there is room, a reload too', async () => {
+    const { queue, begun, end } = loads(1)
+    const run = queue('a', 'reload')
+    assert.deepEqual(begun, ['a'])
+    end('a')
+    await run
+  })
+
+  it('hands the place of a load on that failed, or threw before it was async', async () => {
+    const queue = new LoadQueue(1)
+    const fails = queue.run('first', async () => {
+      throw new Error('rejects')
+    })
+    const throws = queue.run('first', () => {
+      throw new Error('throws')
+    })
+    const works = queue.run('first', async () => 'works')
+    await assert.rejects(fails, /rejects/)
+    await assert.rejects(throws, /throws/)
+    assert.equal(await works, 'works')
+  })
+
+  it('lets 100 wait and refuses more with ERR_VHOST_OVERLOADED, 503 and Retry-After', async () => {
+    const { queue, begun, end } = loads(1)
+    const runs = [queue('first')]
+    for (let i = 0; i < 100; i++) runs.push(queue(`${i}`, i % 2 ? 'first' : 'reload'))
+    for (const urgency of ['first', 'reload'] as const) {
+      await assert.rejects(queue('one too many', urgency), {
+        code: 'ERR_VHOST_OVERLOADED',
+        status: 503,
+        headers: { 'Retry-After': '1' },
+      })
+    }
+    while (begun.length <= 100) {
+      end(begun.at(-1) as string)
+      await turns()
+    }
+    end(begun.at(-1) as string)
+    assert.equal((await Promise.all(runs)).length, 101)
+    assert.ok(!begun.includes('one too many'))
+  })
+
+  it('lets nobody who comes while a place is handed on take it', async () => {
+    const { queue, begun, end } = loads(1)
+    const runs = [queue('a'), queue('b')]
+    await turns()
+    end('a')
+    void runs[0]?.then(() => runs.push(queue('c')))
+    await turns()
+    assert.deepEqual(begun, ['a', 'b'])
+    end('b')
+    await turns()
+    end('c')
+    await Promise.all(runs)
+    assert.deepEqual(begun, ['a', 'b', 'c'])
+  })
+})
+
+function loads(maxConcurrent: number): {
+  queue: (name: string, urgency?: Urgency) => Promise<string>
+  begun: string[]
+  end: (name: string) => void
+} {
+  const loadQueue = new LoadQueue(maxConcurrent)
+  const begun: string[] = []
+  const ends = new Map<string, () => void>()
+  return {
+    begun,
+    end: name => ends.get(name)?.(),
+    queue: (name, urgency = 'first') =>
+      loadQueue.run(urgency, () => {
+        begun.push(name)
+        return new Promise(resolve => ends.set(name, () => resolve(name)))
+      }),
+  }
+}
+
+async function turns(): Promise<void> {
+  await new Promise(resolve => setImmediate(resolve))
+}

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict'
+import { resolve } from 'node:path'
+import { describe, it } from 'node:test'
+import { type VhostRouterOptions, vhostRouter } from '../lib/index.ts'
+import { resolveOptions } from '../lib/options.ts'
+
+describe('resolveOptions', () => {
+  it('completes them with the documented defaults', () => {
+    const { vhostPaths, ...settings } = resolveOptions()
+    assert.deepEqual(settings, {
+      basePath: resolve('/var/www'),
+      getVhostPath: undefined,
+      appDir: 'app',
+      moduleName: undefined,
+      exportName: undefined,
+      modulesDir: 'node_modules',
+      getModulePaths: undefined,
+      getVersion: undefined,
+      updateInterval: 1000,
+      watch: true,
+      isolation: 'none',
+      maxApps: 100,
+      idleTimeout: 0,
+      loadTimeout: 30_000,
+      drainTimeout: 30_000,
+      maxConcurrentLoads: 4,
+      trusts: undefined,
+    })
+    assert.deepEqual(
+      vhostPaths.map(pathOf => pathOf('aries.test')),
+      ['aries.test'],
+    )
+  })
+
+  it('takes undefined for absent', () => {
+    const names = Object.keys(EVERY_OPTION)
+    const { vhostPaths: _, ...settings } = resolveOptions(
+      Object.fromEntries(names.map(name => [name, undefined])),
+    )
+    const { vhostPaths: __, ...defaults } = resolveOptions({})
+    assert.deepEqual(settings, defaults)
+  })
+
+  it('gives settings that nobody changes', () => {
+    assert.ok(Object.isFrozen(resolveOptions()))
+  })
+
+  it('takes every option', () => {
+    const { vhostPaths, trusts, ...settings } = resolveOptions(EVERY_OPTION)
+    const { vhostDir: _, trustProxy: __, env: ___, ...given } = EVERY_OPTION
+    assert.deepEqual(settings, { ...given, basePath: resolve('sites') })
+    assert.deepEqual(
+      vhostPaths.map(pathOf => pathOf('aries.test')),
+      ['aries.test/current', '.default'],
+    )
+    assert.equal(trusts?.('127.0.0.1', 0), true)
+    assert.equal(trusts?.('192.0.2.1', 0), false)
+  })
+
+  it('looks packages up in modulesDir where it is another folder than that of Node', () => {
+    const { getModulePaths } = resolveOptions({ modulesDir: 'vendor/packages' })
+    assert.deepEqual(getModulePaths?.('/srv/aries'), [resolve('/srv/aries/vendor/packages')])
+  })
+
+  it('takes the least and the most of a number', () => {
+    for (const [name, least, most] of NUMBERS) {
+      assert.equal(resolveOptions({ [name]: least })[name], least)
+      assert.equal(resolveOptions({ [name]: most })[name], most)
+    }
+  })
+
+  for (const [value, trusted] of [
+    [true, ['127.0.0.1', '192.0.2.1']],
+    [false, []],
+    [1, ['127.0.0.1', '192.0.2.1']],
+    [0, []],
+    ['loopback', ['127.0.0.1']],
+    ['loopback, 192.0.2.0/24', ['127.0.0.1', '192.0.2.1']],
+    [['127.0.0.1', 'uniquelocal'], ['127.0.0.1']],
+    [(address: string) => address === '192.0.2.1', ['192.0.2.1']],
+  ] satisfies [VhostRouterOptions['trustProxy'], string[]][]) {
+    it(`trusts as Express does with ${JSON.stringify(value) ?? 'a function'}`, () => {
+      const { trusts } = resolveOptions({ trustProxy: value })
+      const asked = ['127.0.0.1', '192.0.2.1'].filter(address => trusts?.(address, 0))
+      assert.deepEqual(asked, trusted)
+    })
+  }
+})
+
+describe('vhostRouter, with wrong options,', () => {
+  const notText = [null, '', 0, true, {}, [], () => 'app', 'a\0b']
+  const notInside = [...notText, '/app', '..', '.', '../app', 'app/..', './app', 'app/', 'a//b']
+  const notNumber = [null, '5', Number.NaN, Number.POSITIVE_INFINITY, 1.5, -1, {}, [1], true]
+  const notFunction = [null, 'text', {}, 1, true]
+  const bad: Record<keyof VhostRouterOptions, unknown[]> = {
+    basePath: notText,
+    vhostDir: [null, '', [], ['%0', ''], ['%0', 5], 5, {}, true, '%x', '%0.static', '/srv/%0', '../%0']
+      .concat(['%0/..', '%0/./a', '%p/%0', ['%0', '%p'], '%0\\a', '%0\0'])
+      .concat([() => '%0'] as never[]),
+    getVhostPath: notFunction,
+    appDir: notInside.filter(value => value !== '.'),
+    moduleName: notInside,
+    exportName: [null, '', 'a b', 'a.b', 'app(1)', 'app()()', '()', '1a', 5, {}],
+    modulesDir: notInside,
+    getModulePaths: [...notFunction, ['/srv/packages']],
+    getVersion: notFunction,
+    updateInterval: [...notNumber, 0, 2 ** 31],
+    watch: [null, 0, 1, 'yes', {}],
+    isolation: [null, 'thread', 'process', 'None', true, () => 'none'],
+    maxApps: [...notNumber, 0, 1_000_001],
+    idleTimeout: [...notNumber, 2 ** 31],
+    loadTimeout: [...notNumber, 0, 2 ** 31],
+    drainTimeout: [...notNumber, 2 ** 31],
+    maxConcurrentLoads: [...notNumber, 0, 10_001],
+    trustProxy: [null, 'nobody', '10.0.0.0/99', '', {}, [1], ['nobody'], Symbol('x')],
+    env: [null, {}, { PORT: '80' }, () => ({})],
+  }
+  for (const [name, values] of Object.entries(bad)) {
+    it(`refuses a bad value of ${name} and names the option`, () => {
+      for (const value of values) {
+        assert.throws(
+          () => vhostRouter({ [name]: value }),
+          (error: Error) => {
+            assertOptionError(error)
+            return error.message.includes(name) || (name === 'vhostDir' && error.message.includes('pattern'))
+          },
+          `${name}: ${String(value)}`,
+        )
+      }
+    })
+  }
+
+  for (const [wrong, right] of [
+    ['basepath', 'basePath'],
+    ['base_path', 'basePath'],
+    ['maxApp', 'maxApps'],
+    ['vhostdir', 'vhostDir'],
+    ['appdir', 'appDir'],
+    ['loadTimout', 'loadTimeout'],
+    ['updateinterval', 'updateInterval'],
+    ['module_name', 'moduleName'],
+    ['getServerPath', 'getVhostPath'],
+    ['trust proxy', 'trustProxy'],
+  ] as const) {
+    it(`names ${right} where it was given ${wrong}`, () => {
+      assert.throws(
+        () => vhostRouter({ [wrong]: undefined }),
+        (error: Error) => {
+          assertOptionError(error)
+          return error.message.includes(`"${wrong}"`) && error.message.includes(`'${right}'`)
+        },
+      )
+    })
+  }
+
+  it('knows no names that every object has', () => {
+    for (const name of ['constructor', 'toString', '__proto__']) {
+      assert.throws(() => vhostRouter(JSON.parse(`{${JSON.stringify(name)}: 1}`)), {
+        code: 'ERR_VHOST_OPTION',
+      })
+    }
+  })
+
+  it('refuses options that are no object', () => {
+    for (const options of [null, '/var/www', 5, true, ['/var/www'], [], () => ({})]) {
+      assert.throws(() => vhostRouter(options as never), { name: 'TypeError', code: 'ERR_VHOST_OPTION' })
+    }
+  })
+
+  it('says that env needs isolation, and which isolation there is', () => {
+    assert.throws(() => vhostRouter({ env: { PORT: '80' } as never }), /isolation: 'none'.*share/)
+    assert.throws(
+      () => vhostRouter({ isolation: 'thread' as never }),
+      /'isolation' must be 'none', not "thread"/,
+    )
+  })
+})
+
+const NUMBERS = [
+  ['updateInterval', 1, 2 ** 31 - 1],
+  ['maxApps', 1, 1_000_000],
+  ['idleTimeout', 0, 2 ** 31 - 1],
+  ['loadTimeout', 1, 2 ** 31 - 1],
+  ['drainTimeout', 0, 2 ** 31 - 1],
+  ['maxConcurrentLoads', 1, 10_000],
+] as const
+
+/** Every one, with another value than its default where there is another. */
+const EVERY_OPTION = {
+  basePath: 'sites',
+  vhostDir: ['%0/current', '.default'],
+  getVhostPath: hostname => hostname,
+  appDir: '.',
+  moduleName: 'dist/main',
+  exportName: 'createApp()',
+  modulesDir: 'vendor/packages',
+  getModulePaths: () => [],
+  getVersion: () => 1,
+  updateInterval: 50,
+  watch: false,
+  isolation: 'none',
+  maxApps: 1,
+  idleTimeout: 60_000,
+  loadTimeout: 5000,
+  drainTimeout: 0,
+  maxConcurrentLoads: 1,
+  trustProxy: 'loopback',
+  env: undefined,
+} satisfies Required<VhostRouterOptions>
+
+function assertOptionError(error: Error): void {
+  assert.ok(error instanceof TypeError, String(error))
+  assert.equal((error as NodeJS.ErrnoException).code, 'ERR_VHOST_OPTION', error.message)
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type Vhost, VhostTable } from '../lib/vhost-table.ts'
+
+describe('VhostTable', () => {
+  it('gives what a name leads to, and nothing for a name it does not know', () => {
+    const { table } = tableOf(10)
+    const aries = vhost('aries.test', '/aries')
+    table.set(aries)
+    assert.equal(table.get('aries.test'), aries)
+    assert.equal(table.peek('aries.test'), aries)
+    for (const name of ['taurus.test', '__proto__', 'constructor', 'hasownproperty']) {
+      assert.equal(table.get(name), undefined, name)
+    }
+    assert.deepEqual(table.hostnames('/taurus'), [])
+  })
+
+  it('knows the names that lead to one real path', () => {
+    const { table } = tableOf(10)
+    for (const name of ['aries.test', 'www.aries.test']) table.set(vhost(name, '/aries'))
+    table.set(vhost('taurus.test', '/taurus'))
+    assert.deepEqual(table.hostnames('/aries'), ['aries.test', 'www.aries.test'])
+    assert.deepEqual(table.all().sort(), ['aries.test', 'taurus.test', 'www.aries.test'])
+    table.delete('aries.test')
+    assert.deepEqual(table.hostnames('/aries'), ['www.aries.test'])
+    table.delete('www.aries.test')
+    table.delete('www.aries.test')
+    assert.deepEqual(table.hostnames('/aries'), [])
+  })
+
+  it('follows a name to another real path, and keeps it where it is entered anew', () => {
+    const { table, left } = tableOf(10)
+    table.set(vhost('aries.test', '/releases/1'))
+    table.set(vhost('aries.test', '/releases/1'))
+    assert.deepEqual(table.hostnames('/releases/1'), ['aries.test'])
+    const moved = vhost('aries.test', '/releases/2')
+    table.set(moved)
+    table.set(moved)
+    assert.deepEqual(table.hostnames('/releases/1'), [])
+    assert.deepEqual(table.hostnames('/releases/2'), ['aries.test'])
+    assert.deepEqual(left, [], 'whoever re-points a name knows')
+  })
+
+  it('lets the least recently asked for go when it is full, and says which', () => {
+    const { table, left } = tableOf(2)
+    table.set(vhost('aries.test', '/aries'))
+    table.set(vhost('taurus.test', '/taurus'))
+    table.get('aries.test')
+    table.set(vhost('virgo.test', '/virgo'))
+    assert.deepEqual(left, ['taurus.test'])
+    assert.deepEqual(table.hostnames('/taurus'), [])
+    table.peek('aries.test')
+    table.set(vhost('libra.test', '/libra'))
+    assert.deepEqual(left, ['taurus.test', 'aries.test'], 'to peek is no use')
+    assert.deepEqual(table.all().sort(), ['libra.test', 'virgo.test'])
+  })
+
+  it('keeps a hundred names of one release, and lets the first entered go', () => {
+    const { table, left } = tableOf(1000)
+    table.set(vhost('taurus.test', '/taurus'))
+    for (let i = 0; i < 102; i++) table.set(vhost(`${i}.aries.test`, '/aries'))
+    assert.deepEqual(left, ['0.aries.test', '1.aries.test'])
+    assert.equal(table.peek('0.aries.test'), undefined)
+    assert.equal(table.hostnames('/aries').length, 100)
+    table.set(vhost('2.aries.test', '/aries'))
+    table.set(vhost('102.aries.test', '/aries'))
+    assert.deepEqual(left.slice(2), ['3.aries.test'], 'entered anew, a name is the last')
+    assert.deepEqual(table.hostnames('/taurus'), ['taurus.test'])
+  })
+
+  it('says nothing of a name that was deleted', () => {
+    const { table, left } = tableOf(2)
+    table.set(vhost('aries.test', '/aries'))
+    table.delete('aries.test')
+    table.delete('taurus.test')
+    assert.deepEqual(left, [])
+  })
+
+  it('gives lists that later changes leave alone', () => {
+    const { table } = tableOf(10)
+    table.set(vhost('aries.test', '/aries'))
+    const before = table.hostnames('/aries')
+    table.set(vhost('www.aries.test', '/aries'))
+    assert.deepEqual(before, ['aries.test'])
+  })
+})
+
+function tableOf(max: number): { table: VhostTable; left: string[] } {
+  const left: string[] = []
+  return { table: new VhostTable(max, ({ hostname }) => left.push(hostname)), left }
+}
+
+function vhost(hostname: string, realPath: string): Vhost {
+  return { hostname, vhostPath: `/var/www/${hostname}`, realPath, isFirstChoice: true }
+}
