@@ -55,8 +55,9 @@ export class Events {
     try {
       this.#emitter.emit(event, about)
     } catch (error) {
-      // A listener's mistake must not end a swap half way; as an uncaught exception it is still seen.
-      process.nextTick(() => {
+      // A listener's mistake must not end a swap half way; as an uncaught exception it is still seen. Not by
+      // `process.nextTick`: after an `fs.promises.realpath()` Node 24 and 26 lose what is thrown there.
+      queueMicrotask(() => {
         throw error
       })
     }

@@ -1,11 +1,19 @@
 import { join } from 'node:path'
-import type { AppCache } from './app-cache.ts'
+import type { App } from './app.ts'
+import type { AppCache, Failure } from './app-cache.ts'
 import { findEntry } from './app-entry.ts'
 import { VhostError } from './errors.ts'
 import { parseHost } from './hostname.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
-import { type LastError, lastError, type PlainVersion, plainVersion, type VhostState } from './stats.ts'
+import {
+  causeOf,
+  type LastError,
+  lastError,
+  type PlainVersion,
+  plainVersion,
+  type VhostState,
+} from './stats.ts'
 import { locateVhost } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
 
@@ -34,6 +42,19 @@ export async function explain(
   table: VhostTable,
   apps: AppCache,
 ): Promise<VhostExplanation> {
+  const found = await follow(host, settings, table, apps)
+  const known = found.hostname === null ? undefined : table.peek(found.hostname)
+  if (found.outcome === 'app' || !known || !apps.peek(known.realPath)) return found
+  // What serves goes on when the disk fails, or until what is gone was seen twice.
+  return { ...found, state: 'serving', outcome: 'app', status: 200 }
+}
+
+async function follow(
+  host: string | undefined,
+  settings: Settings,
+  table: VhostTable,
+  apps: AppCache,
+): Promise<VhostExplanation> {
   const nothing = {
     host: host ?? null,
     hostname: null,
@@ -49,9 +70,8 @@ export async function explain(
   if (host === undefined) return nothing
   const hostname = parseHost(host)
   if (typeof hostname !== 'string') {
-    const { code, message, status } = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
-    const error = { code, message, cause: null, version: null, realPath: '' }
-    return { ...nothing, outcome: 'refused', status, error }
+    const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
+    return { ...nothing, outcome: 'refused', status: error.status, error: plainError(error) }
   }
   try {
     const known = table.peek(hostname)
@@ -65,32 +85,28 @@ export async function explain(
       release.entry ?? (await findEntry(join(realPath, settings.appDir), settings.moduleName)) ?? null
     const app = apps.peek(known?.realPath ?? realPath)
     const failure = apps.failure(realPath)
-    const isLoading = apps.isLoading(realPath)
-    const state = app
-      ? failure
-        ? 'serving older'
-        : 'serving'
-      : isLoading
-        ? 'loading'
-        : failure
-          ? 'failed'
-          : null
     return {
       ...found,
       version: plainVersion(release.version),
       entry,
-      state,
+      state: stateOf(app, failure, apps.isLoading(realPath)),
       outcome: 'app',
-      status: app || !failure ? 200 : failure.error.status,
+      status: app ? 200 : (failure?.error.status ?? (entry === null ? 500 : 200)),
       error: failure ? lastError(failure) : null,
     }
   } catch (cause) {
-    const { code, message } = new VhostError('ERR_VHOST_LOAD', {
-      hostname,
-      detail: 'its folder cannot be read',
-    })
-    const error = { code, message, cause: String(cause), version: null, realPath: '' }
-    const isForbidden = (cause as NodeJS.ErrnoException).code === 'EACCES'
-    return { ...nothing, hostname, status: isForbidden ? 404 : 500, error }
+    const isForbidden = (cause as NodeJS.ErrnoException | null)?.code === 'EACCES'
+    const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
+    return { ...nothing, hostname, status: isForbidden ? 404 : error.status, error: plainError(error) }
   }
+}
+
+function stateOf(app: App | undefined, failure: Failure | undefined, isLoading: boolean): VhostState | null {
+  if (app) return failure ? 'serving older' : 'serving'
+  if (isLoading) return 'loading'
+  return failure ? 'failed' : null
+}
+
+function plainError({ code, message, cause }: VhostError): LastError {
+  return { code, message, cause: causeOf(cause), version: null, realPath: null }
 }

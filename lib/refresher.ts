@@ -13,8 +13,12 @@ import type { Vhost, VhostTable } from './vhost-table.ts'
 import { addPlaces, type Places } from './watch-places.ts'
 import { Watcher } from './watcher.ts'
 
-/** What is gone once may be in the middle of being replaced; gone counts when seen twice, this far apart. */
-const GONE_AFTER = 250
+/**
+ * What is gone once may be in the middle of being replaced. It is gone for good when seen so often in a row, over
+ * 250 ms: of two looks alone, on a machine that was busy meanwhile, each could fall into an absence of its own.
+ */
+const GONE_LOOKS = 5
+const GONE_PAUSE = 250 / (GONE_LOOKS - 1)
 /** By so much a timer may fire before its time. */
 const TIMER_EARLY = 5
 /** Between two readings of a folder that is being changed in place. */
@@ -36,6 +40,7 @@ export class Refresher {
   readonly #watcher: Watcher
   /** The fault last reported of each name, so that it is told once. */
   readonly #faults = new Map<string, string>()
+  #isClosed = false
 
   constructor(settings: Settings, table: VhostTable, apps: AppCache, events: Events) {
     this.#settings = settings
@@ -87,6 +92,7 @@ export class Refresher {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#watcher.close()
   }
 
@@ -100,10 +106,10 @@ export class Refresher {
   }
 
   /** Whether nothing is left to be done by time. */
-  #isQuiet({ hostname, realPath, lastRead, goneSince }: Vhost): boolean {
+  #isQuiet({ hostname, realPath, lastRead, absence }: Vhost): boolean {
     const serving = this.#apps.peek(realPath)
     const isUpToDate = serving !== undefined && isSameRelease(serving.release, lastRead)
-    return isUpToDate && goneSince === undefined && !this.#faults.has(hostname)
+    return isUpToDate && absence === undefined && !this.#faults.has(hostname)
   }
 
   async #placesOf({ vhostPath, lastRead }: Vhost): Promise<Places> {
@@ -131,9 +137,9 @@ export class Refresher {
       if (this.#table.peek(hostname) !== vhost) return undefined
       if (!found) return async () => this.#drop(vhost)
       // While it was away there was nothing to watch.
-      const isBack = vhost.goneSince !== undefined || this.#faults.has(hostname)
+      const isBack = vhost.absence !== undefined || this.#faults.has(hostname)
       this.#faults.delete(hostname)
-      if (!isAway) vhost.goneSince = undefined
+      if (!isAway) vhost.absence = undefined
       const isNew = !isSameRelease(vhost.lastRead, found.release)
       vhost.lastRead = found.release
       if (!isNew && !isBack && this.#isQuiet(vhost)) return undefined
@@ -149,7 +155,8 @@ export class Refresher {
     try {
       return await act()
     } catch (error) {
-      vhost.goneSince = undefined
+      vhost.absence = undefined
+      if (this.#isClosed) return undefined
       if (error instanceof VhostError) debug('%s: %s', vhost.hostname, error.message)
       else this.report(vhost.hostname, vhost.realPath, error as Error)
       return undefined
@@ -225,17 +232,17 @@ export class Refresher {
     return undefined
   }
 
-  /** Whether nothing was at the place of a name for long enough, by readings at least so far apart. */
+  /** Whether nothing was at the place of a name for long enough. */
   async #isGoneForGood(vhost: Vhost): Promise<boolean> {
     const { basePath } = this.#settings
     // Rejects where it is missing: a fault to report, not the deletion of everything.
     if (vhost.vhostPath.startsWith(basePath + sep)) await stat(basePath)
     const now = performance.now()
-    if (vhost.goneSince === undefined) {
-      vhost.goneSince = now
-      setTimeout(() => this.#watcher.wake(vhost.hostname), GONE_AFTER + TIMER_EARLY).unref()
-    }
-    return now - vhost.goneSince >= GONE_AFTER
+    const { looks, last } = vhost.absence ?? { looks: 0, last: Number.NEGATIVE_INFINITY }
+    if (now - last < GONE_PAUSE) return false
+    vhost.absence = { looks: looks + 1, last: now }
+    setTimeout(() => this.#watcher.wake(vhost.hostname), GONE_PAUSE + TIMER_EARLY).unref()
+    return looks + 1 >= GONE_LOOKS
   }
 
   #drop({ hostname, realPath }: Vhost): void {

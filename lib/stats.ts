@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { App } from './app.ts'
 import type { AppCache, Failure } from './app-cache.ts'
 import type { VhostTable } from './vhost-table.ts'
@@ -5,7 +6,7 @@ import type { VhostTable } from './vhost-table.ts'
 /** What a release is doing. `serving older` means that a newer one failed to load. */
 export type VhostState = 'loading' | 'serving' | 'serving older' | 'draining' | 'failed'
 
-/** A version as JSON can say it: what is neither text, number nor truth value becomes its text. */
+/** A version as JSON can say it: what is neither text, finite number nor truth value becomes what `inspect` writes. */
 export type PlainVersion = string | number | boolean | null
 
 export interface LastError {
@@ -14,9 +15,9 @@ export interface LastError {
   readonly message: string
   /** What is behind it, for the operator; may name paths. */
   readonly cause: string | null
-  /** Which version was refused, and where it lies. */
+  /** Which version was refused, and where it lies; null where it did not come to that. */
   readonly version: PlainVersion
-  readonly realPath: string
+  readonly realPath: string | null
 }
 
 /** One app, or one release that failed to load. */
@@ -56,8 +57,8 @@ export function collectStats(apps: AppCache, table: VhostTable, staleGraphs: num
   const serving = apps.apps.map(app => ofApp(app, 'serving', apps, table))
   const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
   const failed = apps.failures
-    .filter(({ release }) => !apps.peek(release.realPath) && !isMovedFrom(release.realPath, apps))
     .map(failure => ofFailure(failure, table))
+    .filter(({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath))
   const running = [...serving, ...draining]
   return {
     vhosts: [...running, ...failed],
@@ -76,23 +77,34 @@ export function collectStats(apps: AppCache, table: VhostTable, staleGraphs: num
 
 export function plainVersion(version: unknown): PlainVersion {
   if (version === undefined || version === null) return null
-  const isPlain = typeof version === 'string' || typeof version === 'number' || typeof version === 'boolean'
-  return isPlain ? version : String(version)
+  if (typeof version === 'string' || typeof version === 'boolean' || Number.isFinite(version)) {
+    return version as PlainVersion
+  }
+  return inspect(version, { customInspect: false, depth: 1, breakLength: Number.POSITIVE_INFINITY })
 }
 
 export function lastError({ error, release }: Failure): LastError {
   return {
     code: error.code,
     message: error.message,
-    cause: error.cause === undefined ? null : String(error.cause),
+    cause: causeOf(error.cause),
     version: plainVersion(release.version),
     realPath: release.realPath,
   }
 }
 
+/** What an app threw, which may be anything. */
+export function causeOf(thrown: unknown): string | null {
+  try {
+    return thrown === undefined ? null : String(thrown)
+  } catch {
+    return inspect(thrown, { customInspect: false })
+  }
+}
+
 function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: VhostTable): AppStats {
   const { realPath, version } = app.release
-  const failure = state === 'serving' ? apps.failureInstead(app) : undefined
+  const failure = state === 'serving' ? failureInstead(realPath, apps, table) : undefined
   return {
     hostnames: state === 'serving' ? table.hostnames(realPath) : [],
     realPath,
@@ -123,8 +135,13 @@ function ofFailure(failure: Failure, table: VhostTable): AppStats {
   }
 }
 
-function isMovedFrom(realPath: string, apps: AppCache): boolean {
-  return apps.apps.some(app => apps.failureInstead(app)?.release.realPath === realPath)
+/** Why an app still serves although another release is on disk, at the same real path or one that a name moved to. */
+function failureInstead(realPath: string, apps: AppCache, table: VhostTable): Failure | undefined {
+  for (const hostname of table.hostnames(realPath)) {
+    const failure = apps.failure(table.peek(hostname)?.lastRead?.realPath ?? realPath)
+    if (failure) return failure
+  }
+  return undefined
 }
 
 function sum(rows: readonly AppStats[], field: 'requests' | 'inFlight' | 'errors'): number {

@@ -17,7 +17,7 @@ export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer,
   socket.on('error', error => debug('upgrade: %s', error.message))
   if (!/^websocket$/i.test(req.headers.upgrade ?? '')) {
     // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
-    if (req.complete) askAgain(req, socket, head)
+    if (req.complete && req.readableLength === 0) askAgain(req, socket, head)
     else answer(req)
     return
   }
@@ -61,7 +61,7 @@ function askAgain(req: IncomingMessage, socket: Duplex, head: Buffer): void {
   serverOf(req).emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
 }
 
-/** From Node 25 on a request with a body keeps its parser, and cannot be asked again. */
+/** From Node 25 on the body of such a request was read already, or is being read: it cannot be asked again. */
 function answer(req: IncomingMessage): void {
   const socket = req.socket
   const res = new ServerResponse(req)

@@ -23,8 +23,8 @@ export interface Vhost {
   readonly isFirstChoice: boolean
   /** The last reading of what is on disk, which saves work at the next. */
   lastRead?: ReadRelease | undefined
-  /** When nothing was found at its place for the first time, by `performance.now()`. */
-  goneSince?: number | undefined
+  /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */
+  absence?: { readonly looks: number; readonly last: number } | undefined
   /** Made once for each spelling of Host in a row. */
   info?: VhostInfo
 }

@@ -13,6 +13,10 @@ const ARMED_EVERY = 10
 /** Comparisons at a time. */
 const LANES = 4
 
+/** Where nothing is there to watch, it is looked for this often, so far apart; then the interval must do. */
+const MAX_ATTEMPTS = 10
+const RETRY = 50
+
 /** A reading that takes longer is not waited for: a folder that hangs must not keep the others from being read. */
 const PATIENCE = 1000
 
@@ -129,7 +133,7 @@ export class Watcher {
     if (subject.isDue) await this.#run(key, subject)
   }
 
-  async #arm(key: string, subject: Subject): Promise<void> {
+  async #arm(key: string, subject: Subject, attempts = MAX_ATTEMPTS): Promise<void> {
     const arming = ++subject.armings
     subject.isAstray = false
     const places = await subject.watched.places().catch(() => new Map())
@@ -151,6 +155,13 @@ export class Watcher {
     await Promise.all(subject.folders.map(folder => folder.ready))
     // What happened before the watch was there.
     this.wake(key)
+    // What was away just now has no watch that tells of its return.
+    const isMissing = places.size === 0 || subject.folders.some(folder => folder.isMissing)
+    if (!isMissing || attempts === 0) return
+    setTimeout(() => {
+      const isCurrent = this.#subjects.get(key) === subject && subject.armings === arming
+      if (isCurrent) void this.#arm(key, subject, attempts - 1)
+    }, RETRY).unref()
   }
 
   #open(path: string, stamp: string): Folder {
@@ -275,6 +286,8 @@ class Folder {
   isLive = false
   /** Whether the folder itself had an event, so that its watch may be one of a folder that is gone. */
   isDoubtful = false
+  /** Whether nothing was there when the watch was to begin. */
+  isMissing = false
   #isClosed = false
   #close: () => void = () => {}
 
@@ -289,6 +302,7 @@ class Folder {
     const lost = (error: unknown): void => {
       this.isLive = false
       this.isDoubtful = true
+      this.isMissing = isGone(error)
       if (!this.#isClosed) failed(error as NodeJS.ErrnoException)
     }
     this.ready = this.#open(heard, lost).catch(lost)
@@ -330,6 +344,9 @@ class Folder {
         void watcher.close()
       }
     })
+    // Chokidar says that it is ready where there is nothing to watch, too.
+    this.isMissing = !Object.hasOwn(watcher.getWatched(), this.path)
+    if (this.isMissing) this.isDoubtful = true
   }
 }
 

@@ -17,21 +17,25 @@ function touch(path: string): void {
   utimesSync(path, new Date(), new Date())
 }
 
-/** Asks a host without a pause until stopped; the answers in order, without repetitions. */
+/** Asks a host again and again, and once more when stopped; gives the answers in order, without repetitions. */
 function ask(world: World, host: string): () => Promise<string[]> {
   const story: string[] = []
   let isDone = false
+  const once = async (): Promise<void> => {
+    const { status, body } = await world.get(host)
+    const answer = status === 200 ? body : String(status)
+    if (story.at(-1) !== answer) story.push(answer)
+  }
   const asking = (async () => {
     while (!isDone) {
-      const { status, body } = await world.get(host)
-      const answer = status === 200 ? body : String(status)
-      if (story.at(-1) !== answer) story.push(answer)
+      await once()
       await delay(2)
     }
   })()
   return async () => {
     isDone = true
     await asking
+    await once()
     return story
   }
 }
