@@ -26,11 +26,10 @@ export interface Failure {
   readonly retryAt: number
   /** How many requests the app that serves instead had seen. */
   readonly requestsThen: number
-  /** The real path of that app. */
-  readonly servedBy: string | undefined
 }
 
 interface Load {
+  readonly release: Release
   readonly hostnames: Set<string>
   readonly promise: Promise<App>
   /** Requests that wait for it. */
@@ -83,14 +82,6 @@ export class AppCache {
     return this.#failures.peek(realPath)
   }
 
-  /** The failure because of which an app still serves. */
-  failureInstead(app: App): Failure | undefined {
-    return (
-      this.#failures.peek(app.release.realPath) ??
-      this.failures.find(({ servedBy }) => servedBy === app.release.realPath)
-    )
-  }
-
   isLoading(realPath: string): boolean {
     return this.#loads.has(realPath)
   }
@@ -101,6 +92,12 @@ export class AppCache {
 
   get failures(): Failure[] {
     return [...this.#failures.values()]
+  }
+
+  /** Loads of what nothing serves yet, with the hostnames that wait for them. */
+  get firstLoads(): { release: Release; hostnames: readonly string[] }[] {
+    const loads = [...this.#loads.values()].filter(({ release }) => !this.#apps.has(release.realPath))
+    return loads.map(({ release, hostnames }) => ({ release, hostnames: [...hostnames] }))
   }
 
   /** Apps that take no new requests and have not ended yet. */
@@ -201,7 +198,7 @@ export class AppCache {
     // Events tell of it: only what a release is, not what reading it left behind.
     const { realPath, version } = release
     const promise = this.#load({ realPath, version }, urgency, serving, reason, () => load)
-    const load: Load = { hostnames, promise, waiting: 0 }
+    const load: Load = { release: { realPath, version }, hostnames, promise, waiting: 0 }
     this.#loads.set(release.realPath, load)
     return load
   }
@@ -335,7 +332,6 @@ export class AppCache {
       attempts,
       retryAt: performance.now() + backoff,
       requestsThen: serving?.requests ?? 0,
-      servedBy: serving?.release.realPath,
     })
     if (isSame && sameMessage(before.error, error)) return error
     const hostnames = [...new Set([...this.#hooks.hostnamesOf(release.realPath), ...load.hostnames])]

@@ -58,10 +58,15 @@ export function collectStats(apps: AppCache, table: VhostTable, staleGraphs: num
   const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
   const failed = apps.failures
     .map(failure => ofFailure(failure, table))
-    .filter(({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath))
+    .filter(
+      ({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath) && !apps.isLoading(realPath),
+    )
+  const loading = apps.firstLoads.map(({ release, hostnames }) =>
+    idle(release.realPath, hostnames, 'loading'),
+  )
   const running = [...serving, ...draining]
   return {
-    vhosts: [...running, ...failed],
+    vhosts: [...running, ...loading, ...failed],
     totals: {
       apps: serving.length,
       draining: draining.length,
@@ -121,17 +126,22 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
 
 function ofFailure(failure: Failure, table: VhostTable): AppStats {
   const { realPath } = failure.release
+  return { ...idle(realPath, table.hostnames(realPath), 'failed'), lastError: lastError(failure) }
+}
+
+/** Of a release that nothing has been asked of yet. */
+function idle(realPath: string, hostnames: readonly string[], state: VhostState): AppStats {
   return {
-    hostnames: table.hostnames(realPath),
+    hostnames,
     realPath,
     version: null,
     isolation: 'none',
-    state: 'failed',
+    state,
     requests: 0,
     inFlight: 0,
     errors: 0,
     loadDurationMs: null,
-    lastError: lastError(failure),
+    lastError: null,
   }
 }
 

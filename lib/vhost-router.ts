@@ -217,8 +217,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const name = expectName(host)
     const vhost = table.peek(name.hostname)
     if (!vhost || !apps.peek(vhost.realPath)) {
-      const failed = vhost && apps.failure(vhost.realPath)
-      if (failed) apps.forgetFailure(vhost.realPath)
+      const location = await locateVhost(name.hostname, settings).catch(() => undefined)
+      if (location) {
+        apps.forgetFailure(location.realPath)
+        inProcess.discard(location.realPath)
+      }
       return await load(host)
     }
     const app = await refresher.reload(vhost)

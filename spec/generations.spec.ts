@@ -153,6 +153,39 @@ describe('generations of one vhost', () => {
     await Promise.all([first.body, second.body])
   })
 
+  it('are at most two at once when links are flipped to and fro while streams are open', async () => {
+    await using world = await World.start({ drainTimeout: 400 })
+    const host = 'flips.test'
+    for (const release of ['r1', 'r2', 'r3']) {
+      notesOf(host)
+      world.write(`../releases/${release}/app/index.js`, entry(host, release))
+    }
+    const streams: Promise<string>[] = []
+    for (const release of ['r1', 'r2', 'r3', 'r2', 'r1']) {
+      world.link(host, `../releases/${release}`)
+      await eventually(async () => (await world.body(host)) === release)
+      streams.push((await open(world, host)).body)
+    }
+    assert.equal(notesOf(host).most, 2)
+    assert.deepEqual(notesOf(host).closed, ['r1', 'r2', 'r3'])
+    await world.vhosts.close({ drainTimeout: 0 })
+    await Promise.all(streams)
+    assert.equal(notesOf(host).live.size, 0)
+  })
+
+  it('are at most two at once when reload() is called while the first still drains', async () => {
+    await using world = await World.start({ drainTimeout: 400 })
+    const host = 'called.test'
+    await swap(world, host, '1')
+    const { body } = await open(world, host)
+    await swap(world, host, '2')
+    await open(world, host)
+    await world.vhosts.reload(host)
+    assert.deepEqual(notesOf(host).closed, ['1'])
+    assert.equal(notesOf(host).most, 2)
+    await body
+  })
+
   it('are few when deploys come in a burst, and the last one serves in the end', async () => {
     await using world = await World.start()
     const host = 'burst.test'

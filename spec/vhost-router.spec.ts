@@ -420,6 +420,21 @@ describe('vhostRouter', () => {
       await assert.rejects(world.vhosts.reload('aries.test'), { code: 'ERR_VHOST_LOAD' })
     })
 
+    it('reload an ES module app that was evicted, although nothing has changed', async () => {
+      await using world = await World.start({ maxApps: 1 })
+      world.write(
+        'aries.test/app/index.mjs',
+        'const at = process.hrtime.bigint(); export default (req, res) => res.end(String(at))',
+      )
+      world.site('taurus.test', 'taurus')
+      const first = await world.body('aries.test')
+      await world.body('taurus.test')
+      assert.equal(await world.body('aries.test'), first)
+      await world.body('taurus.test')
+      await world.vhosts.reload('aries.test')
+      assert.notEqual(await world.body('aries.test'), first)
+    })
+
     it('reload an unchanged release, for all of its names', async () => {
       await using world = await World.start()
       world.write(

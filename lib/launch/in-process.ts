@@ -48,6 +48,14 @@ export class InProcess {
     return this.#launched(loaded)
   }
 
+  /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
+  discard(realPath: string): void {
+    const parked = this.#parked.get(realPath)
+    if (!parked) return
+    this.#parked.delete(realPath)
+    this.#forget(parked.modules)
+  }
+
   #unpark(release: Release): Loaded | undefined {
     const parked = this.#parked.get(release.realPath)
     if (!parked) return undefined

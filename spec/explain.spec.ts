@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { chmodSync, renameSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import type { VhostExplanation } from '../lib/index.ts'
+import { World } from './support/world.ts'
+
+const NOTHING: VhostExplanation = {
+  host: null,
+  hostname: null,
+  vhostPath: null,
+  realPath: null,
+  version: null,
+  entry: null,
+  state: null,
+  outcome: 'no vhost',
+  status: 404,
+  error: null,
+}
+
+describe('why', () => {
+  it('follows a host to the entry of its app, and loads nothing', async () => {
+    await using world = await World.start({ getVersion: () => 'v1' })
+    world.site('releases/1', 'one')
+    world.link('aries.test', world.path('releases/1'))
+    assert.deepEqual(await world.vhosts.why('Aries.TEST.:8080'), {
+      host: 'Aries.TEST.:8080',
+      hostname: 'aries.test',
+      vhostPath: world.path('aries.test'),
+      realPath: world.path('releases/1'),
+      version: 'v1',
+      entry: world.path('releases/1/app/index.js'),
+      state: null,
+      outcome: 'app',
+      status: 200,
+      error: null,
+    })
+    assert.deepEqual(world.told, [])
+    assert.deepEqual(world.vhosts.stats().vhosts, [])
+    assert.equal(world.vhosts.stats().totals.hostnames, 0)
+  })
+
+  it('tells the version that a load would have', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    const { version } = await world.vhosts.why('aries.test')
+    assert.equal((await world.vhosts.load('aries.test'))?.version, version)
+  })
+
+  it('says "no vhost" where nothing is there', async () => {
+    await using world = await World.start()
+    assert.deepEqual(await world.vhosts.why('nobody.test'), {
+      ...NOTHING,
+      host: 'nobody.test',
+      hostname: 'nobody.test',
+    })
+    assert.deepEqual(await world.vhosts.why('[::1]:80'), {
+      ...NOTHING,
+      host: '[::1]:80',
+      hostname: '[::1]',
+    })
+    assert.deepEqual(await world.vhosts.why(), NOTHING)
+    for (const name of ['__proto__', 'constructor', 'node_modules']) {
+      assert.equal((await world.vhosts.why(name)).outcome, 'no vhost', name)
+    }
+  })
+
+  it('says "no app" where the vhost has none', async () => {
+    await using world = await World.start()
+    world.write('aries.test/static/index.html', 'aries')
+    assert.deepEqual(await world.vhosts.why('aries.test'), {
+      ...NOTHING,
+      host: 'aries.test',
+      hostname: 'aries.test',
+      vhostPath: world.path('aries.test'),
+      realPath: world.path('aries.test'),
+      outcome: 'no app',
+    })
+  })
+
+  it('says "refused" of any host that a request is refused for, and which rule', async () => {
+    await using world = await World.start()
+    const hosts = ['', '..', '../etc', '/etc/passwd', 'a\0b', 'a b', '127.1', '$HOME', '%2e%2e', 'b\u00fc']
+    for (const host of [...hosts, 'a:99999', '[::1', '-', '\ud800', 'a\r\nHost: b', 'x'.repeat(10_000)]) {
+      const { error, ...rest } = await world.vhosts.why(host)
+      assert.deepEqual(rest, { ...omitError(NOTHING), host, outcome: 'refused', status: 400 })
+      assert.equal(error?.code, 'ERR_VHOST_HOST')
+      assert.match(error?.message ?? '', /^The request names no valid host: \w/)
+      assert.deepEqual({ ...error, code: 0, message: 0 }, emptyError())
+    }
+  })
+
+  it('tells what serves', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    await world.get('aries.test')
+    const { state, outcome, status, error } = await world.vhosts.why('aries.test')
+    assert.deepEqual([state, outcome, status, error], ['serving', 'app', 200, null])
+  })
+
+  it('tells of a load in progress', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = new Promise(resolve => {
+        process.once('spec:go', () => resolve((req, res) => res.end('aries')))
+        process.emit('spec:loading')
+      })`,
+    )
+    const loading = new Promise(resolve => process.once('spec:loading', resolve))
+    const answer = world.body('aries.test')
+    await loading
+    const { state, status } = await world.vhosts.why('aries.test')
+    assert.deepEqual([state, status], ['loading', 200])
+    process.emit('spec:go' as never)
+    assert.equal(await answer, 'aries')
+    assert.equal((await world.vhosts.why('aries.test')).state, 'serving')
+  })
+
+  it('tells why nothing serves', async () => {
+    await using world = await World.start({ getVersion: () => 1, loadTimeout: 500 })
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    world.write('taurus.test/app/index.js', 'module.exports = { answer: 42 }')
+    world.write('virgo.test/app/index.js', 'module.exports = new Promise(() => {})')
+    for (const [host, status, code, cause] of [
+      ['aries.test', 500, 'ERR_VHOST_LOAD', 'Error: boom'],
+      ['taurus.test', 500, 'ERR_VHOST_NO_HANDLER', null],
+      ['virgo.test', 503, 'ERR_VHOST_LOAD_TIMEOUT', null],
+    ] as const) {
+      const answer = await world.get(host)
+      const why = await world.vhosts.why(host)
+      assert.equal(answer.status, status, host)
+      assert.equal(why.status, status, host)
+      assert.equal(why.state, 'failed')
+      assert.equal(why.outcome, 'app')
+      assert.equal(why.entry, world.path(host, 'app/index.js'))
+      const { message, ...error } = why.error as NonNullable<typeof why.error>
+      assert.deepEqual(error, { code, cause, version: 1, realPath: world.path(host) })
+      assert.ok(!message.includes(world.base))
+    }
+  })
+
+  it('foresees that an app folder without an entry fails', async () => {
+    await using world = await World.start()
+    world.write('aries.test/app/readme.txt', '')
+    const { entry, outcome, status, state } = await world.vhosts.why('aries.test')
+    assert.deepEqual([entry, outcome, status, state], [null, 'app', 500, null])
+    assert.equal((await world.get('aries.test')).status, 500)
+  })
+
+  it('tells what is broken where an older release serves on', async () => {
+    let version = 1
+    await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
+    world.site('releases/1', 'one')
+    world.write('releases/2/app/index.js', 'throw new Error("boom")')
+    world.link('aries.test', world.path('releases/1'))
+    await world.get('aries.test')
+    for (const [realPath, change] of [
+      [
+        world.path('releases/1'),
+        () => {
+          world.write('releases/1/app/index.js', 'throw new Error("boom")')
+          version = 2
+        },
+      ],
+      [world.path('releases/2'), () => world.link('aries.test', world.path('releases/2'))],
+    ] as const) {
+      const failed = world.event('error')
+      change()
+      await failed
+      const why = await world.vhosts.why('aries.test')
+      assert.equal(why.state, 'serving older')
+      assert.equal(why.status, 200)
+      assert.equal(why.outcome, 'app')
+      assert.equal(why.realPath, realPath)
+      assert.equal(why.version, 2)
+      assert.equal(why.error?.version, 2)
+      assert.equal(why.error?.realPath, realPath)
+      assert.equal(why.error?.cause, 'Error: boom')
+      assert.equal(await world.body('aries.test'), 'one')
+    }
+  })
+
+  it('tells of a folder that cannot be read what a request would get', async () => {
+    const fault = { code: 'EIO' }
+    await using world = await World.start({
+      getVersion: () => {
+        throw Object.assign(new Error(`${fault.code}: no luck`), fault)
+      },
+    })
+    world.site('aries.test', 'aries')
+    for (const [code, status] of [
+      ['EIO', 500],
+      ['EACCES', 404],
+    ] as const) {
+      fault.code = code
+      const why = await world.vhosts.why('aries.test')
+      assert.equal(why.status, status)
+      assert.equal(why.error?.code, 'ERR_VHOST_LOAD')
+      assert.equal(why.error?.cause, `Error: ${code}: no luck`)
+      assert.equal((await world.get('aries.test')).status, status)
+    }
+  })
+
+  it('tells of a folder of mode 000 why', {
+    skip: process.getuid?.() === 0 && 'root may read all',
+  }, async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    chmodSync(world.path('aries.test'), 0)
+    const { status, error } = await world.vhosts.why('aries.test')
+    assert.equal(status, 404)
+    assert.match(error?.cause ?? '', /EACCES/)
+    chmodSync(world.path('aries.test'), 0o755)
+  })
+
+  it('says that what serves goes on when the disk fails', async () => {
+    let isFailing = false
+    await using world = await World.start({
+      getVersion: () => {
+        if (isFailing) throw Object.assign(new Error('EIO: no luck'), { code: 'EIO' })
+        return 1
+      },
+    })
+    world.site('aries.test', 'aries')
+    await world.get('aries.test')
+    isFailing = true
+    const failing = await world.vhosts.why('aries.test')
+    assert.deepEqual([failing.state, failing.outcome, failing.status], ['serving', 'app', 200])
+    assert.equal(failing.error?.cause, 'Error: EIO: no luck')
+    isFailing = false
+    renameSync(world.path(), `${world.path()}.away`)
+    const away = await world.vhosts.why('aries.test')
+    assert.deepEqual([away.state, away.outcome, away.status], ['serving', 'app', 200])
+    assert.equal((await world.get('aries.test')).status, 200)
+    renameSync(`${world.path()}.away`, world.path())
+  })
+})
+
+function omitError({ error: _, ...rest }: VhostExplanation): Omit<VhostExplanation, 'error'> {
+  return rest
+}
+
+function emptyError(): object {
+  return { code: 0, message: 0, cause: null, version: null, realPath: null }
+}
