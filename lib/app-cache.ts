@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { LRUCache } from 'lru-cache'
 import { App } from './app.ts'
 import { VhostError } from './errors.ts'
@@ -224,13 +225,15 @@ export class AppCache {
   }
 
   async #loadNow(release: Release, serving: App | undefined, reason: EvictReason, load: Load): Promise<App> {
+    if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
     const start = performance.now()
     const launched = await this.#launch(release)
     const app = new App(release, launched, performance.now() - start)
     app.waiting = load.waiting
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!serving) this.#makeRoom()
+      // What it was to replace may have made room itself meanwhile.
+      if (!serving || serving.isRetired) this.#makeRoom()
     } catch (error) {
       void this.#end(app, 'closed', [])
       throw error
@@ -362,7 +365,9 @@ function forHostname(error: VhostError, hostname: string): VhostError {
 }
 
 function sameMessage(one: VhostError, other: VhostError): boolean {
-  return one.message === other.message && String(one.cause) === String(other.cause)
+  return (
+    one.message === other.message && inspect(one.cause, { depth: 0 }) === inspect(other.cause, { depth: 0 })
+  )
 }
 
 async function settledWithin(promises: Promise<unknown>[], milliseconds: number): Promise<void> {

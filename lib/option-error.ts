@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /** What a wrong option throws: a `TypeError` with `code: 'ERR_VHOST_OPTION'`. */
 export function optionError(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'ERR_VHOST_OPTION' })
@@ -14,7 +16,10 @@ export function unknownOption(owner: string, name: string, known: readonly strin
 
 /** A bad value, for a message. */
 export function shown(value: unknown): string {
-  return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? String(value))
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'string'
+    ? JSON.stringify(value)
+    : inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 1 })
 }
 
 /** Levenshtein's. */

@@ -40,6 +40,8 @@ export class Refresher {
   readonly #watcher: Watcher
   /** The fault last reported of each name, so that it is told once. */
   readonly #faults = new Map<string, string>()
+  /** The names whose app folder was away when it was to be watched. */
+  readonly #unwatched = new WeakSet<Vhost>()
   #isClosed = false
 
   constructor(settings: Settings, table: VhostTable, apps: AppCache, events: Events) {
@@ -106,16 +108,20 @@ export class Refresher {
   }
 
   /** Whether nothing is left to be done by time. */
-  #isQuiet({ hostname, realPath, lastRead, absence }: Vhost): boolean {
+  #isQuiet(vhost: Vhost): boolean {
+    const { hostname, realPath, lastRead, absence } = vhost
     const serving = this.#apps.peek(realPath)
     const isUpToDate = serving !== undefined && isSameRelease(serving.release, lastRead)
-    return isUpToDate && absence === undefined && !this.#faults.has(hostname)
+    const isThere = absence === undefined && !this.#unwatched.has(vhost)
+    return isUpToDate && isThere && !this.#faults.has(hostname)
   }
 
-  async #placesOf({ vhostPath, lastRead }: Vhost): Promise<Places> {
+  async #placesOf(vhost: Vhost): Promise<Places> {
+    const { vhostPath, lastRead } = vhost
     const { appDir } = this.#settings
     const places: Places = new Map()
-    await addPlaces(places, join(vhostPath, appDir))
+    if (await addPlaces(places, join(vhostPath, appDir))) this.#unwatched.delete(vhost)
+    else this.#unwatched.add(vhost)
     await addPlaces(places, vhostPath, [firstPart(appDir), 'package.json', 'tmp'])
     await addPlaces(places, join(vhostPath, 'tmp'), ['restart.txt'])
     const entry = lastRead?.entry
@@ -137,7 +143,7 @@ export class Refresher {
       if (this.#table.peek(hostname) !== vhost) return undefined
       if (!found) return async () => this.#drop(vhost)
       // While it was away there was nothing to watch.
-      const isBack = vhost.absence !== undefined || this.#faults.has(hostname)
+      const isBack = vhost.absence !== undefined || this.#unwatched.has(vhost) || this.#faults.has(hostname)
       this.#faults.delete(hostname)
       if (!isAway) vhost.absence = undefined
       const isNew = !isSameRelease(vhost.lastRead, found.release)

@@ -206,6 +206,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return app
   }
 
+  async function why(host?: string): Promise<VhostExplanation> {
+    const explanation = await explain(host, settings, table, apps)
+    return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
+  }
+
   async function load(host: string): Promise<Release | undefined> {
     const app = await findApp(expectName(host))
     if (!app) return undefined
@@ -263,7 +268,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     once: chain(events.once),
     off: chain(events.off),
     stats: () => collectStats(apps, table, inProcess.staleGraphs),
-    why: (host?: string) => explain(host, settings, table, apps),
+    why,
     load,
     reload,
     close,

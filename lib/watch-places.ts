@@ -11,8 +11,9 @@ const MAX_LINKS = 40
 /**
  * What to watch, so as to hear when another file or folder stands at a path: each folder that holds a symlink on the
  * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it.
+ * Resolves to whether it leads anywhere.
  */
-export async function addPlaces(places: Places, path: string, names?: readonly string[]): Promise<void> {
+export async function addPlaces(places: Places, path: string, names?: readonly string[]): Promise<boolean> {
   const { root } = parse(path)
   const ahead = path.slice(root.length).split(sep)
   const passed: [folder: string, name: string][] = []
@@ -42,6 +43,7 @@ export async function addPlaces(places: Places, path: string, names?: readonly s
   if (isThere) add(places, here, names)
   // `releases` of `current -> releases/1`: a watch is there anyway, so its renaming is heard too.
   for (const [folder, name] of passed) if (places.has(folder)) add(places, folder, [name])
+  return isThere
 }
 
 /** Whether an event in a watched folder matters. A folder's own events come with its own name, or none. */

@@ -477,6 +477,7 @@ describe('vhostRouter', () => {
         ['closed'],
       )
       await assert.rejects(world.vhosts.load('aries.test'), { code: 'ERR_VHOST_CLOSED' })
+      assert.equal((await world.vhosts.why('aries.test')).status, 503)
     })
 
     it('waits for a load in progress and disposes what it gave', async () => {

@@ -527,7 +527,10 @@ describe('InProcess', () => {
 
     it('loads it anew where the version changed meanwhile', async () => {
       let version = 1
-      await using world = await still({ maxApps: 1, getVersion: () => version })
+      await using world = await still({
+        maxApps: 1,
+        getVersion: realPath => (realPath.endsWith(HOST) ? version : 0),
+      })
       world.site('taurus.test', 'taurus')
       const answers: string[] = []
       for (const n of ['one', 'two']) {
