@@ -27,6 +27,15 @@ export async function findEntry(
   return undefined
 }
 
+/** The first of these files that is there but is none, such as a pipe, which Node would wait for for ever. */
+export async function findNoFile(paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) {
+    const stats = await unlessGone(stat(path))
+    if (stats && !stats.isFile()) return basename(path)
+  }
+  return undefined
+}
+
 /** What was looked for, in words for an error. */
 export function entryNames(moduleName: string | undefined): string {
   const names = moduleName === undefined ? NAMES : [basename(moduleName)]
@@ -35,7 +44,9 @@ export function entryNames(moduleName: string | undefined): string {
 
 /** `main` as Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
 async function mainOf(appFolder: string): Promise<string | undefined> {
-  const source = await unlessGone(readFile(join(appFolder, 'package.json'), 'utf8'))
+  const packageFile = join(appFolder, 'package.json')
+  // A pipe would be waited for for ever.
+  const source = (await isFile(packageFile)) ? await unlessGone(readFile(packageFile, 'utf8')) : undefined
   const main = source === undefined ? undefined : parseMain(source)
   if (main === undefined) return undefined
   const path = join(appFolder, main)

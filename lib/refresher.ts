@@ -25,6 +25,7 @@ const TIMER_EARLY = 5
 const SETTLE = 10
 const MAX_READINGS = 20
 const MAX_FAULTS = 1000
+const COLD_PAUSE = 10 * 1000
 
 /** What was found on disk for a name, now. */
 export interface Found extends VhostLocation {
@@ -42,6 +43,8 @@ export class Refresher {
   readonly #faults = new Map<string, string>()
   /** The names whose app folder was away when it was to be watched. */
   readonly #unwatched = new WeakSet<Vhost>()
+  /** When each kind of fault was last told of a name that nothing serves. */
+  readonly #coldFaults = new Map<string, number>()
   #isClosed = false
 
   constructor(settings: Settings, table: VhostTable, apps: AppCache, events: Events) {
@@ -256,6 +259,15 @@ export class Refresher {
     if (this.#table.hostnames(realPath).length > 0) return
     this.#apps.forgetFailure(realPath)
     this.#apps.retire(realPath, 'deleted', [hostname])
+  }
+
+  /** As `report`, of a name that nothing serves: strangers choose those, so each kind of fault is told now and then. */
+  reportCold(hostname: string, cause: Error): void {
+    const kind = (cause as NodeJS.ErrnoException).code ?? cause.name
+    const now = performance.now()
+    if (now - (this.#coldFaults.get(kind) ?? Number.NEGATIVE_INFINITY) < COLD_PAUSE) return
+    this.#coldFaults.set(kind, now)
+    this.report(hostname, '', cause)
   }
 
   /** Tells that something is wrong with the disk, not with the release: what serves stays. */

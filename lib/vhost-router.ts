@@ -148,7 +148,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       }
     } catch (error) {
       if (error instanceof VhostError) throw error
-      refresher.report(hostname, '', error as Error)
+      refresher.reportCold(hostname, error as Error)
       // A folder that may not be entered is kept from strangers as if it were not there.
       if ((error as NodeJS.ErrnoException).code === 'EACCES') return undefined
       throw new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause: error })

@@ -112,6 +112,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       await delay(100)
       renameSync(world.path('.away'), world.path('aries.test'))
       await delay(300)
+      assert.deepEqual(world.events('reload'), [])
       world.remove('aries.test')
       await eventually(async () => assert.equal(await world.body('aries.test'), 'default'))
       assert.deepEqual(await stop(), ['aries', 'default'])
@@ -119,6 +120,25 @@ describe('what is gone', { concurrency: 4 }, () => {
       assert.equal(await world.body('taurus.test'), 'default')
     })
   }
+
+  it('for the moment in which it was to be watched is watched afterwards', async () => {
+    await using world = await World.start({ updateInterval: 60_000 })
+    let looks = 0
+    using _ = new PatchedFs((name, readlink) =>
+      name !== 'readlink'
+        ? undefined
+        : async (path, ...rest) => {
+            if (path !== world.path('aries.test') || looks++ > 0) return await readlink(path, ...rest)
+            throw Object.assign(new Error('ENOENT: away'), { code: 'ENOENT' })
+          },
+    )
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    await eventually(() => looks > 3)
+    // An event of the app folder alone, not of the folder around it.
+    world.write('aries.test/app/more.js', '')
+    await eventually(() => world.events('reload').length === 1)
+  })
 
   it('is overruled by a folder that an earlier pattern finds', async () => {
     await using world = await World.start({ vhostDir: ['%0', '.default'], updateInterval: 30 })

@@ -110,6 +110,16 @@ describe('addPlaces', () => {
     assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test taurus.test' })
   })
 
+  it('tells whether the way leads anywhere', async () => {
+    folder('releases/r1/app')
+    link('www/aries.test', '../releases/r1')
+    link('www/taurus.test', '../releases/r2')
+    const leads = async (path: string) => await addPlaces(new Map(), join(base, path))
+    assert.equal(await leads('www/aries.test/app'), true)
+    assert.equal(await leads('www/aries.test/lib'), false)
+    assert.equal(await leads('www/taurus.test/app'), false)
+  })
+
   it('ends at a file', async () => {
     folder('www')
     writeFileSync(join(base, 'www/aries.test'), '')

@@ -158,6 +158,48 @@ describe('Watcher, by events', () => {
     }
   })
 
+  it('opens a watch anew that could not be opened', async () => {
+    let fails = true
+    using _ = new PatchedFs((name, original) =>
+      name !== 'watch'
+        ? undefined
+        : (...values) => {
+            if (!fails) return original(...values)
+            throw Object.assign(new Error('EMFILE: no watch'), { code: 'EMFILE' })
+          },
+    )
+    const places = { [folder('a')]: undefined }
+    start().watch('a', watched(places))
+    await armed('a')
+    fails = false
+    watcher?.watch('a', watched(places))
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('opens a watch anew, for all who share it, that is deaf without having told so', async () => {
+    let isDeaf = true
+    folder('elsewhere')
+    using _ = new PatchedFs((name, original) =>
+      name !== 'watch' ? undefined : (path, ...rest) => original(isDeaf ? at('elsewhere') : path, ...rest),
+    )
+    const places = { [folder('www')]: undefined }
+    start().watch('a', watched(places))
+    watcher?.watch('b', watched(places))
+    await armed('a')
+    await armed('b')
+    isDeaf = false
+    renameSync(at('www'), at('old'))
+    folder('www')
+    watcher?.watch('a', watched(places))
+    await becomesQuiet()
+    const before = new Map(compared)
+    writeFileSync(at('www', 'file'), '')
+    for (const key of ['a', 'b']) await eventually(() => timesOf(key) > (before.get(key) as number))
+  })
+
   it('looks the places up anew when something on the way changed', async () => {
     let place = folder('one')
     folder('two')
@@ -319,23 +361,31 @@ describe('Watcher, by looking', () => {
     await eventually(() => timesOf('a') >= 10)
   })
 
-  it('compares all at once when the base path is another one', async () => {
-    folder('www')
-    watcher = new Watcher({ basePath: at('www'), updateInterval: 20, watch: true }, async key => {
-      compared.set(key, timesOf(key) + 1)
-      return undefined
+  for (const [what, above] of [
+    ['the base path', 'www'],
+    ['a folder above', 'releases'],
+  ] as const) {
+    it(`compares all at the next interval when ${what} is another one`, async () => {
+      folder('www')
+      folder('releases')
+      watcher = new Watcher({ basePath: at('www'), updateInterval: 50, watch: true }, async key => {
+        compared.set(key, timesOf(key) + 1)
+        return undefined
+      })
+      const keys = Array.from({ length: 30 }, (_, n) => `key${n}`)
+      for (const key of keys)
+        watcher.watch(key, { ...watched({ [folder('a')]: undefined }), above: at(above) })
+      // Is compared at each interval, and so counts them.
+      watcher.watch('clock', { ...watched({ [folder('a')]: undefined }, false), above: at(above) })
+      await eventually(() => timesOf('clock') > 12)
+      const before = new Map(compared)
+      renameSync(at(above), at('old'))
+      folder(above)
+      await eventually(() => keys.every(key => timesOf(key) > (before.get(key) as number)))
+      const intervals = timesOf('clock') - (before.get('clock') as number)
+      assert.ok(intervals <= 4, `after ${intervals} intervals`)
     })
-    for (let n = 0; n < 30; n++)
-      watcher.watch(`key${n}`, { ...watched({ [folder('a')]: undefined }), above: at('www') })
-    await eventually(() => timesOf('key29') > 4)
-    const before = new Map(compared)
-    renameSync(at('www'), at('old'))
-    folder('www')
-    const first = Math.min(...before.values())
-    await eventually(() =>
-      assert.ok([...compared].every(([key, times]) => times > (before.get(key) ?? first))),
-    )
-  })
+  }
 
   it('runs no two comparisons of one key at once', async () => {
     let running = 0
@@ -360,24 +410,30 @@ describe('Watcher, by looking', () => {
 
   it('does not wait for what is done about a change', async () => {
     const gate = new Gate()
-    const slow = Object.fromEntries(
-      Array.from({ length: 10 }, (_, n) => [`slow${n}`, async () => () => gate.pass()]),
-    )
-    start({ updateInterval: 10, watch: false }, slow)
-    for (const key of [...Object.keys(slow), 'quick']) watcher?.watch(key, watched({}))
-    await eventually(() => timesOf('quick') > 20)
-    for (const key of Object.keys(slow)) assert.equal(timesOf(key), 1)
+    const slow = Array.from({ length: 10 }, (_, n) => `slow${n}`)
+    // Not yet when it is begun to be watched, but at an interval.
+    const doing = (key: string) => async () => (timesOf(key) > 1 ? () => gate.pass() : undefined)
+    start({ updateInterval: 10, watch: false }, Object.fromEntries(slow.map(key => [key, doing(key)])))
+    for (const key of ['quick', ...slow]) watcher?.watch(key, watched({}))
+    await gate.reached()
+    const before = timesOf('quick')
+    await eventually(() => timesOf('quick') > before + 20, 5000)
+    for (const key of slow) assert.equal(timesOf(key), 2)
     gate.open()
   })
 
   it('is not held up by readings that hang', async () => {
     const gate = new Gate()
-    const hung = Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`hung${n}`, () => gate.pass()]))
-    start({ updateInterval: 10, watch: false }, hung)
-    for (const key of [...Object.keys(hung), 'quick']) watcher?.watch(key, watched({}))
-    await eventually(() => timesOf('quick') > 5)
+    const hung = Array.from({ length: 5 }, (_, n) => `hung${n}`)
+    const doing = (key: string) => async () => (timesOf(key) > 1 ? await gate.pass() : undefined)
+    start({ updateInterval: 10, watch: false }, Object.fromEntries(hung.map(key => [key, doing(key)])))
+    for (const key of ['quick', ...hung]) watcher?.watch(key, watched({}))
+    await gate.reached()
+    const before = timesOf('quick')
+    await eventually(() => timesOf('quick') > before + 5)
+    for (const key of hung) assert.equal(timesOf(key), 2)
     gate.open()
-    await eventually(() => Object.keys(hung).every(key => timesOf(key) > 1))
+    await eventually(() => hung.every(key => timesOf(key) > 2))
   })
 })
 

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
-import { entryNames, findEntry } from '../app-entry.ts'
+import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
@@ -115,6 +115,8 @@ export class InProcess {
 
   async #entryOf(realPath: string): Promise<string> {
     const { appDir, moduleName } = this.#settings
+    const noFile = await findNoFile([appDir, '.'].map(folder => join(realPath, folder, 'package.json')))
+    if (noFile !== undefined) throw new VhostError('ERR_VHOST_LOAD', { detail: `its ${noFile} is no file` })
     const found = await findEntry(join(realPath, appDir), moduleName)
     if (found === undefined) {
       throw new VhostError('ERR_VHOST_LOAD', {
