@@ -188,7 +188,9 @@ class Flight {
     this.#next = next
     app.requests++
     all.add(this)
-    if (socket) flightsOn(socket).add(this)
+    // Who went away while the app was loaded says so no more.
+    if (socket?.destroyed) this.end()
+    else if (socket) flightsOn(socket).add(this)
   }
 
   readonly end = (): void => {

@@ -69,6 +69,29 @@ export class Refresher {
     return vhost
   }
 
+  /** Enters a name for what a request has found, unless it leads to another app by now: this reading may be older. */
+  found(hostname: string, found: Found): void {
+    const known = this.#table.peek(hostname)
+    if (known?.realPath === found.realPath) return
+    if (!known || !this.#apps.peek(known.realPath)) {
+      this.enter(hostname, found)
+      return
+    }
+    this.#watcher.wake(hostname)
+    this.#retireUnled(found.realPath)
+  }
+
+  /** An app that was loaded for a name which leads elsewhere by now goes, unless a name comes to it soon. */
+  #retireUnled(realPath: string): void {
+    const app = this.#apps.peek(realPath)
+    if (!app || this.#table.hostnames(realPath).length > 0) return
+    setTimeout(() => {
+      if (this.#apps.peek(realPath) !== app || this.#table.hostnames(realPath).length > 0) return
+      if (app.waiting > 0) this.#retireUnled(realPath)
+      else this.#apps.retire(realPath, 'moved')
+    }, this.#settings.updateInterval).unref()
+  }
+
   /**
    * Loads what a name leads to beside what serves it, whatever the version says; undefined where nothing is there.
    * @throws VhostError
@@ -79,6 +102,9 @@ export class Refresher {
       throw this.report(hostname, realPath, cause)
     })
     const serving = this.#apps.peek(realPath)
+    const known = this.#table.peek(hostname)
+    // Re-pointed while this was read.
+    if (known && known !== vhost) return await this.reload(known)
     if (!found || !serving) return undefined
     const present = this.#apps.peek(found.realPath)
     this.#apps.forgetFailure(found.realPath)
@@ -217,7 +243,8 @@ export class Refresher {
     const { hostname, realPath } = vhost
     const present = this.#apps.peek(found.realPath)
     const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved'))
-    if (!app || this.#table.peek(hostname) !== vhost) return
+    if (!app) return
+    if (this.#table.peek(hostname) !== vhost) return this.#retireUnled(found.realPath)
     if (present) {
       const about = { hostnames: [hostname], ...app.release, durationMs: 0 }
       this.#events.emit('reload', { ...about, previous: serving.release })

@@ -12,7 +12,7 @@ import { InProcess } from './launch/in-process.ts'
 import type { Next } from './launch/launch.ts'
 import { resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
-import { type Release, readRelease } from './release.ts'
+import { isSameRelease, type Release, readRelease } from './release.ts'
 import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import type { Trusts } from './trust-proxy.ts'
@@ -61,6 +61,8 @@ export interface VhostRouter {
 /** Names that lead to one app are many where wildcards are; this many times `maxApps` are known, or 1,000. */
 const NAMES_PER_APP = 10
 const LEAST_NAMES = 1000
+/** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
+const MAX_ATTEMPTS = 3
 
 /**
  * One folder per hostname, and the web app in it is live.
@@ -136,16 +138,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (!location) return undefined
       const { vhostPath, realPath } = location
       if (req) tellVhost(req, { hostname, host, path: vhostPath, realPath })
-      const release = await readRelease(location, settings)
-      if (!release) return undefined
-      const found = { ...location, release }
-      try {
-        return await apps.acquire(release, hostname)
-      } finally {
-        const isKnown = table.peek(hostname)?.realPath === realPath
-        const leadsSomewhere = apps.peek(realPath) ?? apps.failure(realPath)
-        if (!isKnown && leadsSomewhere && !closing) refresher.enter(hostname, found)
-      }
+      return await acquire(location, hostname)
     } catch (error) {
       if (error instanceof VhostError) throw error
       refresher.reportCold(hostname, error as Error)
@@ -153,6 +146,24 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if ((error as NodeJS.ErrnoException).code === 'EACCES') return undefined
       throw new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause: error })
     }
+  }
+
+  async function acquire(location: VhostLocation, hostname: string, attempt = 1): Promise<App | undefined> {
+    const { realPath } = location
+    const release = await readRelease(location, settings)
+    if (!release) return undefined
+    try {
+      return await apps.acquire(release, hostname)
+    } catch (error) {
+      // The load that failed may have begun before this request, with what is there no more.
+      const failed = apps.failure(realPath)?.release
+      if (attempt >= MAX_ATTEMPTS || !failed || closing) throw error
+      if (isSameRelease(failed, await readRelease(location, settings))) throw error
+    } finally {
+      const leadsSomewhere = apps.peek(realPath) ?? apps.failure(realPath)
+      if (leadsSomewhere && !closing) refresher.found(hostname, { ...location, release })
+    }
+    return await acquire(location, hostname, attempt + 1)
   }
 
   function locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
