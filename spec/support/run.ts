@@ -7,7 +7,10 @@ import { spec } from 'node:test/reporters'
 const fileTimeout = Number(process.env.SPEC_FILE_TIMEOUT ?? 240 * 1000)
 const specDir = resolve(import.meta.dirname, '..')
 
-/** Runs the compiled specs whose path contains one of the arguments; without arguments, all of them. */
+/**
+ * Runs the compiled specs whose path contains one of the arguments; without arguments, all of them. An argument that
+ * begins with a hyphen leaves specs out.
+ */
 function main(filters: string[]): void {
   // Stays so if the run stops before its end.
   process.exitCode = 1
@@ -55,12 +58,22 @@ function fail(message: string): void {
   process.exitCode = 1
 }
 
+/** Minutes of deploys at random: run by `npm run spec -- soak/`, not with all the others. */
+const SLOW = `soak${sep}`
+
 function specFiles(filters: string[]): string[] {
-  return readdirSync(specDir, { recursive: true, encoding: 'utf8' })
+  const names = readdirSync(specDir, { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.spec.js') && !name.split(sep).includes('node_modules'))
-    .filter(name => filters.length === 0 || filters.some(filter => name.includes(filter)))
     .sort()
-    .map(name => join(specDir, name))
+  const wanted = filters.filter(filter => !filter.startsWith('-'))
+  const unwanted = filters.filter(filter => filter.startsWith('-')).map(filter => filter.slice(1))
+  const chosen = names.filter(name => {
+    if (unwanted.some(part => name.includes(part))) return false
+    return wanted.length === 0 ? !name.startsWith(SLOW) : wanted.some(part => name.includes(part))
+  })
+  const leftOut = wanted.length === 0 ? names.filter(name => !chosen.includes(name)) : []
+  if (leftOut.length > 0) process.stdout.write(`left out: ${leftOut.join(', ')}\n`)
+  return chosen.map(name => join(specDir, name))
 }
 
 interface TestEvent {
