@@ -323,6 +323,7 @@ export class AppCache {
   }
 
   #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {
+    if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
     const before = this.#failures.get(release.realPath)
@@ -373,7 +374,7 @@ function sameMessage(one: VhostError, other: VhostError): boolean {
 async function settledWithin(promises: Promise<unknown>[], milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const limit = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, milliseconds).unref()
+    timer = setTimeout(resolve, milliseconds)
   })
   await Promise.race([Promise.allSettled(promises), limit])
   clearTimeout(timer)

@@ -113,7 +113,7 @@ export class App {
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<never>((_, reject) => {
       const late = new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
-      timer = setTimeout(reject, CLOSE_TIMEOUT, late).unref()
+      timer = setTimeout(reject, CLOSE_TIMEOUT, late)
     })
     try {
       await Promise.race([this.#launched.dispose(reason), tooLong])

@@ -77,7 +77,7 @@ export async function locateVhost(
 const RESERVED = 'node_modules'
 // Apache splits a name at its first 18 dots; the rest is one last label.
 const MAX_LABELS = 19
-const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EACCES', 'EPERM']
+const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG']
 const isWindows = process.platform === 'win32'
 
 type Part = string | ((labels: readonly string[], port: number) => string)

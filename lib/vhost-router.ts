@@ -265,6 +265,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   async function closeAll(drainTimeout: number): Promise<void> {
     refresher.close()
     await apps.close(drainTimeout)
+    inProcess.close()
   }
 
   function close({ drainTimeout = settings.drainTimeout }: { drainTimeout?: number } = {}): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import { describe, it } from 'node:test'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
+import { runChild } from './support/child.ts'
 import { eventually, World } from './support/world.ts'
 
 describe('vhostRouter', () => {
@@ -478,6 +479,27 @@ describe('vhostRouter', () => {
       )
       await assert.rejects(world.vhosts.load('aries.test'), { code: 'ERR_VHOST_CLOSED' })
       assert.equal((await world.vhosts.why('aries.test')).status, 503)
+    })
+
+    it('settles, as a load does, where nothing else holds the process', async () => {
+      const { code, output, errors } = await runChild(`
+        import { World } from 'support/world.js'
+        const world = await World.start({ loadTimeout: 200 })
+        for (const host of ['aries.test', 'taurus.test']) {
+          world.write(host + '/app/index.mjs', 'await new Promise(() => {})')
+        }
+        world.server.close()
+        await world.vhosts.load('aries.test').catch(error => console.log(error.code))
+        world.vhosts.load('taurus.test').catch(error => console.log(error.code))
+        await world.vhosts.close({ drainTimeout: 50 })
+        console.log('closed')
+      `)
+      assert.deepEqual([code, errors], [0, ''])
+      assert.deepEqual(output.trim().split('\n').sort(), [
+        'ERR_VHOST_CLOSED',
+        'ERR_VHOST_LOAD_TIMEOUT',
+        'closed',
+      ])
     })
 
     it('waits for a load in progress and disposes what it gave', async () => {

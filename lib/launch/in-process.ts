@@ -32,6 +32,8 @@ export class InProcess {
   readonly #parked = new Map<string, Loaded>()
   #staleGraphs = 0
   readonly #counted = new WeakSet<FreshImport>()
+  /** Ends the wait for each load that is under way. */
+  readonly #giveUps = new Set<() => void>()
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -46,6 +48,11 @@ export class InProcess {
   async launch(release: Release): Promise<Launched> {
     const loaded = this.#unpark(release) ?? (await this.#loadInTime(release))
     return this.#launched(loaded)
+  }
+
+  /** Waits for no load any more; what arrives is disposed. */
+  close(): void {
+    for (const giveUp of this.#giveUps) giveUp()
   }
 
   /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
@@ -72,11 +79,17 @@ export class InProcess {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
     const loading = this.#load(release, modules)
-    let timer: NodeJS.Timeout | undefined
+    let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
-      timer = setTimeout(resolve, loadTimeout, 'late').unref()
+      giveUp = () => resolve('late')
     })
-    const first = await Promise.race([loading, tooLong]).finally(() => clearTimeout(timer))
+    // It holds the process: who awaits a load is to be told.
+    const timer = setTimeout(giveUp, loadTimeout)
+    this.#giveUps.add(giveUp)
+    const first = await Promise.race([loading, tooLong]).finally(() => {
+      clearTimeout(timer)
+      this.#giveUps.delete(giveUp)
+    })
     if (first !== 'late') {
       modules.keep()
       return first
@@ -180,7 +193,7 @@ export class InProcess {
 async function listening(scope: LoadScope): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const grace = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, LISTEN_GRACE).unref()
+    timer = setTimeout(resolve, LISTEN_GRACE)
   })
   await Promise.race([scope.listening, grace])
   clearTimeout(timer)

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -64,6 +64,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'express-van-soak-')))
   try {
     for (const folder of ['www', 'middle', 'aside']) await mkdir(join(base, folder))
+    // What `.js` is must not depend on where the machine keeps temporary files.
+    await writeFile(join(base, 'package.json'), '{}')
     await using server = await ServingProcess.start(join(base, 'www'), options.watch)
     const run = new Soak(base, server, options)
     await run.run()
