@@ -62,6 +62,7 @@ export class Refresher {
       vhostPath: found.vhostPath,
       realPath: found.realPath,
       isFirstChoice: found.skipped === 0,
+      readAt: found.readAt,
       lastRead: found.release,
     }
     this.#table.set(vhost)
@@ -73,12 +74,12 @@ export class Refresher {
   found(hostname: string, found: Found): void {
     const known = this.#table.peek(hostname)
     if (known?.realPath === found.realPath) return
-    if (!known || !this.#apps.peek(known.realPath)) {
-      this.enter(hostname, found)
+    if (known && known.readAt > found.readAt && this.#apps.peek(known.realPath)) {
+      this.#retireUnled(found.realPath)
       return
     }
-    this.#watcher.wake(hostname)
-    this.#retireUnled(found.realPath)
+    this.enter(hostname, found)
+    if (known) this.#retireUnled(known.realPath)
   }
 
   /** An app that was loaded for a name which leads elsewhere by now goes, unless a name comes to it soon. */

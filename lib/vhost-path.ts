@@ -12,6 +12,8 @@ export interface VhostLocation {
   readonly identity: string
   /** How many patterns were passed over. */
   readonly skipped: number
+  /** When the reading began, by `performance.now()`: of two that differ, the later one counts. */
+  readonly readAt: number
 }
 
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
@@ -59,6 +61,7 @@ export async function locateVhost(
   settings: PathSettings,
 ): Promise<VhostLocation | undefined> {
   if (isIPv6Literal(hostname) || hostname === RESERVED) return undefined
+  const readAt = performance.now()
   const { basePath, getVhostPath } = settings
   const found = getVhostPath
     ? { relativePath: await getVhostPath(hostname), skipped: 0 }
@@ -70,7 +73,7 @@ export async function locateVhost(
   if (realPath === undefined) return undefined
   const stats = await unlessGone(stat(realPath, { bigint: true }))
   if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
-  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, skipped: found.skipped }
+  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, skipped: found.skipped, readAt }
 }
 
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.

@@ -21,6 +21,8 @@ export interface Vhost {
   readonly realPath: string
   /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */
   readonly isFirstChoice: boolean
+  /** When the reading that led it there began, by `performance.now()`. */
+  readonly readAt: number
   /** The last reading of what is on disk, which saves work at the next. */
   lastRead?: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */

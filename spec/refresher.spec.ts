@@ -503,6 +503,39 @@ describe('a change', { concurrency: 4 }, () => {
     await eventually(() => world.vhosts.stats().vhosts.length === 1)
   })
 
+  for (const order of [
+    ['one', 'two'],
+    ['two', 'one'],
+  ]) {
+    it(`that was read later counts, where ${order.join(' loads before ')}`, async () => {
+      await using world = await World.start({ updateInterval: 60_000, watch: false })
+      const gates = new Map<string, () => void>()
+      const key = `gates of ${world.base}`
+      Object.assign(globalThis, { [key]: gates })
+      for (const release of ['one', 'two']) {
+        world.write(
+          `releases/${release}/app/index.js`,
+          `module.exports = new Promise(resolve => {
+            globalThis[${JSON.stringify(key)}].set('${release}', () => resolve((req, res) => res.end('${release}')))
+          })`,
+        )
+      }
+      const answers: Record<string, Promise<string>> = {}
+      for (const release of ['one', 'two']) {
+        world.link('aries.test', `releases/${release}`)
+        answers[release] = world.body('aries.test')
+        await eventually(() => gates.has(release))
+      }
+      for (const release of order) {
+        gates.get(release)?.()
+        assert.equal(await answers[release], release)
+        if (release === 'two') assert.equal(await world.body('aries.test'), 'two')
+      }
+      assert.equal(await world.body('aries.test'), 'two')
+      Reflect.deleteProperty(globalThis, key)
+    })
+  }
+
   it('is seen while others take long to load', async () => {
     await using world = await World.start({ updateInterval: 30, watch: false, loadTimeout: 3000 })
     const names = Array.from({ length: 6 }, (_, n) => `slow${n}.test`)

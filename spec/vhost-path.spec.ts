@@ -162,7 +162,10 @@ describe('locateVhost', () => {
   it('gives the folder named for the host, with its identity', async () => {
     const path = await folder('aries.test')
     const { dev, ino } = await stat(path, { bigint: true })
-    assert.deepEqual(await locate('aries.test'), {
+    const before = performance.now()
+    const { readAt, ...location } = (await locate('aries.test')) ?? { readAt: -1 }
+    assert.ok(before <= readAt && readAt <= performance.now())
+    assert.deepEqual(location, {
       vhostPath: path,
       realPath: path,
       identity: `${dev}:${ino}`,

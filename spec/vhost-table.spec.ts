@@ -91,5 +91,5 @@ function tableOf(max: number): { table: VhostTable; left: string[] } {
 }
 
 function vhost(hostname: string, realPath: string): Vhost {
-  return { hostname, vhostPath: `/var/www/${hostname}`, realPath, isFirstChoice: true }
+  return { hostname, vhostPath: `/var/www/${hostname}`, realPath, isFirstChoice: true, readAt: 0 }
 }

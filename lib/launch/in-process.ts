@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
@@ -137,6 +137,10 @@ export class InProcess {
       })
     }
     const entry = await realpath(found)
+    // A deploy has just opened it. It would be waited for to listen.
+    if ((await stat(entry)).size === 0) {
+      throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module is empty' })
+    }
     if (!entry.startsWith(realPath + sep)) {
       throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module lies outside of the release' })
     }

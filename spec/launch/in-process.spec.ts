@@ -234,7 +234,12 @@ describe('InProcess', () => {
         message: /exports a number; expected a function/,
       },
       {
-        name: 'an empty module',
+        name: 'an empty file, which a deploy has just opened',
+        files: { 'index.js': '' },
+        message: /its entry module is empty/,
+      },
+      {
+        name: 'a module that exports nothing',
         files: { 'index.js': `require('./lib')` },
         code: 'ERR_VHOST_NO_HANDLER',
         message: /exports nothing; expected a function/,

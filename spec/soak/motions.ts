@@ -328,12 +328,19 @@ export const motions: readonly Motion[] = [
   {
     name: 'lead an alias to what serves',
     on: ['aliased'],
-    act: site => site.pin(site.release),
+    act: async (site, { live }) => {
+      // Names share an app: one that joins gets what the others are served still.
+      await live()
+      await site.pin(site.release)
+    },
   },
   {
     name: 'lead an alias to an earlier release',
     on: ['aliased'],
-    act: site => site.pin(earlierRelease(site) ?? site.release),
+    act: async (site, { live }) => {
+      await live()
+      await site.pin(earlierRelease(site) ?? site.release)
+    },
   },
   {
     name: 'remove an alias of an earlier release, and add it again',
