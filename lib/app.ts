@@ -70,6 +70,10 @@ export class App {
     return this.#launched.upgrade !== undefined
   }
 
+  get environmentWrites(): readonly string[] {
+    return this.#launched.environmentWrites
+  }
+
   get isKeptByNode(): boolean {
     return this.#launched.isKeptByNode
   }

@@ -33,6 +33,8 @@ export interface VhostExplanation {
   /** What a request would get; an app's own answer counts as 200, and what falls through as 404. */
   readonly status: number
   readonly error: LastError | null
+  /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
+  readonly environmentWrites: readonly string[]
 }
 
 /** Follows a raw Host as a request would be routed, and loads nothing. */
@@ -44,9 +46,11 @@ export async function explain(
 ): Promise<VhostExplanation> {
   const found = await follow(host, settings, table, apps)
   const known = found.hostname === null ? undefined : table.peek(found.hostname)
-  if (found.outcome === 'app' || !known || !apps.peek(known.realPath)) return found
-  // What serves goes on when the disk fails, or until what is gone was seen twice.
-  return { ...found, state: 'serving', outcome: 'app', status: 200 }
+  const app = known && apps.peek(known.realPath)
+  if (found.outcome === 'app' || !app) return found
+  // What serves goes on when the disk fails, or until what is gone was seen gone for good.
+  const { environmentWrites } = app
+  return { ...found, environmentWrites, state: 'serving', outcome: 'app', status: 200 }
 }
 
 async function follow(
@@ -66,6 +70,7 @@ async function follow(
     outcome: 'no vhost' as const,
     status: 404,
     error: null,
+    environmentWrites: [],
   }
   if (host === undefined) return nothing
   const hostname = parseHost(host)
@@ -93,6 +98,7 @@ async function follow(
       outcome: 'app',
       status: app ? 200 : (failure?.error.status ?? (entry === null ? 500 : 200)),
       error: failure ? lastError(failure) : null,
+      environmentWrites: app?.environmentWrites ?? [],
     }
   } catch (cause) {
     const isForbidden = (cause as NodeJS.ErrnoException | null)?.code === 'EACCES'

@@ -204,7 +204,13 @@ describe('AppCache', () => {
 
 /** An AppCache whose apps are nothing, so that a thousand requests take no time. */
 function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) => Promise<boolean> } {
-  const launched = { handle() {}, upgrade: undefined, isKeptByNode: false, async dispose() {} }
+  const launched = {
+    handle() {},
+    upgrade: undefined,
+    isKeptByNode: false,
+    environmentWrites: [],
+    async dispose() {},
+  }
   const hooks = { hostnamesOf: () => [], left() {} }
   const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, new Events(), hooks)
   return { cache, ask }

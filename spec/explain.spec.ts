@@ -15,6 +15,7 @@ const NOTHING: VhostExplanation = {
   outcome: 'no vhost',
   status: 404,
   error: null,
+  environmentWrites: [],
 }
 
 describe('why', () => {
@@ -33,6 +34,7 @@ describe('why', () => {
       outcome: 'app',
       status: 200,
       error: null,
+      environmentWrites: [],
     })
     assert.deepEqual(world.told, [])
     assert.deepEqual(world.vhosts.stats().vhosts, [])

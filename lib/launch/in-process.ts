@@ -8,6 +8,7 @@ import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import type { Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import { LoadScope } from './caught-listen.ts'
+import { EnvironmentWrites } from './environment-writes.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { Launched } from './launch.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
@@ -20,6 +21,7 @@ interface Loaded {
   readonly modules: FreshImport
   readonly scope: LoadScope
   readonly handler: Handler
+  readonly environmentWrites: readonly string[]
 }
 
 /** Loads apps into this process. */
@@ -107,16 +109,22 @@ export class InProcess {
     const { realPath } = release
     const { appDir, exportName, getModulePaths, trusts } = this.#settings
     const scope = new LoadScope()
+    let environment: EnvironmentWrites | undefined
     try {
       const entry = await this.#entryOf(realPath)
-      const exports = await scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
+      environment = new EnvironmentWrites()
+      const loading = scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
+      environment.claim()
+      const exports = await loading
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, scope))
       const handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
-      return { release, modules, scope, handler }
+      environment.end()
+      return { release, modules, scope, handler, environmentWrites: environment.names }
     } catch (error) {
+      environment?.end()
       tolerateSecondRejection(error)
       modules.undo()
       this.#countGraph(modules)
@@ -160,8 +168,9 @@ export class InProcess {
   }
 
   #launched(loaded: Loaded): Launched {
-    const { modules, handler, scope, release } = loaded
+    const { modules, handler, scope, release, environmentWrites } = loaded
     return {
+      environmentWrites,
       handle: handler.handle,
       upgrade: handler.upgrade,
       get isKeptByNode() {

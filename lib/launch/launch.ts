@@ -15,6 +15,8 @@ export interface Launched {
   readonly handle: Handle
   /** Undefined where the app takes no upgrades. */
   readonly upgrade: Upgrade | undefined
+  /** The names of the environment variables that it wrote, and that its neighbours now see. */
+  readonly environmentWrites: readonly string[]
   /** Whether it leaves memory behind that no eviction gives back. */
   readonly isKeptByNode: boolean
   /** Lets go of the app; called once, when it has no request left. Rejects with what the app's own hook threw. */
