@@ -79,7 +79,7 @@ export async function locateVhost(
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.
 const RESERVED = 'node_modules'
 // Apache splits a name at its first 18 dots; the rest is one last label.
-const MAX_LABELS = 19
+const MAX_DOTS = 18
 const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG']
 const isWindows = process.platform === 'win32'
 
@@ -90,7 +90,7 @@ function parsePattern(pattern: string): Part[] {
     throw optionError(`A pattern is a string that is not empty, not ${JSON.stringify(pattern)}`)
   }
   // A dot after %N always begins .M, so there must be one: it is `%0.0.static`, not `%0.static`.
-  const token = /[^%]+|%(?:([%p])|(-?)(\d)(\+|(?!\+))(?:\.(-?)(\d)(\+?)|(?!\.)))/y
+  const token = /[^%]|%(?:([%p])|(-?)(\d)(\+|(?!\+))(?:\.(-?)(\d)(\+?)|(?!\.)))/y
   const parts: Part[] = []
   while (token.lastIndex < pattern.length) {
     const start = token.lastIndex
@@ -110,7 +110,7 @@ function parsePattern(pattern: string): Part[] {
 }
 
 function badSpecifier(pattern: string, start: number): TypeError {
-  const specifier = /^%[^%/]*/.exec(pattern.slice(start))?.[0]
+  const specifier = `%${pattern.slice(start + 1).split(/[%/]/, 1)}`
   return optionError(
     `${JSON.stringify(specifier)} in the pattern ${JSON.stringify(pattern)} is none of %%, %p, %N, %-N, %N+, %N.M; ` +
       'a dot after %N begins .M, so write %N.0 before one that is meant as such',
@@ -124,8 +124,8 @@ interface Selection {
   readonly isOpen: boolean
 }
 
-function selection(dash: string | undefined, n = '0', plus: string | undefined): Selection {
-  return { n: Number(n), isFromEnd: dash === '-', isOpen: plus === '+' }
+function selection(dash: string | undefined, n: string | undefined, plus: string | undefined): Selection {
+  return { n: Number(n ?? 0), isFromEnd: dash === '-', isOpen: plus === '+' }
 }
 
 function select(items: readonly string[], { n, isFromEnd, isOpen }: Selection, joint: string): string {
@@ -140,9 +140,9 @@ function select(items: readonly string[], { n, isFromEnd, isOpen }: Selection, j
 function labelsOf(hostname: string): string[] {
   const name = isIPv6Literal(hostname) ? hostname.slice(1, -1) : hostname
   // ASCII alone, as Apache does it.
-  const labels = name.replace(/[A-Z]+/g, letters => letters.toLowerCase()).split('.')
-  if (labels.length <= MAX_LABELS) return labels
-  return [...labels.slice(0, MAX_LABELS - 1), labels.slice(MAX_LABELS - 1).join('.')]
+  const labels = name.replace(/[A-Z]/g, letter => letter.toLowerCase()).split('.')
+  const rest = labels.splice(MAX_DOTS)
+  return rest.length === 0 ? labels : [...labels, rest.join('.')]
 }
 
 function isIPv6Literal(hostname: string): boolean {
@@ -224,5 +224,5 @@ async function realPathOf(path: string): Promise<string | undefined> {
 }
 
 function hasCode(error: unknown, codes: readonly string[]): boolean {
-  return codes.includes((error as NodeJS.ErrnoException).code ?? '')
+  return codes.includes(String((error as NodeJS.ErrnoException).code))
 }

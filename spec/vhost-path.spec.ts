@@ -13,6 +13,7 @@ import {
   type VhostLocation,
   vhostAlias,
 } from '../lib/vhost-path.ts'
+import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 
 describe('vhostAlias', () => {
   for (const { pattern, host, path } of vectors()) {
@@ -43,6 +44,14 @@ describe('vhostAlias', () => {
       assert.throws(() => vhostAlias(pattern), optionError(JSON.stringify(part)))
     })
   }
+  it('refuses what is no string', () => {
+    for (const pattern of [7, null, undefined, ['%0']] as unknown as string[]) {
+      assert.throws(() => vhostAlias(pattern), optionError(`not ${JSON.stringify(pattern)}`))
+    }
+  })
+  it('says how to write a dot that is meant as one', () => {
+    assert.throws(() => vhostAlias('%0.static'), optionError('write %N.0 before one that is meant as such'))
+  })
 })
 
 describe('compileVhostDir', () => {
@@ -53,6 +62,7 @@ describe('compileVhostDir', () => {
     ['%0/current', 'example.com', 'example.com/current'],
     ['.any.%2+', 'www.example.com', '.any.example.com'],
     ['.default', 'example.com', '.default'],
+    ['sites/.any/%0', 'example.com', 'sites/.any/example.com'],
     ['100%%p/%0', 'a', '100%p/a'],
     ['%0', 'node_modules.example', 'node_modules.example'],
   ]
@@ -85,6 +95,20 @@ describe('compileVhostDir', () => {
   it('keeps the order of an array', () => {
     const paths = compileVhostDir(['%0/current', '.any.%2+']).map(toPath => toPath('a.b'))
     assert.deepEqual(paths, ['a.b/current', '.any.b'])
+  })
+
+  it('on Windows gives no second name of a folder, and no device', async () => {
+    const { compileVhostDir: onWindows } = await importOn('win32')
+    const [byName, byCut] = onWindows(['%0', '%0.2+'])
+    assert.deepEqual(
+      ['aries.test', 'con', 'com1.txt', 'console'].map(name => byName?.(name)),
+      ['aries.test', undefined, undefined, 'console'],
+    )
+    assert.deepEqual(
+      ['xcon', 'aries.', 'xaries'].map(name => byCut?.(name)),
+      [undefined, undefined, 'aries'],
+    )
+    assert.deepEqual([only('%0')('con'), only('%0.2+')('xaries.')], ['con', 'aries.'])
   })
 
   const bad: [vhostDir: string | string[], part: string][] = [
@@ -278,11 +302,47 @@ describe('locateVhost', () => {
     assert.equal(await locate('taurus.test', '%0', linked), undefined)
   })
 
-  it('takes a folder whose name only begins like the base path', async () => {
-    const beside = `${basePath}-2`
-    await mkdir(beside)
-    await link('aries.test', beside)
-    assert.equal((await locate('aries.test'))?.realPath, beside)
+  it('takes a folder whose name begins like that of the base path, or the other way round', async () => {
+    for (const beside of [`${basePath}-2`, basePath.slice(0, -1)]) {
+      await mkdir(beside)
+      await link('aries.test', beside)
+      assert.equal((await locate('aries.test'))?.realPath, beside)
+      await rm(join(basePath, 'aries.test'))
+    }
+  })
+
+  it('asks no more of the disk than it must', async () => {
+    const path = await folder('aries.test')
+    await folder('.default')
+    using calls = new FsCalls()
+    await locate('aries.test')
+    assert.deepEqual(calls.paths.splice(0), [path, path])
+    await locate('nobody.test', ['%0', '.default'])
+    const [nobody, other] = [join(basePath, 'nobody.test'), join(basePath, '.default')]
+    assert.deepEqual(calls.paths, [nobody, other, other, other])
+  })
+
+  it('tells folders apart whose inodes are larger than a number can be', async () => {
+    await folder('aries.test')
+    const ino = 2n ** 53n + 1n
+    using _ = new PatchedFs((name, original) => {
+      if (name !== 'stat') return undefined
+      return async (path, options) =>
+        Object.assign(await original(path, options), { ino: options?.bigint ? ino : Number(ino) })
+    })
+    assert.match((await locate('aries.test'))?.identity ?? '', new RegExp(`:${ino}$`))
+  })
+
+  it('gives nothing for a folder that goes while it is looked at', async () => {
+    const path = await folder('aries.test')
+    using _ = new PatchedFs((name, original) => {
+      if (name !== 'stat') return undefined
+      return async (...values) => {
+        await rm(path, { recursive: true, force: true })
+        return await original(...values)
+      }
+    })
+    assert.equal(await locate('aries.test'), undefined)
   })
 
   it('never gives node_modules, by whatever name it was to be found', async () => {
@@ -376,6 +436,19 @@ function compiled(pattern: string): ((hostname: string) => string | undefined) |
   } catch (error) {
     assert.ok(optionError('')(error))
     return undefined
+  }
+}
+
+/** The module as it is on another system, paths aside. */
+async function importOn(platform: NodeJS.Platform): Promise<{ compileVhostDir: typeof compileVhostDir }> {
+  const real = process.platform
+  Object.defineProperty(process, 'platform', { value: platform })
+  try {
+    // The query makes it another module than the one above, which asked for the platform already.
+    const url = new URL(`../lib/vhost-path.js?${platform}`, import.meta.url)
+    return await import(url.href)
+  } finally {
+    Object.defineProperty(process, 'platform', { value: real })
   }
 }
 
