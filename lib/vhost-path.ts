@@ -199,8 +199,18 @@ async function searchPatterns(
       if (hasCode(error, CLOSED)) return undefined
       if (!hasCode(error, ['ENOENT'])) throw error
     }
+    if (await isBelowDanglingLink(basePath, relativePath)) return undefined
   }
   return undefined
+}
+
+async function isBelowDanglingLink(basePath: string, relativePath: string): Promise<boolean> {
+  const slash = relativePath.lastIndexOf('/')
+  if (slash < 0) return false
+  const above = relativePath.slice(0, slash)
+  const stats = await unlessGone(lstat(resolve(basePath, above)))
+  if (!stats) return await isBelowDanglingLink(basePath, above)
+  return stats.isSymbolicLink() && (await unlessGone(stat(resolve(basePath, above)))) === undefined
 }
 
 // Everything in the base path would be part of such a vhost, the other vhosts too.

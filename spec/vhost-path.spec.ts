@@ -253,6 +253,17 @@ describe('locateVhost', () => {
       })
     }
 
+    it('a folder below a dangling link', async () => {
+      await folder('.default')
+      await folder('complete')
+      await link('aries.test', 'gone')
+      await link('taurus.test', 'complete')
+      const locations = ['aries.test', 'taurus.test', 'nobody.test'].map(name =>
+        locate(name, ['%0/app/current', '.default']).then(location => location?.skipped),
+      )
+      assert.deepEqual(await Promise.all(locations), [undefined, 1, 1])
+    })
+
     it('a file or a loop where a folder on the way was to be', async () => {
       await folder('.default')
       await writeFile(join(basePath, 'aries.test'), '')
@@ -319,7 +330,9 @@ describe('locateVhost', () => {
     assert.deepEqual(calls.paths.splice(0), [path, path])
     await locate('nobody.test', ['%0', '.default'])
     const [nobody, other] = [join(basePath, 'nobody.test'), join(basePath, '.default')]
-    assert.deepEqual(calls.paths, [nobody, other, other, other])
+    assert.deepEqual(calls.paths.splice(0), [nobody, other, other, other])
+    await locate('nobody.test', ['%0/current', '%0'])
+    assert.deepEqual(calls.paths, [join(nobody, 'current'), nobody, nobody])
   })
 
   it('tells folders apart whose inodes are larger than a number can be', async () => {
