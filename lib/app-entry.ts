@@ -6,6 +6,12 @@ import { unlessGone } from './gone.ts'
 const NAMES = ['app', 'index', 'server']
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 
+export interface Entry {
+  readonly path: string
+  /** Whether it stands in for a `main` that is not there, and may come. */
+  readonly isStandIn: boolean
+}
+
 /**
  * The module of an app folder that is loaded: `moduleName` where given; else `main` of its package.json where Node
  * resolves it to a file; else the first of app, index and server. Undefined where there is none.
@@ -13,18 +19,11 @@ const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 export async function findEntry(
   appFolder: string,
   moduleName: string | undefined,
-): Promise<string | undefined> {
-  if (moduleName !== undefined) return await firstOf(join(appFolder, moduleName), EXTENSIONS)
+): Promise<Entry | undefined> {
+  if (moduleName !== undefined) return entryAt(await firstOf(join(appFolder, moduleName), EXTENSIONS))
   const main = await mainOf(appFolder)
-  if (main !== undefined) return main
-  const present = new Set(await unlessGone(readdir(appFolder)))
-  for (const name of NAMES) {
-    for (const extension of EXTENSIONS) {
-      const path = join(appFolder, name + extension)
-      if (present.has(name + extension) && (await isFile(path))) return path
-    }
-  }
-  return undefined
+  const path = main === undefined ? undefined : await resolveMain(join(appFolder, main))
+  return entryAt(path) ?? entryAt(await findByName(appFolder), main !== undefined)
 }
 
 /** The first of these files that is there but is none, such as a pipe, which Node would wait for for ever. */
@@ -42,14 +41,30 @@ export function entryNames(moduleName: string | undefined): string {
   return `${names.join(', ')} with ${EXTENSIONS.join(' ')}`
 }
 
-/** `main` as Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
+function entryAt(path: string | undefined, isStandIn = false): Entry | undefined {
+  return path === undefined ? undefined : { path, isStandIn }
+}
+
+async function findByName(appFolder: string): Promise<string | undefined> {
+  const present = new Set(await unlessGone(readdir(appFolder)))
+  for (const name of NAMES) {
+    for (const extension of EXTENSIONS) {
+      const path = join(appFolder, name + extension)
+      if (present.has(name + extension) && (await isFile(path))) return path
+    }
+  }
+  return undefined
+}
+
 async function mainOf(appFolder: string): Promise<string | undefined> {
   const packageFile = join(appFolder, 'package.json')
   // A pipe would be waited for for ever.
   const source = (await isFile(packageFile)) ? await unlessGone(readFile(packageFile, 'utf8')) : undefined
-  const main = source === undefined ? undefined : parseMain(source)
-  if (main === undefined) return undefined
-  const path = join(appFolder, main)
+  return source === undefined ? undefined : parseMain(source)
+}
+
+/** As Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
+async function resolveMain(path: string): Promise<string | undefined> {
   return (await firstOf(path, ['', '.js'])) ?? (await firstOf(join(path, 'index'), ['.js']))
 }
 

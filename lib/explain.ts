@@ -87,7 +87,7 @@ async function follow(
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app' }
     const entry =
-      release.entry ?? (await findEntry(join(realPath, settings.appDir), settings.moduleName)) ?? null
+      release.entry ?? (await findEntry(join(realPath, settings.appDir), settings.moduleName))?.path ?? null
     const app = apps.peek(known?.realPath ?? realPath)
     const failure = apps.failure(realPath)
     return {

@@ -130,8 +130,7 @@ export class Refresher {
 
   #watch(vhost: Vhost): void {
     this.#watcher.watch(vhost.hostname, {
-      isComplete: () =>
-        this.#settings.getVersion === undefined && vhost.isFirstChoice && this.#isQuiet(vhost),
+      isComplete: () => vhost.isFirstChoice && isWatchable(vhost.lastRead) && this.#isQuiet(vhost),
       places: () => this.#placesOf(vhost),
       above: dirname(vhost.realPath),
     })
@@ -320,6 +319,11 @@ export class Refresher {
 async function isPassedOver(vhost: Vhost, found: Found): Promise<boolean> {
   if (found.skipped === 0 || found.vhostPath === vhost.vhostPath) return false
   return (await unlessGone(lstat(vhost.vhostPath))) === undefined
+}
+
+/** Whether its places are known: not with `getVersion`, nor where its `main` is yet to come. */
+function isWatchable(release: ReadRelease | undefined): boolean {
+  return release?.entryStamp !== undefined
 }
 
 function firstPart(path: string): string {

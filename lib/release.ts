@@ -16,7 +16,8 @@ export interface Release {
 /** A release as it was read, with what makes the next reading cheap. */
 export interface ReadRelease extends Release {
   readonly entry: string | undefined
-  readonly entryStamp: string
+  /** Tells whether the entry is to be looked for again; undefined where it always is. */
+  readonly entryStamp: string | undefined
 }
 
 type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion'>
@@ -36,7 +37,7 @@ export async function readRelease(
   if (!app?.isDirectory()) return undefined
   if (settings.getVersion) {
     const version = await customVersion(settings.getVersion, realPath, settings.appDir)
-    return version === undefined ? undefined : { realPath, version, entry: undefined, entryStamp: '' }
+    return version === undefined ? undefined : { realPath, version, entry: undefined, entryStamp: undefined }
   }
   const [packageFile, releasePackageFile, restartFile, lastEntryFile] = await Promise.all([
     stampOf(join(appFolder, 'package.json')),
@@ -46,11 +47,12 @@ export async function readRelease(
   ])
   const entryStamp = `${stamp(app)} ${packageFile}`
   const isSameEntry = before?.entryStamp === entryStamp && lastEntryFile !== '-'
-  const entry = isSameEntry ? before.entry : await findEntry(appFolder, settings.moduleName)
+  const found = isSameEntry ? undefined : await findEntry(appFolder, settings.moduleName)
+  const entry = isSameEntry ? before.entry : found?.path
   const entryFile = isSameEntry ? lastEntryFile : entry === undefined ? '-' : await stampOf(entry)
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
   const version = [identity, entryStamp, entryFile, releasePackageFile, restartFile].join(' | ')
-  return { realPath, version, entry, entryStamp }
+  return { realPath, version, entry, entryStamp: found?.isStandIn ? undefined : entryStamp }
 }
 
 /** Whether two readings found the same thing. */

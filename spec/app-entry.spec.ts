@@ -17,7 +17,7 @@ async function entryOf(
     else world.write(`app/${file}`, source)
   }
   const found = await findEntry(world.path('app'), moduleName)
-  return found?.slice(world.path('app').length + 1)
+  return found?.path.slice(world.path('app').length + 1)
 }
 
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
@@ -98,9 +98,24 @@ describe('findEntry', () => {
     world.write('build/main.js', '')
     world.link('app/app.js', '../build/gone.js')
     world.link('app/index.js', '../build/main.js')
-    assert.equal(await findEntry(world.path('app'), undefined), world.path('app/index.js'))
+    assert.equal((await findEntry(world.path('app'), undefined))?.path, world.path('app/index.js'))
     assert.equal(await findEntry(world.path('app'), 'app'), undefined)
   })
+})
+
+describe('an entry stands in', () => {
+  for (const [what, files, isStandIn] of [
+    ['for a main that is not there', { 'package.json': '{ "main": "dist/main.js" }', 'index.js': '' }, true],
+    ['not where main is there', { 'package.json': '{ "main": "main.js" }', 'main.js': '' }, false],
+    ['not where no main is named', { 'package.json': '{}', 'index.js': '' }, false],
+    ['not where there is no package.json', { 'index.js': '' }, false],
+  ] as const) {
+    it(what, async () => {
+      await using world = new World()
+      for (const [file, source] of Object.entries(files)) world.write(`app/${file}`, source)
+      assert.equal((await findEntry(world.path('app'), undefined))?.isStandIn, isStandIn)
+    })
+  }
 })
 
 describe('entryNames', () => {

@@ -536,6 +536,18 @@ describe('a change', { concurrency: 4 }, () => {
     })
   }
 
+  it('of a main that a build brings later is followed', async () => {
+    await using world = await World.start({ updateInterval: 30 })
+    world.write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
+    world.write('aries.test/app/dist/part.js', '')
+    world.site('aries.test', 'not built')
+    assert.equal(await world.body('aries.test'), 'not built')
+    // Watched, compared and found complete, were it not for the main.
+    await delay(100)
+    world.write('aries.test/app/dist/main.js', `module.exports = (req, res) => res.end('built')`)
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'built'))
+  })
+
   it('is seen while others take long to load', async () => {
     await using world = await World.start({ updateInterval: 30, watch: false, loadTimeout: 3000 })
     const names = Array.from({ length: 6 }, (_, n) => `slow${n}.test`)

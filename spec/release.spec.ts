@@ -131,6 +131,20 @@ describe('readRelease', () => {
     assert.equal((await read({}, before))?.entry, at('app/main.js'))
   })
 
+  it('finds a main that comes later, where nothing else changes', async () => {
+    write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
+    mkdirSync(at('app/dist'))
+    const before = await read()
+    assert.equal(before?.entry, at('app/index.js'))
+    assert.equal((await read({}, before))?.version, before?.version)
+    write('aries.test/app/dist/main.js', '')
+    const after = await read({}, before)
+    assert.equal(after?.entry, at('app/dist/main.js'))
+    assert.notEqual(after?.version, before?.version)
+    unlinkSync(at('app/dist/main.js'))
+    assert.equal((await read({}, after))?.entry, at('app/index.js'))
+  })
+
   it('sees an edit of an entry that lies in a folder below', async () => {
     write('aries.test/app/dist/main.js', '1')
     write('aries.test/app/package.json', '{ "main": "dist/main.js" }')

@@ -144,7 +144,7 @@ export class InProcess {
         detail: `no entry module; looked for ${entryNames(moduleName)}`,
       })
     }
-    const entry = await realpath(found)
+    const entry = await realpath(found.path)
     // A deploy has just opened it. It would be waited for to listen.
     if ((await stat(entry)).size === 0) {
       throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module is empty' })
