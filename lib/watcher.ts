@@ -1,13 +1,10 @@
-import { type FSWatcher as NodeWatcher, watch as watchFolder } from 'node:fs'
-import { opendir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { watch as chokidarWatch } from 'chokidar'
 import { debug } from './events.ts'
 import { isGone } from './gone.ts'
 import { isOwnEvent, matters, type Places } from './watch-places.ts'
+import { WatchedFolder } from './watched-folder.ts'
 
-/** A folder with more entries is watched without chokidar, which lists the whole folder at each event in it. */
-const MAX_ENTRIES = 1000
 /** What has a watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10
 /** Comparisons at a time. */
@@ -43,7 +40,7 @@ export type Compare = (key: string) => Promise<(() => Promise<void>) | undefined
 
 interface Subject {
   watched: Watched
-  folders: Folder[]
+  folders: WatchedFolder[]
   isRunning: boolean
   isDue: boolean
   /** Whether the way to what is watched may be another one now. */
@@ -62,7 +59,7 @@ export class Watcher {
   readonly #settings: WatcherSettings
   readonly #compare: Compare
   readonly #subjects = new Map<string, Subject>()
-  readonly #folders = new Map<string, Folder>()
+  readonly #folders = new Map<string, WatchedFolder>()
   #timer: NodeJS.Timeout | undefined
   #round = 0
   #turns = 0
@@ -164,8 +161,8 @@ export class Watcher {
     }, RETRY).unref()
   }
 
-  #open(path: string, stamp: string): Folder {
-    const folder = new Folder(
+  #open(path: string, stamp: string): WatchedFolder {
+    const folder = new WatchedFolder(
       path,
       stamp,
       name => this.#heard(folder, name),
@@ -175,7 +172,7 @@ export class Watcher {
     return folder
   }
 
-  #moveSubjects(from: Folder, to: Folder): void {
+  #moveSubjects(from: WatchedFolder, to: WatchedFolder): void {
     for (const [key, names] of from.names) {
       to.names.set(key, names)
       const subject = this.#subjects.get(key)
@@ -185,14 +182,14 @@ export class Watcher {
     from.close()
   }
 
-  #leave(folder: Folder, key: string): void {
+  #leave(folder: WatchedFolder, key: string): void {
     folder.names.delete(key)
     if (folder.names.size > 0) return
     folder.close()
     if (this.#folders.get(folder.path) === folder) this.#folders.delete(folder.path)
   }
 
-  #heard(folder: Folder, name: string | null): void {
+  #heard(folder: WatchedFolder, name: string | null): void {
     const isOwn = isOwnEvent(folder.path, name)
     if (isOwn) folder.isDoubtful = true
     for (const [key, names] of folder.names) {
@@ -273,89 +270,6 @@ async function within(milliseconds: number, promise: Promise<void>): Promise<voi
   })
   await Promise.race([promise, limit])
   clearTimeout(timer)
-}
-
-/** One watched folder, shared by all who need it. */
-class Folder {
-  readonly path: string
-  /** Tells the folder from another one that takes its place. */
-  readonly stamp: string
-  /** The names that matter, by key. */
-  readonly names = new Map<string, Set<string> | undefined>()
-  readonly ready: Promise<void>
-  isLive = false
-  /** Whether the folder itself had an event, so that its watch may be one of a folder that is gone. */
-  isDoubtful = false
-  /** Whether nothing was there when the watch was to begin. */
-  isMissing = false
-  #isClosed = false
-  #close: () => void = () => {}
-
-  constructor(
-    path: string,
-    stamp: string,
-    heard: (name: string | null) => void,
-    failed: (error: NodeJS.ErrnoException) => void,
-  ) {
-    this.path = path
-    this.stamp = stamp
-    const lost = (error: unknown): void => {
-      this.isLive = false
-      this.isDoubtful = true
-      this.isMissing = isGone(error)
-      if (!this.#isClosed) failed(error as NodeJS.ErrnoException)
-    }
-    this.ready = this.#open(heard, lost).catch(lost)
-  }
-
-  close(): void {
-    this.#isClosed = true
-    this.isLive = false
-    this.#close()
-  }
-
-  async #open(heard: (name: string | null) => void, lost: (error: unknown) => void): Promise<void> {
-    const isLarge = await hasMoreEntries(this.path, MAX_ENTRIES)
-    if (this.#isClosed) return
-    if (isLarge) this.#openPlain(heard, lost)
-    else await this.#openChokidar(heard, lost)
-    this.isLive = !this.#isClosed && !this.isDoubtful
-  }
-
-  #openPlain(heard: (name: string | null) => void, lost: (error: unknown) => void): void {
-    const watcher: NodeWatcher = watchFolder(this.path, { persistent: false }, (_, name) => heard(name))
-    watcher.on('error', lost)
-    this.#close = () => watcher.close()
-  }
-
-  async #openChokidar(heard: (name: string | null) => void, lost: (error: unknown) => void): Promise<void> {
-    const watcher = chokidarWatch(this.path, {
-      depth: 0,
-      ignoreInitial: true,
-      persistent: false,
-      ignored: path => path !== this.path,
-    })
-    watcher.on('raw', (_, name) => heard(name))
-    watcher.on('error', lost)
-    await new Promise<void>(resolve => {
-      watcher.once('ready', resolve)
-      this.#close = () => {
-        resolve()
-        void watcher.close()
-      }
-    })
-    // Chokidar says that it is ready where there is nothing to watch, too.
-    this.isMissing = !Object.hasOwn(watcher.getWatched(), this.path)
-    if (this.isMissing) this.isDoubtful = true
-  }
-}
-
-async function hasMoreEntries(path: string, limit: number): Promise<boolean> {
-  let entries = 0
-  for await (const _ of await opendir(path, { bufferSize: 256 })) {
-    if (++entries > limit) return true
-  }
-  return false
 }
 
 async function stampOf(path: string): Promise<string> {
