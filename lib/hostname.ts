@@ -27,16 +27,20 @@ export function hostOf(req: IncomingMessage, trusts?: Trusts): string | Refusal 
   let forwarded: string | undefined
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
-    if (name.length === 4) {
-      if (!isHost(name)) continue
-      if (host !== undefined) return DUPLICATE
-      host = headers[i + 1]
-    } else if (name.length === 7) {
-      if (name === ':scheme') scheme = headers[i + 1]
-    } else if (name.length === 10) {
-      if (name === ':authority') authority = headers[i + 1]
-    } else if (trusts && name.length === 16) {
-      if (name.toLowerCase() === 'x-forwarded-host') forwarded ??= headers[i + 1]
+    switch (name.length) {
+      case 4:
+        if (!isHost(name)) break
+        if (host !== undefined) return DUPLICATE
+        host = headers[i + 1]
+        break
+      case 7:
+        if (name === ':scheme') scheme = headers[i + 1]
+        break
+      case 10:
+        if (name === ':authority') authority = headers[i + 1]
+        break
+      case 16:
+        if (name.toLowerCase() === 'x-forwarded-host') forwarded ??= headers[i + 1]
     }
   }
   // Express and connect cut the mount path from `url`; `originalUrl` is what the client sent.
@@ -126,17 +130,18 @@ function hostOfTarget(
   }
   const url = /^(https?):\/\/([^/?#]*)/i.exec(target)
   if (url === null || authority !== undefined) return BAD_TARGET
-  const [, urlScheme, urlAuthority = ''] = url
+  const urlScheme = url[1]
+  const urlAuthority = url[2] as string
   return urlAuthority.includes('@') ? USERINFO : agree(urlAuthority, host, urlScheme)
 }
 
-function agree(authority: string, host: string | undefined, scheme = 'https'): string | Refusal {
+function agree(authority: string, host: string | undefined, scheme: string | undefined): string | Refusal {
   const hostname = parseHost(authority)
   if (isRefusal(hostname)) return hostname
   if (host === undefined) return authority
   const other = parseHost(host)
   if (isRefusal(other)) return other
-  const defaultPort = scheme.toLowerCase() === 'http' ? 80 : 443
+  const defaultPort = scheme?.toLowerCase() === 'http' ? 80 : 443
   const isSame = hostname === other && portOf(authority, defaultPort) === portOf(host, defaultPort)
   return isSame ? authority : DIFFERENT
 }
@@ -146,15 +151,15 @@ function portOf(host: string, defaultPort: number): number {
 }
 
 function firstOf(list: string): string | Refusal {
-  return trimBlanks(list.split(',', 1)[0] ?? '') || EMPTY
+  return trimBlanks(list.split(',', 1)[0] as string) || EMPTY
 }
 
 // Not `trim()`, which would also take away a no-break space that the proxy saw as part of the name.
 function trimBlanks(text: string): string {
   let start = 0
   let end = text.length
-  while (start < end && isBlank(text, start)) start++
-  while (end > start && isBlank(text, end - 1)) end--
+  while (isBlank(text, start)) start++
+  while (isBlank(text, end - 1)) end--
   return text.slice(start, end)
 }
 
@@ -167,7 +172,6 @@ function isRefusal(value: string | Refusal | undefined): value is Refusal {
 }
 
 function normalise(host: string): string | Refusal {
-  if (host === '') return EMPTY
   if (host.startsWith('[')) return normaliseIPv6(host)
   const colon = host.indexOf(':')
   if (colon >= 0 && !isPort(host.slice(colon + 1))) return BAD_PORT
@@ -180,13 +184,12 @@ function normalise(host: string): string | Refusal {
 }
 
 function normaliseIPv6(host: string): string | Refusal {
-  const end = host.indexOf(']')
-  const address = host.slice(1, end)
+  const parts = host.slice(1).split(']')
+  const [address, rest] = parts as [string, string]
   // A zone id names an interface of this machine, not a host (RFC 9844).
-  if (end < 0 || address.includes('%') || !isIPv6(address)) return BAD_IPV6
-  const rest = host.slice(end + 1)
+  if (parts.length !== 2 || address.includes('%') || !isIPv6(address)) return BAD_IPV6
   if (rest !== '' && !(rest.startsWith(':') && isPort(rest.slice(1)))) return BAD_PORT
-  return host.slice(0, end + 1).toLowerCase()
+  return `[${address.toLowerCase()}]`
 }
 
 function isPort(text: string): boolean {

@@ -1,5 +1,5 @@
 import { lstat, realpath, stat } from 'node:fs/promises'
-import { parse, resolve, sep } from 'node:path'
+import { parse, posix, resolve, sep } from 'node:path'
 import { isGone, unlessGone } from './gone.ts'
 import { isDosDevice } from './hostname.ts'
 import { optionError } from './option-error.ts'
@@ -205,9 +205,8 @@ async function searchPatterns(
 }
 
 async function isBelowDanglingLink(basePath: string, relativePath: string): Promise<boolean> {
-  const slash = relativePath.lastIndexOf('/')
-  if (slash < 0) return false
-  const above = relativePath.slice(0, slash)
+  const above = posix.dirname(relativePath)
+  if (above === '.') return false
   const stats = await unlessGone(lstat(resolve(basePath, above)))
   if (!stats) return await isBelowDanglingLink(basePath, above)
   return stats.isSymbolicLink() && (await unlessGone(stat(resolve(basePath, above)))) === undefined

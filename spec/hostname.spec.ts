@@ -38,6 +38,9 @@ describe('parseHost', () => {
     ['127.0.0.1:80', '127.0.0.1'],
     ['0x7f.example', '0x7f.example'],
     ['0xyz', '0xyz'],
+    ['a.00x1', 'a.00x1'],
+    ['a.b-1', 'a.b-1'],
+    ['1-1', '1-1'],
     ['__proto__', '__proto__'],
     ['constructor', 'constructor'],
     ['[::1]', '[::1]'],
@@ -85,6 +88,8 @@ describe('parseHost', () => {
     ['[127.0.0.1]', /IPv6/],
     ['[::1].', /port/],
     ['[::1]x', /port/],
+    ['[::1]]', /IPv6/],
+    ['[::1]:80]', /IPv6/],
     ['a[::1]', /port/],
     ['1', /number/],
     ['1.2.3', /number/],
@@ -110,10 +115,24 @@ describe('parseHost', () => {
     assert.ok(Object.isFrozen(parseHost('a b')))
   })
 
+  it('does nothing to a name that is canonical', t => {
+    const spies = [
+      t.mock.method(String.prototype, 'toLowerCase'),
+      t.mock.method(String.prototype, 'slice'),
+      t.mock.method(RegExp.prototype, 'exec'),
+      t.mock.method(RegExp.prototype, 'test'),
+    ]
+    const names = ['example.com', 'a.b-1.xn--p1ai', '_1.a'].map(parseHost)
+    const calls = spies.map(spy => spy.mock.callCount())
+    t.mock.restoreAll()
+    assert.deepEqual(names, ['example.com', 'a.b-1.xn--p1ai', '_1.a'])
+    assert.deepEqual(calls, [0, 0, 0, 0])
+  })
+
   it('refuses the names of DOS devices on Windows', async () => {
     const onWindows = await importOn('win32')
     for (const name of ['con', 'NUL', 'aux.example.com', 'com1', 'lpt9.:80']) {
-      assert.equal(typeof onWindows(name), 'object', name)
+      assert.match((onWindows(name) as Refusal).refused, /device/, name)
     }
     for (const name of ['console', 'example.con', 'com10', 'com']) assert.equal(onWindows(name), name)
     assert.ok(isDosDevice('PRN.txt'))
@@ -201,6 +220,13 @@ describe('hostnameOf', () => {
     ['a bad Host beside a good target', request(['Host', 'a..b'], 'http://a/'), /label is empty/],
     ['an authority-form target', request(['Host', 'a'], 'a:80'), /neither/],
     ['a scheme alone', request(['Host', 'a'], 'http:a'), /neither/],
+    ['a target that only holds a URL', request(['Host', 'a'], 'xhttp://a/'), /neither/],
+    ['an IPv6 literal of another port', request(['Host', '[::1]:9090'], 'http://[::1]:8080/'), /different/],
+    [
+      'an :authority without a scheme, and a port that is not that of https',
+      request([':authority', 'a', 'host', 'a:80']),
+      /different/,
+    ],
     ['a target of another scheme', request(['Host', 'a'], 'ws://a/'), /neither/],
     ['an :authority that differs from Host', request([':authority', 'a', 'host', 'b']), /different/],
     ['an :authority with a user name', request([':authority', 'u@a']), /character/],
@@ -229,6 +255,21 @@ describe('hostnameOf', () => {
       'one name for :authority and Host',
       request([':scheme', 'http', ':authority', 'a', 'host', 'a:80']),
       'a',
+      'a',
+    ],
+    [
+      'the scheme, whatever else has a name as long',
+      request([':authority', 'a', 'host', 'a:80', ':scheme', 'http', 'referer', 'https']),
+      'a',
+    ],
+    ['one name for :authority and Host without a scheme', request([':authority', 'a', 'host', 'a:443']), 'a'],
+    [
+      'Host, whatever else has four letters',
+      request([
+        'Host',
+        'a',
+        ...['From', 'Most', 'Hast', 'Hovt', 'Hosh', 'Lost'].flatMap(name => [name, 'b']),
+      ]),
       'a',
     ],
     [
@@ -266,6 +307,23 @@ describe('hostnameOf', () => {
     assert.equal(
       hostnameOf({ headers: { 'x-forwarded-host': 'b' } } as unknown as IncomingMessage, trustAll),
       'b',
+    )
+  })
+
+  it('reads Host where a trusted peer sent no X-Forwarded-Host', () => {
+    const others = ['X-Forwarded-Port', 'b', 'Content-Language', 'c']
+    assert.equal(hostnameOf(request(['Host', 'a', ...others]), trustAll), 'a')
+  })
+
+  it('trusts no peer without an address but by a rule that does', () => {
+    const req = request(['Host', 'a', 'X-Forwarded-Host', 'b'])
+    assert.equal(
+      hostnameOf(req, address => address === ''),
+      'b',
+    )
+    assert.equal(
+      hostnameOf(req, address => address !== ''),
+      'a',
     )
   })
 
