@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { resolveOptions, type VhostRouterOptions } from '../lib/options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from '../lib/release.ts'
 import { locateVhost } from '../lib/vhost-path.ts'
+import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 
 let base: string
 
@@ -210,6 +211,60 @@ describe('readRelease', () => {
     assert.notEqual((await read({ appDir: '.' }, before))?.version, before?.version)
   })
 
+  it('takes a vhost that is its own app folder for no app when it is empty, not when it has no entry', async () => {
+    rmSync(at('app'), { recursive: true })
+    assert.equal(await read({ appDir: '.' }), undefined)
+    write('aries.test/readme.txt', '')
+    const release = await read({ appDir: '.' })
+    assert.deepEqual([release?.realPath, release?.entry], [at(), undefined])
+  })
+
+  it('takes an app folder that is empty for a release without an entry', async () => {
+    rmSync(at('app/index.js'))
+    assert.equal((await read())?.realPath, at())
+  })
+
+  it('looks for the entry again only where it may be another one', async () => {
+    write('aries.test/app/package.json', '{}')
+    const before = await read()
+    using calls = new FsCalls()
+    await read({}, before)
+    const looked = [
+      at('app'),
+      at('app/package.json'),
+      at('package.json'),
+      at('tmp/restart.txt'),
+      at('app/index.js'),
+    ]
+    // The first two are `locateVhost`'s.
+    assert.deepEqual(calls.paths, [at(), at(), ...looked])
+  })
+
+  it('looks once at what is the package.json of vhost and app folder', async () => {
+    write('aries.test/index.js', '')
+    const before = await read({ appDir: '.' })
+    using calls = new FsCalls()
+    await read({ appDir: '.' }, before)
+    assert.deepEqual(
+      calls.paths.filter(path => path === at('package.json')),
+      [at('package.json')],
+    )
+  })
+
+  it('rejects where the disk gives an error that does not say the folder is gone', async () => {
+    const settings = resolveOptions({ basePath: base })
+    const location = await locateVhost('aries.test', settings)
+    assert.ok(location)
+    using _ = new PatchedFs((name, original) => {
+      if (name !== 'stat') return undefined
+      return (path, options, callback) => {
+        if (!callback || !String(path).endsWith('restart.txt')) return original(path, options, callback)
+        callback(Object.assign(new Error('i/o error'), { code: 'EIO' }))
+      }
+    })
+    await assert.rejects(readRelease(location, settings), { code: 'EIO' })
+  })
+
   it('rejects where the disk cannot be read', {
     skip: process.getuid?.() === 0 && 'root may read all',
   }, async () => {
@@ -280,6 +335,18 @@ describe('getVersion', () => {
 })
 
 describe('isSameRelease', () => {
+  it('tells a release from none', () => {
+    const release = { realPath: '/a', version: undefined }
+    assert.deepEqual(
+      [
+        isSameRelease(undefined, undefined),
+        isSameRelease(release, undefined),
+        isSameRelease(undefined, release),
+      ],
+      [true, false, false],
+    )
+  })
+
   it('compares real path and version', () => {
     const one = { realPath: '/a', version: 1 }
     assert.equal(isSameRelease(one, { ...one }), true)
