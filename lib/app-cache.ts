@@ -41,6 +41,8 @@ interface AppCacheHooks {
   hostnamesOf(realPath: string): string[]
   /** An app left the cache for good: no name leads to it any more. */
   left(realPath: string): void
+  /** An app has drained and is disposed. */
+  ended(app: App): void
 }
 
 /** Loaded apps by real path, at most `maxApps`; loads each once, however many ask, and swaps releases. */
@@ -228,7 +230,7 @@ export class AppCache {
     if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
     const start = performance.now()
     const launched = await this.#launch(release)
-    const app = new App(release, launched, performance.now() - start)
+    const app = new App(release, nameFor(serving, reason, load), launched, performance.now() - start)
     app.waiting = load.waiting
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
@@ -286,6 +288,7 @@ export class AppCache {
       })
       .then(() => {
         this.#retiring.delete(app)
+        this.#hooks.ended(app)
         this.#events.emit('evict', { hostnames, ...app.release, reason })
       })
     this.#retiring.set(app, ended)
@@ -354,6 +357,12 @@ export class AppCache {
     )
     this.#events.emit('error', { hostnames, ...release, error, serving: release })
   }
+}
+
+// A re-pointed name moves alone: what it left may be another name's by now.
+function nameFor(serving: App | undefined, reason: EvictReason, { hostnames }: Load): string {
+  const [first = ''] = hostnames
+  return serving && reason !== 'moved' ? serving.name : first
 }
 
 function isLessNeeded(app: App, other: App): boolean {

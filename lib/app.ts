@@ -11,7 +11,10 @@ const MAX_USES = 15
 /** A loaded release: its handler, its requests in flight, its end. */
 export class App {
   readonly release: Release
+  /** The hostname that it was loaded for first; one that others may share. */
+  readonly name: string
   readonly loadDurationMs: number
+  readonly loadedAt: Date = new Date()
   requests = 0
   errors = 0
   /** Requests that wait to be handed over; an app that has any is no victim. */
@@ -25,8 +28,9 @@ export class App {
   #isRetired = false
   #isDraining = false
 
-  constructor(release: Release, launched: Launched, loadDurationMs: number) {
+  constructor(release: Release, name: string, launched: Launched, loadDurationMs: number) {
     this.release = release
+    this.name = name
     this.loadDurationMs = loadDurationMs
     this.#launched = launched
   }

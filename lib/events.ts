@@ -23,12 +23,20 @@ export interface VhostEvents {
   }
 }
 
+type Note = <E extends keyof VhostEvents>(event: E, about: VhostEvents[E]) => void
+
 /** Writes decisions to stderr where `NODE_DEBUG` names `express-van`. */
 export const debug: (message: string, ...values: unknown[]) => void = debuglog('express-van')
 
 /** Tells listeners and `node:diagnostics_channel` what happened; never throws at the one who tells. */
 export class Events {
   readonly #emitter = new EventEmitter()
+  readonly #note: Note
+
+  /** `note` is told of everything, without being one who listens. */
+  constructor(note: Note = () => {}) {
+    this.#note = note
+  }
 
   readonly on = <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): void => {
     this.#emitter.on(event, listener)
@@ -47,6 +55,7 @@ export class Events {
 
   emit<E extends keyof VhostEvents>(event: E, about: VhostEvents[E]): void {
     debug('%s %s %o', event, about.hostnames.join(' '), about)
+    this.#note(event, about)
     channel(`express-van:${event}`).publish(about)
     if (event === 'error' && this.#emitter.listenerCount('error') === 0) {
       writeError(about as VhostEvents['error'])

@@ -33,6 +33,8 @@ export interface AppStats {
   /** Requests that ended in an error which the app passed on. */
   readonly errors: number
   readonly loadDurationMs: number | null
+  /** When what serves was loaded, in ISO 8601; null if nothing does. */
+  readonly loadedAt: string | null
   /** Why the newest release is not the one that serves; null if it is. */
   readonly lastError: LastError | null
 }
@@ -120,6 +122,7 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
     inFlight: app.inFlight,
     errors: app.errors,
     loadDurationMs: app.loadDurationMs,
+    loadedAt: app.loadedAt.toISOString(),
     lastError: failure ? lastError(failure) : null,
   }
 }
@@ -141,6 +144,7 @@ function idle(realPath: string, hostnames: readonly string[], state: VhostState)
     inFlight: 0,
     errors: 0,
     loadDurationMs: null,
+    loadedAt: null,
     lastError: null,
   }
 }

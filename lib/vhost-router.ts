@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
+import { Counters } from './counters.ts'
 import { documentRoot } from './document-root.ts'
 import { VhostError } from './errors.ts'
 import { Events, type VhostEvents } from './events.ts'
@@ -10,6 +11,7 @@ import { trustOf } from './express-app.ts'
 import { hostOf, parseHost } from './hostname.ts'
 import { InProcess } from './launch/in-process.ts'
 import type { Next } from './launch/launch.ts'
+import { formatMetrics } from './metrics.ts'
 import { resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
 import { isSameRelease, type Release, readRelease } from './release.ts'
@@ -47,6 +49,11 @@ export interface VhostRouter {
   off<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
   /** What the router knows, as plain JSON. */
   stats(): VhostStats
+  /**
+   * The same and what was counted so far, in Prometheus's text format, version 0.0.4: answer with it as
+   * `text/plain; version=0.0.4`.
+   */
+  metrics(): string
   /** What any raw Host leads to, loading nothing. */
   why(host?: string): Promise<VhostExplanation>
   /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
@@ -77,7 +84,8 @@ const MAX_ATTEMPTS = 3
  */
 export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const settings = resolveOptions(options)
-  const events = new Events()
+  const counters = new Counters()
+  const events = new Events(counters.note)
   const inProcess = new InProcess(settings)
   const maxNames = Math.max(LEAST_NAMES, NAMES_PER_APP * settings.maxApps)
   const table = new VhostTable(maxNames, forget)
@@ -86,6 +94,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     left: realPath => {
       for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
     },
+    ended: app => counters.noteEnd(app),
   })
   const refresher = new Refresher(settings, table, apps, events)
   /** What static() and the router find on disk for one request, so that it is looked up once. */
@@ -113,6 +122,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (!closing) return { host: host as string, hostname }
       next(new VhostError('ERR_VHOST_CLOSED', { hostname }))
     } else {
+      if (hostname) counters.unrouted.refused++
       next(hostname && new VhostError('ERR_VHOST_HOST', { detail: hostname.refused }))
     }
     return undefined
@@ -123,10 +133,15 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     try {
       app = await findApp(name, req)
     } catch (error) {
+      counters.unrouted.failed++
       next(error)
       return
     }
-    if (!app) return next()
+    if (!app) {
+      counters.unrouted[(req as Routed).vhost ? 'no_app' : 'no_vhost']++
+      next()
+      return
+    }
     app.waiting--
     app.handle(req, res, next)
   }
@@ -279,7 +294,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     on: chain(events.on),
     once: chain(events.once),
     off: chain(events.off),
-    stats: () => collectStats(apps, table, inProcess.staleGraphs),
+    stats,
+    metrics: () => formatMetrics(stats(), apps, counters),
     why,
     load,
     reload,
@@ -287,6 +303,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     [Symbol.asyncDispose]: () => close(),
   })
   return router
+
+  function stats(): VhostStats {
+    return collectStats(apps, table, inProcess.staleGraphs)
+  }
 
   function chain<V extends unknown[]>(listen: (...values: V) => void): (...values: V) => VhostRouter {
     return (...values) => {
@@ -302,9 +322,12 @@ interface Name {
   readonly hostname: string
 }
 
-function tellVhost(req: IncomingMessage, info: VhostInfo): void {
-  const routed: IncomingMessage & { vhost?: VhostInfo } = req
-  routed.vhost = info
+interface Routed extends IncomingMessage {
+  vhost?: VhostInfo
+}
+
+function tellVhost(req: Routed, info: VhostInfo): void {
+  req.vhost = info
 }
 
 /** One object for all requests that spell Host alike, as nearly all do. */

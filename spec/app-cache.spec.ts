@@ -211,7 +211,7 @@ function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) 
     environmentWrites: [],
     async dispose() {},
   }
-  const hooks = { hostnamesOf: () => [], left() {} }
+  const hooks = { hostnamesOf: () => [], left() {}, ended() {} }
   const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, new Events(), hooks)
   return { cache, ask }
 

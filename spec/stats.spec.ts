@@ -30,8 +30,9 @@ describe('stats', () => {
     await world.get('aries.test', '/fails')
     const [aries, ...more] = world.vhosts.stats().vhosts
     assert.deepEqual(more, [])
-    const { loadDurationMs, ...rest } = aries as AppStats
+    const { loadDurationMs, loadedAt, ...rest } = aries as AppStats
     assert.ok(Number(loadDurationMs) > 0)
+    assert.equal(new Date(String(loadedAt)).toISOString(), loadedAt)
     assert.deepEqual(rest, {
       hostnames: ['aries.test', 'www.aries.test'],
       realPath: world.path('releases/1'),
@@ -70,6 +71,7 @@ describe('stats', () => {
       inFlight: 0,
       errors: 0,
       loadDurationMs: null,
+      loadedAt: null,
       lastError: null,
     })
     assert.equal(world.vhosts.stats().vhosts[0]?.state, 'serving')
@@ -128,6 +130,7 @@ describe('stats', () => {
         inFlight: 0,
         errors: 0,
         loadDurationMs: null,
+        loadedAt: null,
         lastError: {
           code: 'ERR_VHOST_LOAD',
           message: 'The app cannot be loaded',

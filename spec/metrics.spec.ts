@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
+import { describe, it } from 'node:test'
+import { eventually, World } from './support/world.ts'
+
+interface Parsed {
+  name: string
+  help: string
+  type: string
+  metrics: { value: string; labels?: Record<string, string> }[]
+}
+
+const parse = createRequire(import.meta.url)('parse-prometheus-text-format') as (text: string) => Parsed[]
+
+describe('metrics', () => {
+  it('are read by a parser of the format, each with what it is', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    await world.body('aries.test')
+    const parsed = parse(world.vhosts.metrics())
+    assert.equal(parsed.length, 13)
+    for (const { name, help, type } of parsed) {
+      assert.match(name, /^express_van_[a-z_]+$/)
+      assert.ok(help.length > 10, name)
+      assert.equal(type, name.endsWith('_total') ? 'COUNTER' : 'GAUGE', name)
+    }
+  })
+
+  it('count requests under the name an app was loaded for, through reloads and evictions', async () => {
+    await using world = await World.start()
+    const source = `module.exports = (req, res, next) => req.url === '/' ? res.end('one') : next(new Error('boom'))`
+    world.write('aries.test/app/index.js', source)
+    world.link('www.aries.test', 'aries.test')
+    await world.body('aries.test')
+    await world.body('www.aries.test')
+    await world.get('aries.test', '/fails')
+    const counts = (): unknown[] =>
+      ['requests_total', 'request_errors_total'].map(name => metric(world, name, { hostname: 'aries.test' }))
+    assert.deepEqual(counts(), [3, 1])
+    await world.vhosts.reload('www.aries.test')
+    await world.body('www.aries.test')
+    assert.deepEqual(counts(), [4, 1])
+    world.remove('aries.test')
+    world.remove('www.aries.test')
+    await eventually(() => world.vhosts.stats().vhosts.length === 0)
+    assert.deepEqual(counts(), [4, 1])
+    assert.equal(metric(world, 'requests_total', { hostname: 'www.aries.test' }), undefined)
+    assert.deepEqual(
+      ['loads_total', 'reloads_total'].map(name => metric(world, name)),
+      [1, 1],
+    )
+    assert.equal(metric(world, 'evictions_total', { reason: 'reloaded' }), 1)
+    assert.equal(metric(world, 'evictions_total', { reason: 'deleted' }), 1)
+  })
+
+  it('make no series of what strangers ask for', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.write('taurus.test/static/index.html', '')
+    world.write('virgo.test/app/index.js', 'throw new Error("boom")')
+    for (const host of ['aries.test', 'a..b', 'taurus.test', 'virgo.test', 'first.test'])
+      await world.get(host)
+    const before = world.vhosts.metrics()
+    for (let n = 0; n < 50; n++) await world.get(`nobody${n}.test`)
+    const seriesOf = (text: string): string[] => text.split('\n').map(line => line.replace(/ \S+$/, ''))
+    assert.deepEqual(seriesOf(world.vhosts.metrics()), seriesOf(before))
+    assert.deepEqual(
+      ['refused', 'no_vhost', 'no_app', 'failed'].map(reason =>
+        metric(world, 'unrouted_requests_total', { reason }),
+      ),
+      [1, 51, 1, 1],
+    )
+  })
+
+  it('say which release was refused, and by what', async () => {
+    await using world = await World.start()
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.body(name)
+    }
+    world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    world.write('virgo.test/app/index.js', 'throw new Error("boom")')
+    await world.get('virgo.test')
+    await eventually(() => metric(world, 'release_refused', { hostname: 'aries.test' }) === 1)
+    assert.equal(metric(world, 'release_refused', { hostname: 'taurus.test' }), 0)
+    assert.equal(metric(world, 'release_refused', { hostname: 'virgo.test' }), 1)
+    assert.equal(metric(world, 'errors_total', { code: 'ERR_VHOST_LOAD' }), 2)
+    assert.deepEqual(
+      ['serving', 'draining', 'failed'].map(state => metric(world, 'apps', { state })),
+      [2, 0, 1],
+    )
+    world.site('aries.test', 'mended')
+    await eventually(() => metric(world, 'release_refused', { hostname: 'aries.test' }) === 0)
+  })
+
+  it('tell what is in flight, and of names that may be anything', async () => {
+    const hostname = `a_${'b'.repeat(60)}.xn--p1ai`
+    await using world = await World.start()
+    world.write(`${hostname}/app/index.js`, 'module.exports = (req, res) => { res.write("begun") }')
+    const request = world.get(hostname).catch(() => 'cut')
+    await eventually(() => metric(world, 'requests_in_flight', { hostname }) === 1)
+    world.server.closeAllConnections()
+    assert.equal(await request, 'cut')
+    await eventually(() => metric(world, 'requests_in_flight', { hostname }) === 0)
+    assert.ok(Number(metric(world, 'load_duration_seconds', { hostname })) > 0)
+  })
+})
+
+function metric(world: World, name: string, labels: Record<string, string> = {}): number | undefined {
+  const found = parse(world.vhosts.metrics()).find(parsed => parsed.name === `express_van_${name}`)
+  assert.ok(found, name)
+  const sample = found.metrics.find(({ labels: its = {} }) =>
+    Object.entries(labels).every(([label, value]) => its[label] === value),
+  )
+  return sample && Number(sample.value)
+}
