@@ -7,11 +7,13 @@ export function optionError(message: string): TypeError {
 
 /** The error for an option that `owner` does not have; it names the nearest one that it has. */
 export function unknownOption(owner: string, name: string, known: readonly string[]): TypeError {
-  const distances = known.map(
-    option => [editDistance(name.toLowerCase(), option.toLowerCase()), option] as const,
-  )
-  const [nearest] = distances.sort(([one], [other]) => one - other)
-  return optionError(`${owner} has no option ${shown(name)}; did you mean '${nearest?.[1]}'?`)
+  return optionError(`${owner} has no option ${shown(name)}; did you mean '${nearest(name, known)}'?`)
+}
+
+/** The word that is written most like another. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const distances = known.map(word => [editDistance(name.toLowerCase(), word.toLowerCase()), word] as const)
+  return distances.sort(([one], [other]) => one - other)[0]?.[1]
 }
 
 /** A bad value, for a message. */

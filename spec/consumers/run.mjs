@@ -21,6 +21,7 @@ for (const name of ['js-esm', 'js-cjs']) {
   const consumer = copyConsumer(name)
   npm(consumer, 'install', tarball)
   node(consumer, 'index.js')
+  run(consumer, join(consumer, 'node_modules/.bin/express-van'), ['--version'])
 }
 
 for (const name of ['ts-esm', 'ts-cjs']) {

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { help, parseCommand, UsageError } from './cli/command-line.ts'
+import { ControlError } from './cli/control-client.ts'
+import { events, reload, status, why } from './cli/queries.ts'
+import { serve } from './cli/serve.ts'
+import { printable } from './cli/table.ts'
+
+/** 0: done, and well. 1: failed, or the host leads to no app. 2: the command was wrong. 3: no server answered. */
+type ExitCode = 0 | 1 | 2 | 3
+
+const commands = { serve, status, why, reload, events }
+
+process.exitCode = await run(process.argv.slice(2))
+
+async function run(words: string[]): Promise<ExitCode> {
+  try {
+    const command = parseCommand(words)
+    if (command.name === 'help') console.log(help(command.topic))
+    else if (command.name === 'version') console.log(version())
+    else return (await commands[command.name](command)) ? 0 : 1
+    return 0
+  } catch (error) {
+    const isUsage = error instanceof UsageError
+    console.error(`express-van: ${printable(String(error instanceof Error ? error.message : error))}`)
+    if (isUsage) console.error(`Try: express-van ${error.command ? `${error.command} ` : ''}--help`)
+    return isUsage ? 2 : error instanceof ControlError ? 3 : 1
+  }
+}
+
+function version(): string {
+  return createRequire(import.meta.url)('express-van/package.json').version
+}

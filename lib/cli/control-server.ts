@@ -1,0 +1,90 @@
+import { rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { causeOf } from '../stats.ts'
+import type { VhostRouter } from '../vhost-router.ts'
+import { checkSocketPath } from './control-socket.ts'
+
+const EVENTS = ['load', 'reload', 'evict', 'error'] as const
+
+/**
+ * Answers the other commands over a Unix socket that this user alone may use (mode 0600): `GET /status`,
+ * `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object a line).
+ * @throws Error where another server answers there, or it cannot be made
+ */
+export async function startControl(path: string, vhosts: VhostRouter): Promise<Server> {
+  checkSocketPath(path)
+  if (await isAnswered(path))
+    throw new Error('another server answers at the control socket; choose one by --socket')
+  // Left behind by one that was killed.
+  rmSync(path, { force: true })
+  const server = createServer((req, res) => void answer(req, res, vhosts))
+  const before = process.umask(0o177)
+  try {
+    server.listen(path)
+  } finally {
+    process.umask(before)
+  }
+  await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
+  // It must not keep the server alive that it tells of.
+  return server.unref()
+}
+
+async function answer(req: IncomingMessage, res: ServerResponse, vhosts: VhostRouter): Promise<void> {
+  const url = new URL(req.url ?? '/', 'http://control')
+  const host = url.searchParams.get('host') ?? ''
+  const verb = `${req.method} ${url.pathname}`
+  try {
+    if (verb === 'GET /status') send(res, 200, vhosts.stats())
+    else if (verb === 'GET /why') send(res, 200, await vhosts.why(host))
+    else if (verb === 'POST /reload') await reload(res, vhosts, host)
+    else if (verb === 'GET /events') stream(res, vhosts)
+    else send(res, 404, { message: 'no such verb' })
+  } catch (error) {
+    send(res, 500, plainError(error))
+  }
+}
+
+async function reload(res: ServerResponse, vhosts: VhostRouter, host: string): Promise<void> {
+  const release = await vhosts.reload(host)
+  if (release) send(res, 200, { realPath: release.realPath })
+  else send(res, 404, { message: 'no such vhost, or no app in it' })
+}
+
+function stream(res: ServerResponse, vhosts: VhostRouter): void {
+  res.writeHead(200, { 'Content-Type': 'application/x-ndjson' }).flushHeaders()
+  const listeners = EVENTS.map(event => {
+    const tell = (about: object): void => {
+      res.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`)
+    }
+    vhosts.on(event, tell)
+    return () => vhosts.off(event, tell)
+  })
+  res.once('close', () => {
+    for (const stop of listeners) stop()
+  })
+}
+
+function toPlain(_: string, value: unknown): unknown {
+  if (value instanceof Error) return plainError(value)
+  return typeof value === 'bigint' || typeof value === 'symbol' ? String(value) : value
+}
+
+function plainError(error: unknown): object {
+  const { code, message, cause } = error as NodeJS.ErrnoException & { cause?: unknown }
+  return { code, message, cause: causeOf(cause) }
+}
+
+function send(res: ServerResponse, status: number, body: unknown): void {
+  res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body, toPlain))
+}
+
+function isAnswered(socketPath: string): Promise<boolean> {
+  return new Promise(resolve => {
+    request({ socketPath, path: '/status', method: 'HEAD' }, response => {
+      response.resume()
+      resolve(true)
+    })
+      .on('error', () => resolve(false))
+      .end()
+  })
+}

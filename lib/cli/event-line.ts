@@ -1,0 +1,30 @@
+import { printable } from './table.ts'
+
+/** An event as it went through JSON. */
+export interface ToldEvent {
+  readonly time: string
+  readonly event: string
+  readonly hostnames: readonly string[]
+  readonly realPath: string
+  readonly durationMs?: number
+  readonly reason?: string
+  readonly error?: { readonly message: string; readonly cause?: string | null }
+  readonly serving?: { readonly realPath: string }
+}
+
+/** One line for people. */
+export function eventLine(about: ToldEvent): string {
+  const names = about.hostnames.join(' ') || '-'
+  return printable(
+    `${about.time} ${about.event.padEnd(6)} ${names}  ${detailsOf(about)}`.replaceAll('\n', ' '),
+  )
+}
+
+function detailsOf({ realPath, durationMs, reason, error, serving }: ToldEvent): string {
+  if (error) {
+    const why = error.cause ? `${error.message}: ${error.cause}` : error.message
+    return `${why} (${serving ? `${serving.realPath} serves on` : 'nothing serves'})`
+  }
+  if (reason !== undefined) return `${reason}  ${realPath}`
+  return `${Math.round(durationMs ?? 0)} ms  ${realPath}`
+}

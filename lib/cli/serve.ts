@@ -1,0 +1,158 @@
+import { rmSync, statSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
+import { causeOf } from '../stats.ts'
+import { treeVersion } from '../tree-version.ts'
+import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
+import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
+import { startControl } from './control-server.ts'
+import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
+import { eventLine, type ToldEvent } from './event-line.ts'
+import { printable } from './table.ts'
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
+/** Serves until a signal; a second one does not wait for what is in flight. Resolves to whether it ended well. */
+export async function serve(command: Command): Promise<boolean> {
+  const { flags, operand = '' } = command
+  const basePath = resolve(operand)
+  if (!statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UsageError(`there is no folder '${operand}'`, 'serve')
+  }
+  const port = flags.port === undefined ? 3000 : numberOf('serve', 'port', flags.port)
+  if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
+  const { handle, vhosts } = await site(command, basePath)
+  for (const event of ['load', 'reload', 'evict', 'error'] as const) {
+    vhosts.on(event, about => print(event, about as object))
+  }
+  const server = createServer(handle).on('upgrade', vhosts.upgrade)
+  try {
+    await listening(server, port, flags.host)
+  } catch (error) {
+    await vhosts.close()
+    throw new Error(whyNotListening(error as NodeJS.ErrnoException, port), { cause: error })
+  }
+  const address = server.address() as AddressInfo
+  const socket = flags.socket === undefined ? controlSocketPath(address.port) : String(flags.socket)
+  const control = await openControl(socket, flags.socket === undefined, vhosts)
+  console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
+  await signalled()
+  await end(server, vhosts)
+  control?.closeAllConnections()
+  control?.close()
+  if (control) rmSync(socket, { force: true })
+  return true
+}
+
+type Handle = (req: IncomingMessage, res: ServerResponse) => void
+
+async function site(command: Command, basePath: string): Promise<{ handle: Handle; vhosts: VhostRouter }> {
+  const { flags } = command
+  const express = await importExpress()
+  try {
+    const options = routerOptions(command)
+    const vhosts = vhostRouter({
+      ...options,
+      basePath,
+      watch: flags['no-watch'] !== true,
+      getVersion: flags['watch-tree'] ? treeVersion : undefined,
+    })
+    const app = express().disable('x-powered-by')
+    if (options.trustProxy !== undefined) app.set('trust proxy', options.trustProxy)
+    if (!flags['no-static']) app.use(vhosts.static({ dir: flags.static as string | undefined }))
+    app.use(vhosts)
+    app.use((_req, res) => void plain(res, 404))
+    app.use(((error, req, res, _next) => failed(error, req, res)) as import('express').ErrorRequestHandler)
+    return { handle: app as Handle, vhosts }
+  } catch (error) {
+    throw inFlags(error as Error, 'serve')
+  }
+}
+
+async function importExpress(): Promise<typeof import('express')> {
+  try {
+    return (await import('express')).default as typeof import('express')
+  } catch (error) {
+    throw new Error('serve needs express beside express-van: npm install express', { cause: error })
+  }
+}
+
+// Paths and stacks are for the operator's eyes.
+function failed(
+  error: unknown,
+  req: IncomingMessage & { vhost?: { hostname: string } },
+  res: ServerResponse,
+): void {
+  const { status, headers, code } = Object(error)
+  const isFromRouter = String(code).startsWith('ERR_VHOST_')
+  // What kept an app from loading is told once, by the event, not at each request.
+  if (!isFromRouter) console.error(printable(`${req.vhost?.hostname ?? '-'}: ${stackOf(error)}`))
+  if (res.headersSent) return void req.socket.destroy()
+  for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, String(value))
+  plain(res, status >= 400 && STATUS_CODES[status] ? status : 500)
+}
+
+function stackOf(error: unknown): string {
+  return (error instanceof Error ? error.stack : undefined) ?? String(causeOf(error))
+}
+
+function plain(res: ServerResponse, status: number): void {
+  res.statusCode = status
+  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  res.end(`${STATUS_CODES[status]}\n`)
+}
+
+function print(event: string, about: object): void {
+  const { error } = about as { error?: Error }
+  const plainError = error && { message: error.message, cause: causeOf(error.cause) }
+  const line = eventLine({ time: new Date().toISOString(), event, ...about, error: plainError } as ToldEvent)
+  if (error) console.error(line)
+  else console.log(line)
+}
+
+async function listening(server: Server, port: number, host: unknown): Promise<void> {
+  server.listen({ port, host: host === undefined ? undefined : String(host) })
+  await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
+}
+
+function whyNotListening({ code, message }: NodeJS.ErrnoException, port: number): string {
+  if (code === 'EADDRINUSE') return `port ${port} is taken; choose another by --port`
+  return code === 'EACCES' ? `port ${port} needs more rights; choose another by --port` : message
+}
+
+/** Without it the other commands cannot ask; the sites are served all the same. */
+async function openControl(
+  socket: string,
+  isDefault: boolean,
+  vhosts: VhostRouter,
+): Promise<Server | undefined> {
+  try {
+    if (isDefault) prepareControlFolder()
+    return await startControl(socket, vhosts)
+  } catch (error) {
+    console.error(`express-van: no control socket: ${(error as Error).message}`)
+    return undefined
+  }
+}
+
+async function signalled(): Promise<void> {
+  await new Promise<void>(resolve => {
+    for (const signal of SIGNALS) process.once(signal, () => resolve())
+  })
+  for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
+}
+
+async function end(server: Server, vhosts: VhostRouter): Promise<void> {
+  console.log('express-van: ending; requests in flight may end')
+  const closed = new Promise(resolve => server.close(resolve))
+  await vhosts.close()
+  server.closeIdleConnections()
+  server.closeAllConnections()
+  await closed
+}
+
+function hostOf({ address, family }: AddressInfo): string {
+  if (address === '::' || address === '0.0.0.0') return 'localhost'
+  return family === 'IPv6' ? `[${address}]` : address
+}

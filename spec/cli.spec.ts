@@ -1,0 +1,374 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import http from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { describe, it } from 'node:test'
+import { eventually, World } from './support/world.ts'
+
+const PROGRAM = new URL('../lib/cli.js', import.meta.url).pathname
+const COMMANDS = ['serve', 'status', 'why', 'reload', 'events']
+
+interface Ended {
+  code: number | null
+  out: string
+  err: string
+}
+
+describe('express-van', () => {
+  it('explains itself', async () => {
+    const runtime = runtimeFolder()
+    const help = await run(runtime, '--help')
+    assert.deepEqual(await run(runtime), help)
+    assert.equal(help.code, 0)
+    for (const command of COMMANDS) {
+      assert.match(help.out, new RegExp(`^  ${command}`, 'm'))
+      const its = await run(runtime, command, '--help')
+      assert.deepEqual([its.code, its.err], [0, ''])
+      assert.match(its.out, new RegExp(`^Usage: express-van ${command}`))
+      assert.deepEqual(await run(runtime, 'help', command), its)
+    }
+    assert.match((await run(runtime, '--version')).out, /^\d+\.\d+\.\d+\n$/)
+  })
+
+  const wrong: [words: string[], says: RegExp][] = [
+    [['serv'], /no command 'serv'; did you mean 'serve'\?/],
+    [['--port', '80'], /a command comes first/],
+    [['serve'], /serve needs a <basePath>/],
+    [['serve', '.', 'x'], /serve takes no 'x'/],
+    [['serve', '.', '--max-app', '3'], /no option --max-app; did you mean --max-apps\?/],
+    [['serve', '.', '--port'], /--port/],
+    [['serve', '.', '--port', 'x'], /--port takes a whole number, not 'x'/],
+    [['serve', '.', '--port', '70000'], /--port is at most 65535/],
+    [['serve', '.', '--max-apps', '0'], /--max-apps must be a whole number of apps/],
+    [['serve', '.', '--app-dir', '..'], /--app-dir must be a relative path/],
+    [['serve', '.', '--vhost-dir', '/%0'], /--vhost-dir: "\/%0"/],
+    [['serve', '.', '--trust-proxy', 'nowhere'], /--trust-proxy/],
+    [['serve', 'no-such-folder'], /no folder 'no-such-folder'/],
+    [['why'], /why needs a <host>/],
+    [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
+    [['status', '--watch'], /status has no option --watch/],
+    [['status', '--port', '-1'], /--port/],
+  ]
+  for (const [words, says] of wrong) {
+    it(`ends with 2 and a hint: ${words.join(' ')}`, async () => {
+      const { code, out, err } = await run(runtimeFolder(), ...words)
+      assert.deepEqual([code, out], [2, ''])
+      assert.match(err, says)
+      assert.doesNotMatch(err, /^\s+at /m)
+    })
+  }
+
+  it('ends with 3 where no server answers', async () => {
+    for (const words of [
+      ['status'],
+      ['why', 'a.test'],
+      ['reload', 'a.test', '--port', '3'],
+      ['events', '--socket', '/nowhere'],
+    ]) {
+      const { code, err } = await run(runtimeFolder(), ...words)
+      assert.equal(code, 3, words[0])
+      assert.match(err, /no server answers/)
+    }
+  })
+
+  it('why --base-path asks the disk and no server', async () => {
+    await using world = new World()
+    world.site('.any.test/current', 'any')
+    const place = ['--base-path', world.path(), '--vhost-dir', '%0', '--vhost-dir', '.any.%2+/current']
+    const found = await run(runtimeFolder(), 'why', 'A.test:80', '--json', ...place)
+    assert.equal(found.code, 0)
+    const { hostname, vhostPath, outcome } = JSON.parse(found.out) as Record<string, unknown>
+    assert.deepEqual([hostname, vhostPath, outcome], ['a.test', world.path('.any.test/current'), 'app'])
+    const refused = await run(runtimeFolder(), 'why', 'a..b', ...place)
+    assert.equal(refused.code, 1)
+    assert.match(refused.out, /^error +ERR_VHOST_HOST: .*a label is empty$/m)
+  })
+})
+
+describe('express-van serve', { concurrency: 4 }, () => {
+  it('serves apps and files, and answers the other commands', async () => {
+    await using site = await Site.start()
+    site.world.site('aries.test', 'aries')
+    site.world.write('aries.test/static/style.css', 'css')
+    site.world.link('www.aries.test', 'aries.test')
+    assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
+    assert.deepEqual(await site.get('www.aries.test', '/style.css'), [200, 'css'])
+    assert.deepEqual(await site.get('www.aries.test'), [200, 'aries'])
+    assert.deepEqual(await site.get('nobody.test'), [404, 'Not Found\n'])
+    assert.deepEqual(await site.get('a..b'), [400, 'Bad Request\n'])
+
+    const table = await site.run('status')
+    assert.equal(table.code, 0)
+    assert.match(table.out, /^HOST +STATE +SINCE +REQUESTS/)
+    assert.match(table.out, /^aries\.test \+1 +serving +\S+ \S+ +2 +0 +0 +\d+ ms/m)
+    assert.match(table.out, /^1 apps, 0 draining, 0 failed, 2 hostnames, 2 requests$/m)
+    const { vhosts } = JSON.parse((await site.run('status', '--json')).out)
+    assert.deepEqual(vhosts[0].hostnames, ['aries.test', 'www.aries.test'])
+
+    const why = await site.run('why', 'www.aries.test')
+    assert.equal(why.code, 0)
+    assert.match(why.out, /^state +serving$/m)
+    assert.equal((await site.run('why', 'nobody.test')).code, 1)
+
+    const reloaded = await site.run('reload', 'aries.test')
+    assert.equal(reloaded.code, 0)
+    assert.match(reloaded.out, /^reloaded aries\.test in \d+ ms$/m)
+    const nobody = await site.run('reload', 'nobody.test')
+    assert.deepEqual([nobody.code, nobody.out], [1, ''])
+    assert.match(nobody.err, /nobody\.test: no such vhost, or no app in it/)
+    await eventually(() => assert.match(site.out, /reload aries\.test www\.aries\.test/))
+  })
+
+  it('shows events as they come, and what was refused', async () => {
+    await using site = await Site.start()
+    const lines = site.start('events', '--json')
+    const people = site.start('events')
+    site.world.site('aries.test', 'aries')
+    await eventually(async () => {
+      await site.get('aries.test')
+      await site.run('reload', 'aries.test')
+      return lines.out !== '' && people.out !== ''
+    })
+    // An app may throw anything; a terminal must not obey it.
+    site.world.write('aries.test/app/index.js', 'throw new Error("\\u001b[2Jwiped\\u202e")')
+    await eventually(() => assert.match(lines.out, /"event":"error"/))
+    const events = lines.out
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    const error = events.find(({ event }) => event === 'error')
+    assert.deepEqual(error.hostnames, ['aries.test'])
+    assert.match(error.error.cause, /wiped/)
+    await eventually(() =>
+      assert.match(people.out, /error +aries\.test .*\\u\{1b\}\[2Jwiped\\u\{202e\}.*serves on/),
+    )
+    const status = await site.run('status')
+    assert.equal(status.code, 1)
+    assert.match(status.out, /^aries\.test +serving older/m)
+    assert.match(status.out, /^aries\.test: .*wiped/m)
+    await eventually(() => assert.match(site.err, /wiped/))
+    for (const shown of [people.out, status.out, site.err]) {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: what must not be there
+      assert.doesNotMatch(shown, /\u001b|\u202e/)
+    }
+  })
+
+  it('ends on a signal when what is in flight has ended', async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => { res.write('begun '); process.once('SIGTERM', () => setTimeout(() => res.end('ended'), 50)) }`,
+    )
+    const answer = site.get('aries.test')
+    await eventually(async () =>
+      /"inFlight":1/.test((await site.run('status', '--json')).out.replaceAll(' ', '')),
+    )
+    site.child.kill('SIGTERM')
+    assert.deepEqual(await answer, [200, 'begun ended'])
+    assert.equal((await site.ended).code, 0)
+    assert.match(site.out, /evict +aries\.test +closed/)
+    assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
+  })
+
+  it('ends at once on a second signal', async () => {
+    await using site = await Site.start()
+    site.world.write('aries.test/app/index.js', `module.exports = (req, res) => { res.write('begun') }`)
+    const answer = site.get('aries.test').catch(() => 'cut')
+    await eventually(async () =>
+      /"inFlight":1/.test((await site.run('status', '--json')).out.replaceAll(' ', '')),
+    )
+    site.child.kill('SIGINT')
+    await eventually(() => assert.match(site.out, /ending/))
+    site.child.kill('SIGINT')
+    assert.equal((await site.ended).code, 1)
+    assert.equal(await answer, 'cut')
+  })
+
+  it('keeps its control socket from others', async () => {
+    await using site = await Site.start()
+    const folder = join(site.runtime, `express-van-${process.getuid?.()}`)
+    assert.equal(statSync(folder).mode & 0o777, 0o700)
+    assert.equal(statSync(join(folder, `${site.port}.sock`)).mode & 0o777, 0o600)
+  })
+
+  it('serves without a control socket where others may enter its folder', async () => {
+    const runtime = runtimeFolder()
+    const folder = join(runtime, `express-van-${process.getuid?.()}`)
+    mkdirSync(folder)
+    chmodSync(folder, 0o755)
+    await using site = await Site.start([], runtime)
+    await eventually(() => assert.match(site.err, /no control socket: .*may be entered by others/))
+    assert.equal((await site.run('status')).code, 3)
+    site.world.site('aries.test', 'aries')
+    assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
+  })
+
+  it('takes the place of a control socket that was left behind, not of one that answers', async () => {
+    const runtime = runtimeFolder()
+    const socket = join(runtime, 'control.sock')
+    await using first = await Site.start(['--socket', socket], runtime)
+    await using second = await Site.start(['--socket', socket], runtime)
+    await eventually(() => assert.match(second.err, /another server answers/))
+    first.child.kill('SIGKILL')
+    await first.ended
+    assert.ok(existsSync(socket))
+    await using third = await Site.start(['--socket', socket], runtime)
+    third.world.site('third.test', 'third')
+    await third.get('third.test')
+    assert.match((await run(runtime, 'status', '--socket', socket)).out, /third\.test/)
+  })
+
+  it('ends with 1 where its port is taken', async () => {
+    const taken = createServer().listen(0)
+    await new Promise(resolve => taken.once('listening', resolve))
+    const { port } = taken.address() as AddressInfo
+    const { code, err } = await run(runtimeFolder(), 'serve', '.', '--port', String(port))
+    taken.close()
+    assert.equal(code, 1)
+    assert.match(err, new RegExp(`port ${port} is taken`))
+  })
+
+  it('hands on the options', async () => {
+    await using site = await Site.start([
+      '--app-dir',
+      '.',
+      '--export-name',
+      'createApp()',
+      '--no-static',
+      '--watch-tree',
+    ])
+    site.world.write(
+      'aries.test/index.js',
+      `exports.createApp = () => (req, res) => res.end(require('./lib/part'))`,
+    )
+    site.world.write('aries.test/lib/part.js', `module.exports = 'one'`)
+    site.world.write('aries.test/static/style.css', 'css')
+    assert.deepEqual(await site.get('aries.test', '/style.css'), [200, 'one'])
+    site.world.write('aries.test/lib/part.js', `module.exports = 'two'`)
+    await eventually(async () => assert.deepEqual(await site.get('aries.test'), [200, 'two']))
+  })
+
+  it("writes an app's own error to its log, and tells the client nothing of it", async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => next(new Error('secret'))`,
+    )
+    assert.deepEqual(await site.get('aries.test'), [500, 'Internal Server Error\n'])
+    await eventually(() => assert.match(site.err, /aries\.test: Error: secret\n +at /))
+  })
+})
+
+/** The program, serving a folder of vhosts on a free port. */
+class Site {
+  readonly world = new World()
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  readonly runtime: string
+  port = 0
+  out = ''
+  err = ''
+  readonly #others: Program[] = []
+
+  private constructor(words: string[], runtime: string) {
+    this.runtime = runtime
+    const program = new Program(runtime, [
+      'serve',
+      this.world.path(),
+      '--port',
+      '0',
+      '--host',
+      '127.0.0.1',
+      ...words,
+    ])
+    this.child = program.child
+    this.ended = program.ended
+    program.child.stdout?.on('data', () => {
+      this.out = program.out
+    })
+    program.child.stderr?.on('data', () => {
+      this.err = program.err
+    })
+  }
+
+  static async start(words: string[] = [], runtime: string = runtimeFolder()): Promise<Site> {
+    const site = new Site(words, runtime)
+    await eventually(() => assert.match(site.out, /serving .* at http:/))
+    site.port = Number(/:(\d+)\/\n/.exec(site.out)?.[1])
+    return site
+  }
+
+  run(...words: string[]): Promise<Ended> {
+    return run(this.runtime, ...words, '--port', String(this.port))
+  }
+
+  /** Another command, left running. */
+  start(...words: string[]): Program {
+    const program = new Program(this.runtime, [...words, '--port', String(this.port)])
+    this.#others.push(program)
+    return program
+  }
+
+  async get(host: string, path = '/'): Promise<[status: number | undefined, body: string]> {
+    return await new Promise((resolve, reject) => {
+      http
+        .get({ port: this.port, host: '127.0.0.1', path, headers: { host }, agent: false }, response => {
+          text(response).then(body => resolve([response.statusCode, body]), reject)
+        })
+        .on('error', reject)
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { child } of this.#others) child.kill('SIGKILL')
+    this.child.kill('SIGKILL')
+    await this.ended
+    await this.world[Symbol.asyncDispose]()
+  }
+}
+
+class Program {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  out = ''
+  err = ''
+
+  constructor(runtime: string, words: string[]) {
+    const env = { ...process.env, XDG_RUNTIME_DIR: runtime, NODE_DEBUG: '' }
+    this.child = spawn(process.execPath, [PROGRAM, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child.stdout?.setEncoding('utf8').on('data', chunk => {
+      this.out += chunk
+    })
+    this.child.stderr?.setEncoding('utf8').on('data', chunk => {
+      this.err += chunk
+    })
+    this.ended = new Promise((resolve, reject) => {
+      this.child.once('error', reject)
+      this.child.once('close', code => resolve({ code, out: this.out, err: this.err }))
+    })
+  }
+}
+
+function run(runtime: string, ...words: string[]): Promise<Ended> {
+  return new Program(runtime, words).ended
+}
+
+/** As short as may be: the path of a socket in it is limited. */
+function runtimeFolder(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'van-')))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
