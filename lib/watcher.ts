@@ -149,7 +149,6 @@ export class Watcher {
       subject.folders.push(folder)
     }
     for (const folder of before) if (!subject.folders.includes(folder)) this.#leave(folder, key)
-    await Promise.all(subject.folders.map(folder => folder.ready))
     // What happened before the watch was there.
     this.wake(key)
     // What was away just now has no watch that tells of its return.

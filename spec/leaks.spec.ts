@@ -170,8 +170,8 @@ async function unchanged(
   assert.ok(grown < growth, `the heap has grown by ${grown.toFixed(2)} MB`)
 }
 
-/** Longer than the timers that chokidar leaves behind. */
-const QUIET = 1200
+/** Longer than what is gone is looked for. */
+const QUIET = 500
 
 /** The state as soon as it no longer changes: watches are opened and closed after an answer. */
 async function settledState(): Promise<ProcessState> {
