@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { EvictReason } from './events.ts'
 import type { Launched, Next } from './launch/launch.ts'
 import type { Release } from './release.ts'
+import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
 /** How long an app's own `close()` may take before it is left to itself. */
 const CLOSE_TIMEOUT = 10 * 1000
@@ -176,6 +177,7 @@ class Flight {
   readonly #resPrototype: object | undefined
   readonly #socket: FlightSocket | undefined
   readonly #next: Next
+  readonly #writtenBefore: number
 
   /** `socket` is undefined for HTTP/2, where it is a stand-in and the response says all. */
   constructor(
@@ -194,6 +196,7 @@ class Flight {
     this.#resPrototype = res && Object.getPrototypeOf(res)
     this.#socket = socket
     this.#next = next
+    this.#writtenBefore = !res && socket ? bytesWritten(socket) : 0
     app.requests++
     all.add(this)
     // Who went away while the app was loaded says so no more.
@@ -215,8 +218,8 @@ class Flight {
   }
 
   cut(): void {
-    const left: { destroy(): unknown } = this.#socket ?? this.#req
-    left.destroy()
+    if (this.#socket && !this.#res) closeWebSocket(this.#socket, this.#writtenBefore)
+    else (this.#socket ?? this.#req).destroy()
     this.end()
   }
 

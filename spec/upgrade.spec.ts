@@ -267,6 +267,59 @@ describe('upgrade', () => {
     assert.equal((await evicted).reason, 'reloaded')
   })
 
+  it('closes with 1012 what is left at the deadline, where the app has switched protocols', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `exports.handler = (req, res) => res.end()
+      exports.upgrade = (req, socket) => {
+        socket.on('end', () => {})
+        if (req.url === '/silent') return
+        socket.write('${SWITCHED}.')
+        if (req.url === '/ended') socket.end()
+      }`,
+    )
+    const clients = ['/', '/silent', '/ended'].map(path => {
+      // The app's end is not the client's.
+      const socket = connect({ port: world.port, allowHalfOpen: true }).setEncoding('latin1')
+      const client = { socket, text: '' }
+      socket.on('data', text => {
+        client.text += text
+      })
+      socket.write(offer('aries.test', path))
+      return client
+    })
+    const [open, silent, ended] = clients as [Answered, Answered, Answered]
+    await eventually(() => open.text.endsWith('.') && ended.text.endsWith('.'))
+    await eventually(() => world.vhosts.stats().totals.inFlight === 3)
+    const ends = [open, silent].map(({ socket }) => new Promise(resolve => socket.once('end', resolve)))
+    await world.vhosts.close({ drainTimeout: 0 })
+    await Promise.all(ends)
+    assert.ok(open.text.startsWith('HTTP/1.1 101 ') && open.text.endsWith('.\x88\x02\x03\xf4'), open.text)
+    assert.equal(silent.text, '')
+    assert.ok(ended.text.startsWith('HTTP/1.1 101 ') && ended.text.endsWith('.'), ended.text)
+    for (const { socket } of clients) socket.destroy()
+  })
+
+  it('destroys a socket whose client does not read soon after the deadline', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `exports.handler = (req, res) => res.end()
+      exports.upgrade = (req, socket) => {
+        socket.write('${SWITCHED}.')
+        socket.write(Buffer.alloc(1e7))
+        socket.on('close', () => { globalThis.isClosed = true })
+      }`,
+    )
+    const client = connect(world.port)
+    client.pause().write(offer('aries.test', '/'))
+    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+    await world.vhosts.close({ drainTimeout: 0 })
+    await eventually(() => (globalThis as { isClosed?: boolean }).isClosed)
+    client.destroy()
+  })
+
   it('destroys the socket where the listener throws or rejects, and counts the error', async () => {
     await using world = await World.start()
     world.write(
@@ -409,6 +462,11 @@ describe('vectors of the group upgrade', () => {
     })
   }
 })
+
+interface Answered {
+  socket: Socket
+  text: string
+}
 
 interface Client {
   socket: Socket
