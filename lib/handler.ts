@@ -1,5 +1,8 @@
+import { type FetchApp, fetchHandler } from './fetch-handler.ts'
+import { frameworkAnswer } from './framework-app.ts'
 import { isWebServer, type WebServer } from './launch/caught-listen.ts'
 import type { Handle, Upgrade } from './launch/launch.ts'
+import { type ImportPackage, importOwn } from './package-import.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
@@ -12,7 +15,7 @@ export interface Handler {
 }
 
 const ACCEPTED =
-  'a function (req, res, next) such as an Express app or router, an http.Server, or a promise of one; or call listen()'
+  'a function (req, res, next) such as an Express app or router, an http.Server, an app of Koa, Fastify or NestJS, an object with fetch(request) such as an app of Hono or h3, or a promise of one; or call listen()'
 
 /**
  * Finds the handler in what a module exports; where that has none, `server` is it, on which the module called
@@ -22,16 +25,18 @@ export async function findHandler(
   exports: unknown,
   exportName: string | undefined,
   server: WebServer | undefined,
+  importPackage: ImportPackage = importOwn,
 ): Promise<Handler | string> {
+  const toHandler = async (value: unknown): Promise<Handler | undefined> => {
+    const answer = await answerOf(value, importPackage)
+    return answer && handlerOf(answer, value, exports, server)
+  }
   if (exportName !== undefined) {
     const named = await namedExport(exports, exportName)
-    return (
-      toHandler(named, exports, server) ??
-      `export '${exportName}' is ${describe(named)}; expected ${ACCEPTED}`
-    )
+    return (await toHandler(named)) ?? `export '${exportName}' is ${describe(named)}; expected ${ACCEPTED}`
   }
   for (const candidate of candidates(exports)) {
-    const handler = toHandler(await candidate, exports, server)
+    const handler = await toHandler(await candidate)
     if (handler) return handler
   }
   if (server) return serverHandler(server, hookOf(exports, 'upgrade'), hookOf(exports, 'close'))
@@ -41,12 +46,7 @@ export async function findHandler(
 /** Whether a module exports nothing at all: it may be about to call `listen()`. */
 export function exportsNothing(exports: unknown): boolean {
   if (exports === undefined || exports === null) return true
-  return (
-    typeof exports === 'object' &&
-    !isPromise(exports) &&
-    !isWebServer(exports) &&
-    meaningfulKeys(exports).length === 0
-  )
+  return isBag(exports) && !isPromise(exports) && meaningfulKeys(exports).length === 0
 }
 
 async function namedExport(exports: unknown, exportName: string): Promise<unknown> {
@@ -68,14 +68,36 @@ function* candidates(exports: unknown): Generator<unknown> {
   }
 }
 
-function toHandler(value: unknown, exports: unknown, server: WebServer | undefined): Handler | undefined {
+/** What answers for a value; the first of these that it is. */
+async function answerOf(
+  value: unknown,
+  importPackage: ImportPackage,
+): Promise<Handle | WebServer | undefined> {
+  if (typeof value === 'function') return isClass(value) ? undefined : (value as Handle)
+  if (typeof value !== 'object' || value === null) return undefined
+  if (isWebServer(value)) return value
+  const answer = await frameworkAnswer(value)
+  return answer ?? (isFetchApp(value) ? await fetchHandler(value, importPackage) : undefined)
+}
+
+/** A module that has `fetch` among its exports may have it for itself: what is named for it goes first. */
+function isFetchApp(value: object): value is FetchApp {
+  if (typeof member(value, 'fetch') !== 'function') return false
+  return !isBag(value) || !('app' in value || 'handler' in value)
+}
+
+function handlerOf(
+  answer: Handle | WebServer,
+  value: unknown,
+  exports: unknown,
+  server: WebServer | undefined,
+): Handler {
   const upgrade = hookOf(exports, 'upgrade')
+  if (value === answer && isWebServer(answer)) return serverHandler(answer, upgrade, hookOf(exports, 'close'))
   const close = hookOf(exports, 'close', value) ?? closeOf(value)
-  if (isWebServer(value)) return serverHandler(value, upgrade, hookOf(exports, 'close'))
-  if (typeof value !== 'function' || isClass(value)) return undefined
-  const handle = value as Handle
+  if (isWebServer(answer)) return serverHandler(answer, upgrade, close)
   // An app may export its handler and listen as well; WebSocket libraries hang on the server.
-  return server ? { handle, close, upgrade: upgrade ?? upgradeOf(server) } : { handle, close, upgrade }
+  return { handle: answer, close, upgrade: upgrade ?? (server && upgradeOf(server)) }
 }
 
 function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: Handler['close']): Handler {
@@ -127,6 +149,13 @@ type Anything = Record<string | symbol, Function | undefined>
 function member(value: unknown, name: string | symbol): Anything[string] {
   const hasMembers = (typeof value === 'object' && value !== null) || typeof value === 'function'
   return hasMembers ? (value as Anything)[name] : undefined
+}
+
+/** Whether it is an object of no class: a module's exports, or a literal. */
+function isBag(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
 }
 
 function isPromise(value: unknown): boolean {

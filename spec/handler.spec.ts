@@ -98,7 +98,7 @@ describe('findHandler', () => {
         const words = await findHandler(exports, undefined, undefined)
         assert.equal(
           words,
-          `the module ${named}; expected a function (req, res, next) such as an Express app or router, an http.Server, or a promise of one; or call listen()`,
+          `the module ${named}; expected a function (req, res, next) such as an Express app or router, an http.Server, an app of Koa, Fastify or NestJS, an object with fetch(request) such as an app of Hono or h3, or a promise of one; or call listen()`,
         )
       })
     }

@@ -4,6 +4,7 @@ import { dirname, extname, join, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
+import { importFor } from '../package-import.ts'
 import {
   deleteRelease,
   hasImports,
@@ -35,7 +36,7 @@ export class FreshImport {
   readonly #generation = ++lastGeneration
   #before: [string, NodeJS.Module][] = []
   #previous: { generation: number; release: LoadedRelease } | undefined
-  #isBegun = false
+  #entry: string | undefined
   #isImported = false
 
   constructor(realPath: string) {
@@ -55,7 +56,7 @@ export class FreshImport {
     const generation = current.get(realPath)
     const release = releaseAt(realPath)
     this.#previous = generation !== undefined && release ? { generation, release } : undefined
-    this.#isBegun = true
+    this.#entry = entry
     const { entries, stale } = setAside(realPath)
     this.#before = entries
     this.stale = stale
@@ -64,6 +65,15 @@ export class FreshImport {
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
     this.#isImported = true
     return await import(withGeneration(pathToFileURL(entry).href, this.#generation))
+  }
+
+  /** Imports a package as the entry would; undefined where it finds none. */
+  async importPackage(name: string): Promise<unknown> {
+    if (this.#entry === undefined) return undefined
+    // CommonJS is to be collected entirely, so it gets a package that Node keeps only once.
+    return await importFor(this.#entry, name, url =>
+      this.isKeptByNode ? withGeneration(url, this.#generation) : url,
+    )
   }
 
   /** Settles that the load succeeded: what it replaced may go. */
@@ -78,7 +88,7 @@ export class FreshImport {
    */
   undo(): void {
     const now = current.get(this.#realPath)
-    if (!this.#isBegun) return
+    if (this.#entry === undefined) return
     if (now !== this.#generation && now !== this.#previous?.generation) return
     setAside(this.#realPath)
     for (const [file, loaded] of this.#before) require.cache[file] = loaded

@@ -107,7 +107,7 @@ export class InProcess {
 
   async #load(release: Release, modules: FreshImport): Promise<Loaded> {
     const { realPath } = release
-    const { appDir, exportName, getModulePaths, trusts } = this.#settings
+    const { appDir, getModulePaths, trusts } = this.#settings
     const scope = new LoadScope()
     let environment: EnvironmentWrites | undefined
     try {
@@ -118,7 +118,7 @@ export class InProcess {
       const exports = await loading
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
-      const found = await scope.run(() => this.#handlerOf(exports, exportName, scope))
+      const found = await scope.run(() => this.#handlerOf(exports, scope, modules))
       const handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       environment.end()
@@ -160,9 +160,10 @@ export class InProcess {
     return entry
   }
 
-  async #handlerOf(exports: unknown, exportName: string | undefined, scope: LoadScope): Promise<Handler> {
+  async #handlerOf(exports: unknown, scope: LoadScope, modules: FreshImport): Promise<Handler> {
+    const { exportName } = this.#settings
     if (exportName === undefined && exportsNothing(exports)) await listening(scope)
-    const handler = await findHandler(exports, exportName, scope.server)
+    const handler = await findHandler(exports, exportName, scope.server, name => modules.importPackage(name))
     if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
     return handler
   }

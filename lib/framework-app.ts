@@ -1,0 +1,46 @@
+import { isWebServer, type WebServer } from './launch/caught-listen.ts'
+import type { Handle } from './launch/launch.ts'
+
+interface Nest {
+  init(): Promise<unknown>
+  getHttpAdapter(): { getInstance(): unknown }
+  getHttpServer(): unknown
+}
+
+interface Fastify {
+  ready(): PromiseLike<unknown>
+  routing: Handle
+  server: unknown
+}
+
+interface Koa {
+  callback(): Handle
+}
+
+/**
+ * What answers for an app of NestJS, Fastify or Koa, made ready; undefined where the object is none. Where the app has
+ * a server, it is that: socket.io and its like hang on it.
+ */
+export async function frameworkAnswer(app: object): Promise<Handle | WebServer | undefined> {
+  if (has<Nest>(app, 'init', 'getHttpAdapter', 'getHttpServer')) return await nestAnswer(app)
+  if (has<Fastify>(app, 'ready', 'routing')) return await fastifyAnswer(app)
+  if (has<Koa>(app, 'callback', 'use')) return app.callback()
+  return undefined
+}
+
+async function nestAnswer(app: Nest): Promise<Handle | WebServer> {
+  await app.init()
+  // Fastify is ready when it was awaited; an app of Express is no promise.
+  const instance = await app.getHttpAdapter().getInstance()
+  const server = app.getHttpServer()
+  return isWebServer(server) ? server : (instance as Handle)
+}
+
+async function fastifyAnswer(app: Fastify): Promise<Handle | WebServer> {
+  await app.ready()
+  return isWebServer(app.server) ? app.server : app.routing
+}
+
+function has<T>(app: object, ...methods: string[]): app is T & object {
+  return methods.every(name => typeof (app as Record<string, unknown>)[name] === 'function')
+}
