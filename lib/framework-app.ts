@@ -3,7 +3,7 @@ import type { Handle } from './launch/launch.ts'
 
 interface Nest {
   init(): Promise<unknown>
-  getHttpAdapter(): { getInstance(): unknown }
+  getHttpAdapter(): { getInstance(): object }
   getHttpServer(): unknown
 }
 
@@ -28,12 +28,13 @@ export async function frameworkAnswer(app: object): Promise<Handle | WebServer |
   return undefined
 }
 
-async function nestAnswer(app: Nest): Promise<Handle | WebServer> {
+async function nestAnswer(app: Nest): Promise<Handle | WebServer | undefined> {
   await app.init()
-  // Fastify is ready when it was awaited; an app of Express is no promise.
-  const instance = await app.getHttpAdapter().getInstance()
+  const instance = app.getHttpAdapter().getInstance()
+  // Its init() leaves Fastify to be made ready.
+  const answer = typeof instance === 'function' ? (instance as Handle) : await frameworkAnswer(instance)
   const server = app.getHttpServer()
-  return isWebServer(server) ? server : (instance as Handle)
+  return isWebServer(server) ? server : answer
 }
 
 async function fastifyAnswer(app: Fastify): Promise<Handle | WebServer> {

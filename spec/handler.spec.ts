@@ -73,6 +73,57 @@ describe('findHandler', () => {
     })
   })
 
+  describe('takes for what it is', () => {
+    const fetch = (): Response => new Response()
+    const koa = { callback: () => other, use: () => {} }
+    const own = {
+      fetch,
+      ...koa,
+      ready: () => {},
+      routing: other,
+      init: () => {},
+      getHttpAdapter: () => {},
+      getHttpServer: () => server,
+    }
+    class Site {
+      fetch = fetch
+      handler = other
+    }
+    const cases: [name: string, exports: unknown, expected: unknown][] = [
+      ['a function, whatever it has', Object.assign(() => {}, own), undefined],
+      ['a server, whatever it has', Object.assign(http.createServer(), own), undefined],
+      ['an app of Koa before fetch()', { ...koa, fetch }, other],
+      ['an app of Fastify before that of Koa', { ...koa, ready: () => {}, routing: handle }, handle],
+      ['app beside fetch()', { fetch, app: handle }, handle],
+      ['handler beside fetch()', { default: { fetch, handler: handle } }, handle],
+      ['fetch() of the default export before app', { default: { fetch }, app: handle }, 'fetch'],
+      ['fetch() of a class that has a handler of its own', new Site(), 'fetch'],
+      ['fetch() beside a default export that is no handler', { default: { name: 'config' }, fetch }, 'fetch'],
+    ]
+    for (const [name, exports, expected = exports] of cases) {
+      it(name, async () => {
+        const answer = await found(exports)
+        if (expected !== 'fetch') assert.equal(answer, expected)
+        else assert.ok(typeof answer === 'function' && answer !== handle && answer !== other)
+      })
+    }
+
+    for (const [name, exports] of [
+      ['an object with callback() alone', { callback: () => other }],
+      ['an object with use() alone', { use: () => {} }],
+      ['an object with ready() alone', { ready: () => {} }],
+      ['an object with init() alone', { init: () => {} }],
+      ['an object whose fetch is no function', { fetch: 'https://example.com/' }],
+    ] as const) {
+      it(`no handler: ${name}`, async () => {
+        assert.match(
+          String(await findHandler(exports, undefined, undefined)),
+          /^the module exports an object/,
+        )
+      })
+    }
+  })
+
   describe('names what was exported and what is accepted:', () => {
     class Site {}
     const cases: [exports: unknown, named: string][] = [
@@ -248,6 +299,7 @@ describe('exportsNothing', () => {
     [handle, false],
     [server, false],
     [Promise.resolve(), false],
+    [new (class {})(), false],
     ['', false],
   ] as const) {
     it(`is ${expected} of ${typeof exports} ${JSON.stringify(exports)}`, () => {
