@@ -37,12 +37,18 @@ export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trust
   }
 }
 
-/** As `adaptExpressApp`, for the Express apps that answer a server's requests. */
+/**
+ * As `adaptExpressApp`, for the Express apps that answer a server's requests. Any other listener gets the request as
+ * Node made it: behind that of socket.io, for one, an app of Express 4 is out of sight.
+ */
 export function adaptListeners(server: Server, appFolder: string, trusts: Trusts | undefined): void {
   const listeners = server.listeners('request') as Handle[]
   server.removeAllListeners('request')
   for (const listener of listeners) {
-    server.on('request', adaptExpressApp(listener, appFolder, trusts) as RequestListener)
+    const adapted = isExpressApp(listener)
+      ? adaptExpressApp(listener, appFolder, trusts)
+      : withoutQuery(listener)
+    server.on('request', adapted as RequestListener)
   }
 }
 
@@ -61,14 +67,9 @@ function setTrust(app: ExpressApp, trusts: Trusts | undefined): void {
   app.settings['trust proxy fn'] = trusts ?? trustNobody
 }
 
-/**
- * Express 4 parses the query only where the request has none, and takes the getter that Express 5 hangs on its
- * prototype for one; then it swaps the prototypes and the query is gone.
- */
 function callExpress4(handle: Handle): Handle {
   return (req: ExpressRequest, res, next) => {
-    if (req.query === undefined || Object.hasOwn(req, 'query')) return handle(req, res, next)
-    Object.setPrototypeOf(req, IncomingMessage.prototype)
+    if (!hideQuery(req)) return handle(req, res, next)
     // A server's listener is called without next.
     const done: Next | undefined =
       next &&
@@ -78,4 +79,21 @@ function callExpress4(handle: Handle): Handle {
       })
     return handle(req, res, done as Next)
   }
+}
+
+function withoutQuery(listener: Handle): Handle {
+  return function (this: unknown, req, res, next) {
+    hideQuery(req)
+    return listener.call(this, req, res, next)
+  }
+}
+
+/**
+ * Express 4 parses the query only where the request has none, and takes the getter that Express 5 hangs on its
+ * prototype for one; then it swaps the prototypes and the query is gone.
+ */
+function hideQuery(req: ExpressRequest): boolean {
+  if (!('query' in req) || Object.hasOwn(req, 'query')) return false
+  Object.setPrototypeOf(req, IncomingMessage.prototype)
+  return true
 }
