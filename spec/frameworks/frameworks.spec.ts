@@ -1,13 +1,36 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { WebSocket } from 'ws'
 import { eventually, World } from '../support/world.ts'
-import { moduleOf, SHAPES, type Shape, type System } from './shapes.ts'
+import { type Line, moduleOf, SHAPES, type Shape, type System } from './shapes.ts'
 
 const HOST = 'aries.test'
 const globals = globalThis as unknown as { ended: string[] }
+
+describe('README has a line', () => {
+  const [, table = ''] =
+    /## What an app may export\n+(.*?)\n\n/s.exec(readFileSync('README.md', 'utf8')) ?? []
+  const rows = table.split('\n').map(row => row.split(' | ').map(cell => cell.replace(/^\| /, '')))
+  for (const line of new Set(SHAPES.map(shape => shape.line))) {
+    it(`for ${line}, which tells what was proved`, () => tellsWhatWasProved(line, rows))
+  }
+})
+
+function tellsWhatWasProved(line: Line, rows: string[][]): void {
+  const [, , unknown, error, webSockets] =
+    rows.find(([what]) => what?.startsWith(line)) ?? assert.fail('absent')
+  for (const shape of SHAPES.filter(shape => shape.line === line)) {
+    // What a function or a fetch() of a framework answers itself is that framework's own.
+    if (shape.unknown === 'outer') assert.equal(unknown, '`next()`', shape.name)
+    if (shape.unknown === 'own') assert.match(unknown ?? '', /^its own 404$|next/, shape.name)
+    if (shape.error === 'outer') assert.match(error ?? '', /`next\(error\)`$/, shape.name)
+    if (shape.server === undefined) assert.equal(webSockets, 'exported `upgrade`', shape.name)
+    else assert.match(webSockets ?? '', /^its own$|erver/, shape.name)
+  }
+}
 
 for (const shape of SHAPES) {
   for (const system of shape.systems ?? (['CommonJS', 'ES module'] as const)) {

@@ -1,6 +1,8 @@
 /** A way to write a web app. Each answers `/` with `NAME`, and fails at `/boom`. */
 export interface Shape {
   readonly name: string
+  /** How its line in README begins. */
+  readonly line: Line
   /** What it imports: names, by package. */
   readonly uses: Readonly<Record<string, string>>
   /** Makes `app`, and calls `ended()` by a hook of its own if it has one. */
@@ -15,6 +17,15 @@ export interface Shape {
   readonly error: 'own' | 'outer'
   readonly systems?: readonly System[]
 }
+
+export type Line =
+  | 'a function `(req, res, next)`'
+  | 'an `http.Server`'
+  | 'an app of Koa'
+  | 'an app of Fastify'
+  | 'an app of NestJS'
+  | 'an object with `fetch(request)`'
+  | 'nothing, but it calls `listen()`'
 
 export type System = 'CommonJS' | 'ES module'
 
@@ -68,6 +79,7 @@ export const SHAPES: readonly Shape[] = [
   ...['express', 'express4'].flatMap((express): Shape[] => [
     {
       name: `an app of ${express}`,
+      line: 'a function `(req, res, next)`',
       uses: { express },
       app: `const app = express()\n${MIDDLEWARE}`,
       unknown: 'outer',
@@ -75,6 +87,7 @@ export const SHAPES: readonly Shape[] = [
     },
     {
       name: `a router of ${express}`,
+      line: 'a function `(req, res, next)`',
       uses: { express },
       app: `const app = express.Router()\n${MIDDLEWARE}`,
       unknown: 'outer',
@@ -83,23 +96,40 @@ export const SHAPES: readonly Shape[] = [
   ]),
   {
     name: 'connect',
+    line: 'a function `(req, res, next)`',
     uses: { connect: 'connect' },
     app: `const app = connect()\n${MIDDLEWARE}`,
     unknown: 'outer',
     error: 'outer',
   },
-  { name: 'a plain function', uses: {}, app: `const app = ${PLAIN}`, unknown: 'own', error: 'outer' },
+  {
+    name: 'a plain function',
+    line: 'a function `(req, res, next)`',
+    uses: {},
+    app: `const app = ${PLAIN}`,
+    unknown: 'own',
+    error: 'outer',
+  },
   {
     name: 'an http.Server',
+    line: 'an `http.Server`',
     uses: { http: 'node:http' },
     app: `const app = http.createServer(${PLAIN}).on('close', ended)`,
     server: 'app',
     unknown: 'own',
     error: 'outer',
   },
-  { name: 'an app of Koa', uses: { Koa: 'koa' }, app: KOA, unknown: 'own', error: 'own' },
+  {
+    name: 'an app of Koa',
+    line: 'an app of Koa',
+    uses: { Koa: 'koa' },
+    app: KOA,
+    unknown: 'own',
+    error: 'own',
+  },
   {
     name: 'callback() of Koa',
+    line: 'a function `(req, res, next)`',
     uses: { Koa: 'koa' },
     app: `${KOA.replace('const app', 'const koa').replaceAll('app.', 'koa.')}\nconst app = koa.callback()`,
     unknown: 'own',
@@ -107,6 +137,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'createApp() that gives an app of Koa',
+    line: 'an app of Koa',
     uses: { Koa: 'koa' },
     app: `${KOA}\nconst createApp = async () => app`,
     exportName: 'createApp()',
@@ -115,15 +146,24 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'an app of Fastify',
+    line: 'an app of Fastify',
     uses: { fastify: 'fastify' },
     app: FASTIFY,
     server: 'app.server',
     unknown: 'own',
     error: 'own',
   },
-  { name: 'an app of Hono', uses: { '{ Hono }': 'hono' }, app: HONO, unknown: 'own', error: 'own' },
+  {
+    name: 'an app of Hono',
+    line: 'an object with `fetch(request)`',
+    uses: { '{ Hono }': 'hono' },
+    app: HONO,
+    unknown: 'own',
+    error: 'own',
+  },
   {
     name: 'an app of h3',
+    line: 'an object with `fetch(request)`',
     uses: { '{ H3 }': 'h3' },
     app: H3_APP,
     unknown: 'own',
@@ -132,6 +172,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'an object with fetch(request)',
+    line: 'an object with `fetch(request)`',
     uses: {},
     app: `const app = {
       async fetch(request) {
@@ -145,6 +186,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'a promise of an app of NestJS',
+    line: 'an app of NestJS',
     uses: NEST_USES,
     app: `${NEST}
     const app = NestFactory.create(Main, { logger: false }).then(nest => {
@@ -157,6 +199,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'a promise of the instance that NestJS runs on',
+    line: 'a function `(req, res, next)`',
     uses: NEST_USES,
     app: `${NEST}
     const app = NestFactory.create(Main, { logger: false }).then(async nest => {
@@ -168,6 +211,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'listen() of Express',
+    line: 'nothing, but it calls `listen()`',
     uses: { express: 'express' },
     app: `const app = express()\n${MIDDLEWARE}
     app.use((req, res) => res.status(404).end('own')).use((error, req, res, next) => res.status(500).end('own'))
@@ -179,6 +223,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'listen() of Koa',
+    line: 'nothing, but it calls `listen()`',
     uses: { Koa: 'koa' },
     app: `${KOA}\nconst server = app.listen(3000).on('close', ended)`,
     server: 'server',
@@ -188,6 +233,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'listen() of Fastify',
+    line: 'nothing, but it calls `listen()`',
     uses: { fastify: 'fastify' },
     app: `${FASTIFY.replace(/.*onClose.*/, '')}
     app.listen({ port: 3000 }).then(address => {
@@ -201,6 +247,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'serve() of Hono',
+    line: 'nothing, but it calls `listen()`',
     uses: { '{ Hono }': 'hono', '{ serve }': '@hono/node-server' },
     app: `${HONO}
     const server = serve({ fetch: app.fetch, port: 3000, overrideGlobalObjects: false }, info => {
@@ -214,6 +261,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'serve() of h3',
+    line: 'nothing, but it calls `listen()`',
     uses: { '{ H3, serve }': 'h3' },
     app: `${H3_APP}
     const { node } = serve(app, { port: 3000, silent: true })
@@ -226,6 +274,7 @@ export const SHAPES: readonly Shape[] = [
   },
   {
     name: 'listen() of NestJS',
+    line: 'nothing, but it calls `listen()`',
     uses: NEST_USES,
     app: `${NEST.replace(/onModuleDestroy.*/, '')}
     NestFactory.create(Main, { logger: false }).then(async nest => {
