@@ -27,12 +27,17 @@ for (const name of ['js-esm', 'js-cjs']) {
 for (const name of ['ts-esm', 'ts-cjs']) {
   const consumer = copyConsumer(name)
   npm(consumer, 'install', tarball)
-  if (existsSync(join(consumer, 'node_modules/@types/express'))) {
-    throw new Error('@types/express came along: the types are not proved to stand without it')
+  for (const uninvited of ['@types/express', 'srvx']) {
+    if (existsSync(join(consumer, 'node_modules', uninvited))) {
+      throw new Error(`${uninvited} came along: nothing is proved to stand without it`)
+    }
   }
   compileAndRun(consumer, 'tsconfig.json', 'dist/index.js')
-  npm(consumer, 'install', 'express@5', '@types/express@5')
-  compileAndRun(consumer, 'tsconfig.express.json', 'dist/with-express.js')
+  for (const version of [4, 5]) {
+    npm(consumer, 'install', `express@${version}`, `@types/express@${version}`)
+    console.log(`with Express ${version}`)
+    compileAndRun(consumer, 'tsconfig.express.json', 'dist/with-express.js')
+  }
 }
 
 function pack() {

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import express from 'express'
-import { vhostRouter } from 'express-van'
+import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
+import { VhostError, type VhostErrorCode, vhostRouter } from 'express-van'
 
 const basePath = mkdtempSync(join(tmpdir(), 'express-van-ts-esm-'))
 mkdirSync(join(basePath, 'aries.test/static'), { recursive: true })
@@ -16,12 +16,24 @@ const vhosts = vhostRouter({ basePath })
 const app = express()
 app.use(vhosts.static())
 app.use(vhosts)
+const handler: RequestHandler = vhosts
+app.get('/other', handler, vhosts.static({ dir: 'other' }))
+app.use('/mounted', express.Router().use(vhosts))
 app.use((req, res) => {
   const hostname: string | undefined = req.vhost?.hostname
   // @ts-expect-error Not `any`: a member that does not exist is an error.
   void req.vhost?.nothing
   res.send(`no app for ${hostname}`)
 })
+const onError: ErrorRequestHandler = (error: unknown, req, res, next) => {
+  if (error instanceof VhostError && !res.headersSent) {
+    const code: VhostErrorCode = error.code
+    res.status(error.status).set(error.headers).send(`${code} ${req.vhost?.host}`)
+  } else {
+    next(error)
+  }
+}
+app.use(onError)
 const server = app.listen(0, '127.0.0.1')
 server.on('upgrade', vhosts.upgrade)
 try {
