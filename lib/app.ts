@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { Chain } from './chain.ts'
 import type { EvictReason } from './events.ts'
+import { Flight } from './flight.ts'
 import type { Launched, Next } from './launch/launch.ts'
 import type { Release } from './release.ts'
-import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
 /** How long an app's own `close()` may take before it is left to itself. */
 const CLOSE_TIMEOUT = 10 * 1000
@@ -25,7 +26,7 @@ export class App {
   #predecessor: Promise<void> | undefined
   #aged = 0
   readonly #launched: Launched
-  readonly #flights = new Set<Flight>()
+  readonly #flights = new Chain<Flight>()
   #isRetired = false
   #isDraining = false
 
@@ -84,16 +85,11 @@ export class App {
   }
 
   handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    // One object and two closures a request: what counts it in flight.
-    const flight = new Flight(
-      this,
-      this.#flights,
-      req,
-      res,
-      req.httpVersionMajor < 2 ? req.socket : undefined,
-      next,
-    )
-    res.once('close', flight.end)
+    // What counts it in flight: three small objects and two closures a request.
+    const socket = req.httpVersionMajor < 2 ? req.socket : undefined
+    const flight = new Flight(this, this.#flights, req, res, socket, next)
+    // Not `once()`, which makes a closure more: to end twice is harmless.
+    res.on('close', flight.end)
     try {
       const returned = this.#launched.handle(req, res, flight.next)
       if (returned !== undefined) caught(returned, flight)
@@ -148,7 +144,7 @@ export class App {
   }
 
   #cut(): void {
-    for (const flight of this.#flights) flight.cut()
+    for (const flight of this.#flights.values()) flight.cut()
   }
 }
 
@@ -156,91 +152,4 @@ export class App {
 function caught(returned: unknown, flight: Flight): void {
   const promise = returned as PromiseLike<unknown> | undefined | null
   if (typeof promise?.then === 'function') promise.then(undefined, flight.next)
-}
-
-/** The flights on each socket. Where a client goes away, queued responses never say so on Node 20 and 22. */
-const FLIGHTS = Symbol('flights')
-
-interface FlightSocket extends Duplex {
-  [FLIGHTS]?: Set<Flight>
-}
-
-/**
- * One request or upgraded socket. It ends at the first of: `next` was called, the response closed, the socket closed.
- */
-class Flight {
-  readonly #app: App
-  readonly #all: Set<Flight>
-  readonly #req: IncomingMessage
-  readonly #res: ServerResponse | undefined
-  readonly #reqPrototype: object
-  readonly #resPrototype: object | undefined
-  readonly #socket: FlightSocket | undefined
-  readonly #next: Next
-  readonly #writtenBefore: number
-
-  /** `socket` is undefined for HTTP/2, where it is a stand-in and the response says all. */
-  constructor(
-    app: App,
-    all: Set<Flight>,
-    req: IncomingMessage,
-    res: ServerResponse | undefined,
-    socket: Duplex | undefined,
-    next: Next,
-  ) {
-    this.#app = app
-    this.#all = all
-    this.#req = req
-    this.#res = res
-    this.#reqPrototype = Object.getPrototypeOf(req)
-    this.#resPrototype = res && Object.getPrototypeOf(res)
-    this.#socket = socket
-    this.#next = next
-    this.#writtenBefore = !res && socket ? bytesWritten(socket) : 0
-    app.requests++
-    all.add(this)
-    // Who went away while the app was loaded says so no more.
-    if (socket?.destroyed) this.end()
-    else if (socket) flightsOn(socket).add(this)
-  }
-
-  readonly end = (): void => {
-    if (!this.#all.delete(this)) return
-    this.#socket?.[FLIGHTS]?.delete(this)
-    if (this.#all.size === 0) this.#app.onIdle?.()
-  }
-
-  readonly next = (error?: unknown): void => {
-    this.end()
-    this.#restorePrototypes()
-    if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.#app.errors++
-    this.#next(error)
-  }
-
-  cut(): void {
-    if (this.#socket && !this.#res) closeWebSocket(this.#socket, this.#writtenBefore)
-    else (this.#socket ?? this.#req).destroy()
-    this.end()
-  }
-
-  // An Express app makes req and res its own; whoever comes next is to have them as they were.
-  #restorePrototypes(): void {
-    if (Object.getPrototypeOf(this.#req) !== this.#reqPrototype) {
-      Object.setPrototypeOf(this.#req, this.#reqPrototype)
-    }
-    if (this.#resPrototype && Object.getPrototypeOf(this.#res) !== this.#resPrototype) {
-      Object.setPrototypeOf(this.#res, this.#resPrototype)
-    }
-  }
-}
-
-function flightsOn(socket: FlightSocket): Set<Flight> {
-  const known = socket[FLIGHTS]
-  if (known) return known
-  const flights = new Set<Flight>()
-  socket[FLIGHTS] = flights
-  socket.once('close', () => {
-    for (const flight of flights) flight.end()
-  })
-  return flights
 }

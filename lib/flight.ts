@@ -1,0 +1,101 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { Chain, type Link } from './chain.ts'
+import type { Next } from './launch/launch.ts'
+import { bytesWritten, closeWebSocket } from './websocket-close.ts'
+
+/** What a flight tells of itself. */
+interface Counts {
+  requests: number
+  errors: number
+  readonly onIdle: (() => void) | undefined
+}
+
+/** The flights on each socket. Where a client goes away, queued responses never say so on Node 20 and 22. */
+const FLIGHTS = Symbol('flights')
+
+interface FlightSocket extends Duplex {
+  [FLIGHTS]?: Chain<Flight>
+}
+
+/**
+ * One request or upgraded socket. It ends at the first of: `next` was called, the response closed, the socket closed.
+ */
+export class Flight {
+  readonly #app: Counts
+  readonly #all: Chain<Flight>
+  readonly #inApp: Link<Flight>
+  readonly #onSocket: Link<Flight> | undefined
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse | undefined
+  readonly #reqPrototype: object
+  readonly #resPrototype: object | undefined
+  readonly #socket: FlightSocket | undefined
+  readonly #next: Next
+  readonly #writtenBefore: number
+
+  /** `socket` is undefined for HTTP/2, where it is a stand-in and the response says all. */
+  constructor(
+    app: Counts,
+    all: Chain<Flight>,
+    req: IncomingMessage,
+    res: ServerResponse | undefined,
+    socket: Duplex | undefined,
+    next: Next,
+  ) {
+    this.#app = app
+    this.#all = all
+    this.#req = req
+    this.#res = res
+    this.#reqPrototype = Object.getPrototypeOf(req)
+    this.#resPrototype = res && Object.getPrototypeOf(res)
+    this.#socket = socket
+    this.#next = next
+    this.#writtenBefore = !res && socket ? bytesWritten(socket) : 0
+    app.requests++
+    this.#inApp = all.add(this)
+    this.#onSocket = socket && flightsOn(socket).add(this)
+    // Who went away while the app was loaded says so no more.
+    if (socket?.destroyed) this.end()
+  }
+
+  readonly end = (): void => {
+    if (!this.#inApp.leave()) return
+    this.#onSocket?.leave()
+    if (this.#all.size === 0) this.#app.onIdle?.()
+  }
+
+  readonly next = (error?: unknown): void => {
+    this.end()
+    this.#restorePrototypes()
+    if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.#app.errors++
+    this.#next(error)
+  }
+
+  cut(): void {
+    if (this.#socket && !this.#res) closeWebSocket(this.#socket, this.#writtenBefore)
+    else (this.#socket ?? this.#req).destroy()
+    this.end()
+  }
+
+  // An Express app makes req and res its own; whoever comes next is to have them as they were.
+  #restorePrototypes(): void {
+    if (Object.getPrototypeOf(this.#req) !== this.#reqPrototype) {
+      Object.setPrototypeOf(this.#req, this.#reqPrototype)
+    }
+    if (this.#resPrototype && Object.getPrototypeOf(this.#res) !== this.#resPrototype) {
+      Object.setPrototypeOf(this.#res, this.#resPrototype)
+    }
+  }
+}
+
+function flightsOn(socket: FlightSocket): Chain<Flight> {
+  const known = socket[FLIGHTS]
+  if (known) return known
+  const flights = new Chain<Flight>()
+  socket[FLIGHTS] = flights
+  socket.once('close', () => {
+    for (const flight of flights.values()) flight.end()
+  })
+  return flights
+}
