@@ -57,7 +57,7 @@ export class FreshImport {
     const release = releaseAt(realPath)
     this.#previous = generation !== undefined && release ? { generation, release } : undefined
     this.#entry = entry
-    const { entries, stale } = setAside(realPath)
+    const { entries, stale } = setAside(realPath, generation !== undefined)
     this.#before = entries
     this.stale = stale
     current.set(realPath, this.#generation)
@@ -90,7 +90,7 @@ export class FreshImport {
     const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
     if (now !== this.#generation && now !== this.#previous?.generation) return
-    setAside(this.#realPath)
+    setAside(this.#realPath, true)
     for (const [file, loaded] of this.#before) require.cache[file] = loaded
     if (this.#previous) {
       current.set(this.#realPath, this.#previous.generation)
@@ -104,7 +104,7 @@ export class FreshImport {
   /** Forgets what Node can forget, unless the release has been loaded anew since. */
   forget(): void {
     if (current.get(this.#realPath) !== this.#generation) return
-    setAside(this.#realPath)
+    setAside(this.#realPath, true)
     current.delete(this.#realPath)
     deleteRelease(this.#realPath)
   }
@@ -116,22 +116,32 @@ function noteFound(file: string, folder: string, request: string): void {
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
-function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale: string[] } {
+function setAside(
+  realPath: string,
+  wasLoaded: boolean,
+): { entries: [string, NodeJS.Module][]; stale: string[] } {
   const below = realPath + sep
   const entries: [string, NodeJS.Module][] = []
   const stale: string[] = []
   for (const file of Object.keys(require.cache)) {
+    if (!file.startsWith(below)) continue
     const loaded = require.cache[file]
-    if (!loaded || !file.startsWith(below)) continue
+    if (!loaded) continue
     if (types.isModuleNamespaceObject(loaded.exports)) stale.push(file)
     entries.push([file, loaded])
     delete require.cache[file]
   }
+  // It is as long as all that every app has required: not gone through for what was not loaded yet.
+  if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
+  forgetRequests(realPath)
+  return { entries, stale }
+}
+
+function forgetPaths(realPath: string): void {
+  const below = realPath + sep
   for (const key of Object.keys(pathCache ?? {})) {
     if (pathCache && (key.includes(below) || key.endsWith(realPath))) delete pathCache[key]
   }
-  forgetRequests(realPath)
-  return { entries, stale }
 }
 
 /** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */
