@@ -140,7 +140,7 @@ export function resolveOptions(options: VhostRouterOptions = {}): Settings {
   const modulesDir = options.modulesDir ?? DEFAULT_MODULES_DIR
   return Object.freeze({
     basePath: resolve(options.basePath ?? '/var/www'),
-    vhostPaths: compileVhostDir(options.vhostDir ?? '%0'),
+    vhostPatterns: compileVhostDir(options.vhostDir ?? '%0'),
     getVhostPath: options.getVhostPath,
     appDir: options.appDir ?? 'app',
     moduleName: options.moduleName,

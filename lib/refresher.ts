@@ -62,6 +62,7 @@ export class Refresher {
       vhostPath: found.vhostPath,
       realPath: found.realPath,
       isFirstChoice: found.skipped === 0,
+      captures: found.captures,
       readAt: found.readAt,
       lastRead: found.release,
     }
@@ -171,6 +172,12 @@ export class Refresher {
       if (isAway && !(await this.#isGoneForGood(vhost))) return undefined
       if (this.#table.peek(hostname) !== vhost) return undefined
       if (!found) return async () => this.#drop(vhost)
+      // By another link, or another pattern, to the same release: its path, and what it captures, are others.
+      if (found.realPath === vhost.realPath && found.vhostPath !== vhost.vhostPath) {
+        this.enter(hostname, found)
+        this.#watcher.wake(hostname)
+        return undefined
+      }
       // While it was away there was nothing to watch.
       const isBack = vhost.absence !== undefined || this.#unwatched.has(vhost) || this.#faults.has(hostname)
       this.#faults.delete(hostname)

@@ -12,6 +12,10 @@ export interface VhostLocation {
   readonly identity: string
   /** How many patterns were passed over. */
   readonly skipped: number
+  /** What each specifier of the pattern that led here stands for, in order; none with `getVhostPath`. */
+  readonly captures: readonly string[]
+  /** Whether the folder is this hostname's alone, so that it was made for it, as no wildcard or default is. */
+  readonly isExact: boolean
   /** When the reading began, by `performance.now()`: of two that differ, the later one counts. */
   readonly readAt: number
 }
@@ -19,8 +23,17 @@ export interface VhostLocation {
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
 export interface PathSettings {
   readonly basePath: string
-  readonly vhostPaths: readonly ((hostname: string) => string | undefined)[]
+  readonly vhostPatterns: readonly VhostPattern[]
   readonly getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
+}
+
+/** A pattern of `vhostDir`, compiled. */
+export interface VhostPattern {
+  /** A path relative to the base path, or nothing where the hostname leads nowhere safe. */
+  readonly pathOf: (hostname: string) => string | undefined
+  readonly capturesOf: (hostname: string) => readonly string[]
+  /** Whether every label of the hostname stands in the path as a whole, so that no other one has the same path. */
+  readonly isExact: (hostname: string) => boolean
 }
 
 /**
@@ -33,20 +46,17 @@ export function vhostAlias(pattern: string): (hostname: string, port?: number) =
   const parts = parsePattern(pattern)
   return function vhostAliasPath(hostname: string, port = 80): string {
     const labels = labelsOf(hostname)
-    const path = parts.map(part => (typeof part === 'string' ? part : part(labels, port))).join('')
+    const path = parts.map(part => textOf(part, labels, port)).join('')
     return path.endsWith('/') ? path.slice(0, -1) : path
   }
 }
 
 /**
- * Compiles `vhostDir`: each pattern gives a path relative to the base path, or nothing where the hostname leads
- * nowhere safe.
+ * Compiles `vhostDir`.
  *
  * @throws TypeError `ERR_VHOST_OPTION` where a pattern is malformed or could lead out of the base path.
  */
-export function compileVhostDir(
-  vhostDir: string | readonly string[],
-): readonly ((hostname: string) => string | undefined)[] {
+export function compileVhostDir(vhostDir: string | readonly string[]): readonly VhostPattern[] {
   const patterns = typeof vhostDir === 'string' ? [vhostDir] : vhostDir
   if (patterns.length === 0) throw optionError('vhostDir: the array is empty')
   return patterns.map(compilePattern)
@@ -64,16 +74,15 @@ export async function locateVhost(
   const readAt = performance.now()
   const { basePath, getVhostPath } = settings
   const found = getVhostPath
-    ? { relativePath: await getVhostPath(hostname), skipped: 0 }
+    ? await askPath(hostname, settings, getVhostPath)
     : await searchPatterns(hostname, settings)
-  if (found?.relativePath === undefined) return undefined
-
-  const vhostPath = resolve(basePath, found.relativePath)
+  if (!found) return undefined
+  const { vhostPath, ...how } = found
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await unlessGone(stat(realPath, { bigint: true }))
   if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
-  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, skipped: found.skipped, readAt }
+  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, readAt, ...how }
 }
 
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.
@@ -83,7 +92,15 @@ const MAX_DOTS = 18
 const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG']
 const isWindows = process.platform === 'win32'
 
-type Part = string | ((labels: readonly string[], port: number) => string)
+const PORT = Symbol('%p')
+
+/** `%N.M`: of the labels of a hostname those that are meant, of their characters those that are meant. */
+interface Specifier {
+  readonly labels: Selection
+  readonly characters: Selection
+}
+
+type Part = string | Specifier | typeof PORT
 
 function parsePattern(pattern: string): Part[] {
   if (typeof pattern !== 'string' || pattern === '') {
@@ -98,13 +115,9 @@ function parsePattern(pattern: string): Part[] {
     if (match === null) throw badSpecifier(pattern, start)
     const [text, sign, nDash, n, nPlus, mDash, m, mPlus] = match
     if (sign === '%') parts.push('%')
-    else if (sign === 'p') parts.push((_labels, port) => String(port))
+    else if (sign === 'p') parts.push(PORT)
     else if (n === undefined) parts.push(text)
-    else {
-      const whole = selection(nDash, n, nPlus)
-      const inner = selection(mDash, m, mPlus)
-      parts.push(labels => select(select(labels, whole, '.').split(''), inner, ''))
-    }
+    else parts.push({ labels: selection(nDash, n, nPlus), characters: selection(mDash, m, mPlus) })
   }
   return parts
 }
@@ -128,13 +141,30 @@ function selection(dash: string | undefined, n: string | undefined, plus: string
   return { n: Number(n ?? 0), isFromEnd: dash === '-', isOpen: plus === '+' }
 }
 
-function select(items: readonly string[], { n, isFromEnd, isOpen }: Selection, joint: string): string {
-  if (n === 0) return items.join(joint)
-  if (n > items.length) return '_'
-  const index = isFromEnd ? items.length - n : n - 1
-  const start = isOpen && isFromEnd ? 0 : index
-  const end = isOpen && !isFromEnd ? items.length : index + 1
-  return items.slice(start, end).join(joint)
+function textOf(part: Part, labels: readonly string[], port: number): string {
+  if (part === PORT) return String(port)
+  return typeof part === 'string' ? part : captureOf(part, labels)
+}
+
+function captureOf(specifier: Specifier, labels: readonly string[]): string {
+  const whole = select(labels, specifier.labels, '.')
+  return select(whole.split(''), specifier.characters, '')
+}
+
+function select(items: readonly string[], selection: Selection, joint: string): string {
+  const range = rangeOf(items.length, selection)
+  return range ? items.slice(...range).join(joint) : '_'
+}
+
+/** Where the items that are meant begin and end; nothing where there are too few. */
+function rangeOf(
+  length: number,
+  { n, isFromEnd, isOpen }: Selection,
+): [start: number, end: number] | undefined {
+  if (n === 0) return [0, length]
+  if (n > length) return undefined
+  const index = isFromEnd ? length - n : n - 1
+  return [isOpen && isFromEnd ? 0 : index, isOpen && !isFromEnd ? length : index + 1]
 }
 
 function labelsOf(hostname: string): string[] {
@@ -149,18 +179,50 @@ function isIPv6Literal(hostname: string): boolean {
   return hostname.startsWith('[')
 }
 
-function compilePattern(pattern: string): (hostname: string) => string | undefined {
+function compilePattern(pattern: string): VhostPattern {
   const toPath = vhostAlias(pattern)
   checkPattern(pattern)
+  const parts = parsePattern(pattern)
+  const specifiers = parts.filter(part => typeof part === 'object')
+  const isUnambiguous = areApart(parts)
   // No specifier holds or gives a slash, so the segments of pattern and path are the same in number.
   const isHidden = pattern.split('/').map(segment => segment.startsWith('.'))
-  return function vhostPathOf(hostname: string): string | undefined {
-    if (isIPv6Literal(hostname) || hostname.includes('/')) return undefined
-    const path = toPath(hostname)
-    return path.split('/').every((segment, index) => isSafe(segment, isHidden[index] === true))
-      ? path
-      : undefined
+  return {
+    pathOf(hostname) {
+      if (isIPv6Literal(hostname) || hostname.includes('/')) return undefined
+      const path = toPath(hostname)
+      return path.split('/').every((segment, index) => isSafe(segment, isHidden[index] === true))
+        ? path
+        : undefined
+    },
+    capturesOf(hostname) {
+      const labels = labelsOf(hostname)
+      return specifiers.map(specifier => captureOf(specifier, labels))
+    },
+    isExact(hostname) {
+      if (!isUnambiguous) return false
+      const { length } = labelsOf(hostname)
+      const whole = specifiers.filter(({ characters }) => characters.n === 0)
+      const ranges = whole.map(({ labels }) => rangeOf(length, labels)).filter(range => range !== undefined)
+      return Array.from({ length }, (_, label) => label).every(label =>
+        ranges.some(([start, end]) => start <= label && label < end),
+      )
+    },
   }
+}
+
+// Of `%1%2` nobody can tell whether `abc` is `a.bc` or `ab.c`.
+function areApart(parts: readonly Part[]): boolean {
+  let isAfterSpecifier = false
+  for (const part of parts) {
+    if (typeof part === 'object') {
+      if (isAfterSpecifier) return false
+      isAfterSpecifier = true
+    } else if (part === '.' || part === '/') {
+      isAfterSpecifier = false
+    }
+  }
+  return true
 }
 
 function checkPattern(pattern: string): void {
@@ -183,18 +245,35 @@ function isSafe(segment: string, isHidden: boolean): boolean {
   return !isWindows || !(segment.endsWith('.') || isDosDevice(segment))
 }
 
+type Place = Pick<VhostLocation, 'vhostPath' | 'skipped' | 'captures' | 'isExact'>
+
+async function askPath(
+  hostname: string,
+  { basePath }: PathSettings,
+  getVhostPath: NonNullable<PathSettings['getVhostPath']>,
+): Promise<Place | undefined> {
+  const path = await getVhostPath(hostname)
+  if (path === undefined) return undefined
+  const vhostPath = resolve(basePath, path)
+  // Whose folder it is nobody says, unless it bears the name. The base path is not part of any answer.
+  const own = vhostPath.startsWith(basePath + sep) ? vhostPath.slice(basePath.length) : vhostPath
+  return { vhostPath, skipped: 0, captures: [], isExact: own.split(sep).includes(hostname) }
+}
+
 // A deploy that is broken, or that we may not see, must not be answered by the catch-all that comes after it.
 async function searchPatterns(
   hostname: string,
-  { basePath, vhostPaths }: PathSettings,
-): Promise<{ relativePath: string; skipped: number } | undefined> {
-  for (const [skipped, vhostPath] of vhostPaths.entries()) {
-    const relativePath = vhostPath(hostname)
+  { basePath, vhostPatterns }: PathSettings,
+): Promise<Place | undefined> {
+  for (const [skipped, { pathOf, capturesOf, isExact }] of vhostPatterns.entries()) {
+    const relativePath = pathOf(hostname)
     if (relativePath === undefined) continue
-    if (vhostPaths.length === 1) return { relativePath, skipped }
+    const vhostPath = resolve(basePath, relativePath)
+    const place = { vhostPath, skipped, captures: capturesOf(hostname), isExact: isExact(hostname) }
+    if (vhostPatterns.length === 1) return place
     try {
-      await lstat(resolve(basePath, relativePath))
-      return { relativePath, skipped }
+      await lstat(vhostPath)
+      return place
     } catch (error) {
       if (hasCode(error, CLOSED)) return undefined
       if (!hasCode(error, ['ENOENT'])) throw error

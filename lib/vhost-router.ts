@@ -20,7 +20,7 @@ import { collectStats, type VhostStats } from './stats.ts'
 import type { Trusts } from './trust-proxy.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
-import { type Vhost, type VhostInfo, VhostTable } from './vhost-table.ts'
+import { type Vhost, type VhostFolder, type VhostInfo, VhostTable } from './vhost-table.ts'
 
 declare global {
   namespace Express {
@@ -56,6 +56,11 @@ export interface VhostRouter {
   metrics(): string
   /** What any raw Host leads to, loading nothing. */
   why(host?: string): Promise<VhostExplanation>
+  /**
+   * Where the folder of any raw Host lies, by the patterns that requests are routed by; loads nothing and needs no
+   * app. Undefined: no such vhost. Rejects with `VhostError` where Host is refused or the folder cannot be read.
+   */
+  lookup(host: string): Promise<VhostFolder | undefined>
   /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
   load(hostname: string): Promise<Release | undefined>
   /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
@@ -151,15 +156,13 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     try {
       const location = await (req ? locate(hostname, req) : locateVhost(hostname, settings))
       if (!location) return undefined
-      const { vhostPath, realPath } = location
-      if (req) tellVhost(req, { hostname, host, path: vhostPath, realPath })
+      if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
       return await acquire(location, hostname)
     } catch (error) {
       if (error instanceof VhostError) throw error
       refresher.reportCold(hostname, error as Error)
-      // A folder that may not be entered is kept from strangers as if it were not there.
-      if ((error as NodeJS.ErrnoException).code === 'EACCES') return undefined
-      throw new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause: error })
+      if (isForbidden(error)) return undefined
+      throw unreadable(hostname, error)
     }
   }
 
@@ -204,9 +207,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       locate(hostname, req).then(
         location => {
           if (!location) return next()
-          const { vhostPath, realPath } = location
-          tellVhost(req, { hostname, host, path: vhostPath, realPath })
-          serve(realPath, req, res, next)
+          tellVhost(req, makeInfo({ hostname, ...location }, host))
+          serve(location.realPath, req, res, next)
         },
         // The router, which comes to the same end, tells of it.
         () => next(),
@@ -237,15 +239,26 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 
+  async function lookup(host: string): Promise<VhostFolder | undefined> {
+    const { hostname } = expectName(host)
+    try {
+      const location = await locateVhost(hostname, settings)
+      return location && folderOf(hostname, location)
+    } catch (error) {
+      if (isForbidden(error)) return undefined
+      throw unreadable(hostname, error)
+    }
+  }
+
   async function load(host: string): Promise<Release | undefined> {
-    const app = await findApp(expectName(host))
+    const app = await findApp(expectOpen(host))
     if (!app) return undefined
     app.waiting--
     return app.release
   }
 
   async function reload(host: string): Promise<Release | undefined> {
-    const name = expectName(host)
+    const name = expectOpen(host)
     const vhost = table.peek(name.hostname)
     if (!vhost || !apps.peek(vhost.realPath)) {
       const location = await locateVhost(name.hostname, settings).catch(() => undefined)
@@ -260,8 +273,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return app?.release
   }
 
-  function expectName(host: string): Name {
+  function expectOpen(host: string): Name {
     if (closing) throw new VhostError('ERR_VHOST_CLOSED')
+    return expectName(host)
+  }
+
+  function expectName(host: string): Name {
     const hostname = parseHost(String(host))
     if (typeof hostname === 'string') return { host, hostname }
     throw new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
@@ -297,6 +314,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     stats,
     metrics: () => formatMetrics(stats(), apps, counters),
     why,
+    lookup,
     load,
     reload,
     close,
@@ -330,10 +348,34 @@ function tellVhost(req: Routed, info: VhostInfo): void {
   req.vhost = info
 }
 
+/** A folder that may not be entered is kept from strangers as if it were not there. */
+function isForbidden(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EACCES'
+}
+
+function unreadable(hostname: string, cause: unknown): VhostError {
+  return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
+}
+
+function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: VhostLocation): VhostFolder {
+  return { hostname, path, realPath, isExact }
+}
+
 /** One object for all requests that spell Host alike, as nearly all do. */
 function infoOf(vhost: Vhost, host: string): VhostInfo {
-  const { info, hostname, vhostPath, realPath } = vhost
-  if (info?.host === host) return info
-  vhost.info = Object.freeze({ hostname, host, path: vhostPath, realPath })
+  if (vhost.info?.host === host) return vhost.info
+  vhost.info = makeInfo(vhost, host)
   return vhost.info
+}
+
+function makeInfo(
+  {
+    hostname,
+    vhostPath: path,
+    realPath,
+    captures,
+  }: Pick<Vhost, 'hostname' | 'vhostPath' | 'realPath' | 'captures'>,
+  host: string,
+): VhostInfo {
+  return Object.freeze({ ...captures, hostname, host, path, realPath, length: captures.length })
 }

@@ -11,6 +11,24 @@ export interface VhostInfo {
   readonly path: string
   /** The vhost's folder with every symlink resolved. */
   readonly realPath: string
+  /** How many specifiers the pattern of `vhostDir` has that led there; 0 with `getVhostPath`. */
+  readonly length: number
+  /** What each of them stands for. */
+  readonly [index: number]: string
+}
+
+/** Where the folder of a host lies on disk now. */
+export interface VhostFolder {
+  readonly hostname: string
+  /** The vhost's folder, which may be a symlink. */
+  readonly path: string
+  /** The vhost's folder with every symlink resolved. */
+  readonly realPath: string
+  /**
+   * Whether the folder was made for this hostname: so for a pattern in which the whole name stands, such as `%0` or
+   * `%-1/%-2+`; never for a wildcard or a default. With `getVhostPath`: whether a folder in its path bears the name.
+   */
+  readonly isExact: boolean
 }
 
 /** A name that leads to a release: one that serves, or one that failed to load. */
@@ -21,6 +39,8 @@ export interface Vhost {
   readonly realPath: string
   /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */
   readonly isFirstChoice: boolean
+  /** What each specifier of that pattern stands for. */
+  readonly captures: readonly string[]
   /** When the reading that led it there began, by `performance.now()`. */
   readonly readAt: number
   /** The last reading of what is on disk, which saves work at the next. */

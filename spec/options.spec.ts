@@ -6,7 +6,7 @@ import { resolveOptions } from '../lib/options.ts'
 
 describe('resolveOptions', () => {
   it('completes them with the documented defaults', () => {
-    const { vhostPaths, ...settings } = resolveOptions()
+    const { vhostPatterns, ...settings } = resolveOptions()
     assert.deepEqual(settings, {
       basePath: resolve('/var/www'),
       getVhostPath: undefined,
@@ -27,17 +27,17 @@ describe('resolveOptions', () => {
       trusts: undefined,
     })
     assert.deepEqual(
-      vhostPaths.map(pathOf => pathOf('aries.test')),
+      vhostPatterns.map(({ pathOf }) => pathOf('aries.test')),
       ['aries.test'],
     )
   })
 
   it('takes undefined for absent', () => {
     const names = Object.keys(EVERY_OPTION)
-    const { vhostPaths: _, ...settings } = resolveOptions(
+    const { vhostPatterns: _, ...settings } = resolveOptions(
       Object.fromEntries(names.map(name => [name, undefined])),
     )
-    const { vhostPaths: __, ...defaults } = resolveOptions({})
+    const { vhostPatterns: __, ...defaults } = resolveOptions({})
     assert.deepEqual(settings, defaults)
   })
 
@@ -46,11 +46,11 @@ describe('resolveOptions', () => {
   })
 
   it('takes every option', () => {
-    const { vhostPaths, trusts, ...settings } = resolveOptions(EVERY_OPTION)
+    const { vhostPatterns, trusts, ...settings } = resolveOptions(EVERY_OPTION)
     const { vhostDir: _, trustProxy: __, env: ___, ...given } = EVERY_OPTION
     assert.deepEqual(settings, { ...given, basePath: resolve('sites') })
     assert.deepEqual(
-      vhostPaths.map(pathOf => pathOf('aries.test')),
+      vhostPatterns.map(({ pathOf }) => pathOf('aries.test')),
       ['aries.test/current', '.default'],
     )
     assert.equal(trusts?.('127.0.0.1', 0), true)

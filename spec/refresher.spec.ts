@@ -151,6 +151,23 @@ describe('what is gone', { concurrency: 4 }, () => {
     assert.equal(await world.body('taurus.test'), 'default')
   })
 
+  it('is overruled by a link that leads to the same release, too', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.any.%2+'], updateInterval: 30 })
+    world.write(
+      '.any.test/app/index.js',
+      'module.exports = ({ vhost }, res) => res.end(vhost.path + " " + vhost[0])',
+    )
+    assert.equal(await world.body('aries.test'), `${world.path('.any.test')} test`)
+    world.link('aries.test', '.any.test')
+    await eventually(async () =>
+      assert.equal(await world.body('aries.test'), `${world.path('aries.test')} aries.test`),
+    )
+    assert.equal(world.events('load').length, 1)
+    assert.equal(world.events('reload').length, 0)
+    world.write('.any.test/app/more.js', '')
+    await eventually(() => world.events('reload').length === 1)
+  })
+
   it('is told by getVersion: undefined', async () => {
     let version: unknown = 1
     await using world = await World.start({ updateInterval: 30, getVersion: () => version })

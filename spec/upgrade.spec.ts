@@ -134,6 +134,8 @@ describe('upgrade', () => {
         host,
         path: world.path('aries.test'),
         realPath: world.path('releases/1'),
+        length: 1,
+        0: 'aries.test',
       } satisfies VhostInfo)
     }
   })

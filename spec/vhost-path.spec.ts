@@ -11,6 +11,7 @@ import {
   locateVhost,
   type PathSettings,
   type VhostLocation,
+  type VhostPattern,
   vhostAlias,
 } from '../lib/vhost-path.ts'
 import { FsCalls, PatchedFs } from './support/patched-fs.ts'
@@ -93,19 +94,43 @@ describe('compileVhostDir', () => {
   }
 
   it('keeps the order of an array', () => {
-    const paths = compileVhostDir(['%0/current', '.any.%2+']).map(toPath => toPath('a.b'))
+    const paths = compileVhostDir(['%0/current', '.any.%2+']).map(({ pathOf }) => pathOf('a.b'))
     assert.deepEqual(paths, ['a.b/current', '.any.b'])
   })
+
+  const captures: [pattern: string, hostname: string, captures: string[], isExact: boolean][] = [
+    ['%0', 'example.com', ['example.com'], true],
+    ['%0/current', 'example.com', ['example.com'], true],
+    ['.default', 'example.com', [], false],
+    ['.any.%2+', 'www.example.com', ['example.com'], false],
+    ['%-1/%-2/%-3+', 'a.b.example.com', ['com', 'example', 'a.b'], true],
+    ['%-1/%-2/%-3', 'a.b.example.com', ['com', 'example', 'b'], false],
+    ['%-1/%-2/%-3+', 'example.com', ['com', 'example', '_'], true],
+    ['%2.1/%2.2/%2', 'www.example', ['e', 'x', 'example'], false],
+    ['%1.1/%0', 'example.com', ['e', 'example.com'], true],
+    ['%0.1/%0.2+', 'a.b', ['a', '.b'], false],
+    ['%1%2', 'a.bc', ['a', 'bc'], false],
+    ['%1-%2', 'a.bc', ['a', 'bc'], false],
+    ['%1%%%2', 'a.bc', ['a', 'bc'], false],
+    ['%2.0.%1', 'a.bc', ['bc', 'a'], true],
+    ['100%%/v-%0', 'a.bc', ['a.bc'], true],
+  ]
+  for (const [pattern, hostname, values, isExact] of captures) {
+    it(`captures ${values.join(' and ') || 'nothing'} of ${hostname} by ${pattern}`, () => {
+      assert.deepEqual(one(pattern).capturesOf(hostname), values)
+      assert.equal(one(pattern).isExact(hostname), isExact)
+    })
+  }
 
   it('on Windows gives no second name of a folder, and no device', async () => {
     const { compileVhostDir: onWindows } = await importOn('win32')
     const [byName, byCut] = onWindows(['%0', '%0.2+'])
     assert.deepEqual(
-      ['aries.test', 'con', 'com1.txt', 'console'].map(name => byName?.(name)),
+      ['aries.test', 'con', 'com1.txt', 'console'].map(name => byName?.pathOf(name)),
       ['aries.test', undefined, undefined, 'console'],
     )
     assert.deepEqual(
-      ['xcon', 'aries.', 'xaries'].map(name => byCut?.(name)),
+      ['xcon', 'aries.', 'xaries'].map(name => byCut?.pathOf(name)),
       [undefined, undefined, 'aries'],
     )
     assert.deepEqual([only('%0')('con'), only('%0.2+')('xaries.')], ['con', 'aries.'])
@@ -194,6 +219,8 @@ describe('locateVhost', () => {
       realPath: path,
       identity: `${dev}:${ino}`,
       skipped: 0,
+      captures: ['aries.test'],
+      isExact: true,
     })
   })
 
@@ -415,7 +442,7 @@ describe('locateVhost', () => {
     vhostDir: string | string[] = '%0',
     settings: Partial<PathSettings> = {},
   ): Promise<VhostLocation | undefined> {
-    return locateVhost(hostname, { basePath, vhostPaths: compileVhostDir(vhostDir), ...settings })
+    return locateVhost(hostname, { basePath, vhostPatterns: compileVhostDir(vhostDir), ...settings })
   }
 
   async function folder(path: string): Promise<string> {
@@ -440,7 +467,11 @@ function shorten(host: string): string {
 }
 
 function only(pattern: string): (hostname: string) => string | undefined {
-  return compileVhostDir(pattern)[0] as (hostname: string) => string | undefined
+  return one(pattern).pathOf
+}
+
+function one(pattern: string): VhostPattern {
+  return compileVhostDir(pattern)[0] as VhostPattern
 }
 
 function compiled(pattern: string): ((hostname: string) => string | undefined) | undefined {

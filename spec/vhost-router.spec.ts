@@ -64,9 +64,73 @@ describe('vhostRouter', () => {
         host: 'www.aries.test:81',
         path: world.path('www.aries.test'),
         realPath: world.path('aries.test'),
+        length: 1,
+        0: 'www.aries.test',
       })
       assert.equal(await world.body('aries.test', '/next'), 'nobody serves aries.test')
     }
+  })
+
+  it('tells what the vhost package would: the parts of the name that the pattern used', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.any.%-2/%1', '.default'] })
+    const app = `module.exports = (req, res) => {
+      const { vhost } = req
+      res.end([vhost.host, vhost.hostname, vhost.length, ...Array.from(vhost), Object.isFrozen(vhost)].join(' '))
+    }`
+    world.write('aries.test/app/index.js', app)
+    world.write('.any.example/www/app/index.js', app)
+    world.write('.default/app/index.js', app)
+    for (let time = 0; time < 2; time++) {
+      assert.equal(await world.body('Aries.test:81'), 'Aries.test:81 aries.test 1 aries.test true')
+      assert.equal(await world.body('www.example.com'), 'www.example.com www.example.com 2 example www true')
+      assert.equal(await world.body('nobody.test'), 'nobody.test nobody.test 0 true')
+    }
+  })
+
+  it('tells of no parts where getVhostPath chose the folder', async () => {
+    await using world = await World.start({ getVhostPath: () => 'aries' })
+    world.write(
+      'aries/app/index.js',
+      'module.exports = (req, res) => res.end(JSON.stringify(req.vhost.length))',
+    )
+    assert.equal(await world.body('aries.test'), '0')
+  })
+
+  it('looks up where a folder lies, and loads nothing', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
+    world.write('releases/1/readme.txt', '')
+    world.link('aries.test/current', '../releases/1')
+    world.write('.any.test/readme.txt', '')
+    assert.deepEqual(await world.vhosts.lookup('Aries.test.:81'), {
+      hostname: 'aries.test',
+      path: world.path('aries.test/current'),
+      realPath: world.path('releases/1'),
+      isExact: true,
+    })
+    assert.equal((await world.vhosts.lookup('www.test'))?.isExact, false)
+    assert.equal(await world.vhosts.lookup('nobody.else'), undefined)
+    await assert.rejects(world.vhosts.lookup('../x'), { code: 'ERR_VHOST_HOST', status: 400 })
+    await world.vhosts.close()
+    assert.equal((await world.vhosts.lookup('aries.test'))?.isExact, true)
+    assert.deepEqual(world.told, [])
+  })
+
+  it('looks up by getVhostPath whether the folder bears the name', async () => {
+    let fault: string | undefined
+    await using world = await World.start({
+      getVhostPath: hostname => {
+        if (fault) throw Object.assign(new Error('no luck'), { code: fault })
+        return hostname.startsWith('any.') ? 'any' : `${hostname}/live`
+      },
+    })
+    world.write('any/readme.txt', '')
+    world.write('aries.test/live/readme.txt', '')
+    assert.equal((await world.vhosts.lookup('aries.test'))?.isExact, true)
+    assert.equal((await world.vhosts.lookup('any.test'))?.isExact, false)
+    fault = 'EACCES'
+    assert.equal(await world.vhosts.lookup('aries.test'), undefined)
+    fault = 'EIO'
+    await assert.rejects(world.vhosts.lookup('aries.test'), { code: 'ERR_VHOST_LOAD' })
   })
 
   it('loads once for requests that come together', async () => {

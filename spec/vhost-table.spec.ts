@@ -91,5 +91,12 @@ function tableOf(max: number): { table: VhostTable; left: string[] } {
 }
 
 function vhost(hostname: string, realPath: string): Vhost {
-  return { hostname, vhostPath: `/var/www/${hostname}`, realPath, isFirstChoice: true, readAt: 0 }
+  return {
+    hostname,
+    vhostPath: `/var/www/${hostname}`,
+    realPath,
+    isFirstChoice: true,
+    captures: [],
+    readAt: 0,
+  }
 }
