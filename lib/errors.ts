@@ -2,6 +2,7 @@
 export type VhostErrorCode =
   | 'ERR_VHOST_HOST'
   | 'ERR_VHOST_PATH'
+  | 'ERR_VHOST_MISDIRECTED'
   | 'ERR_VHOST_LOAD'
   | 'ERR_VHOST_NO_HANDLER'
   | 'ERR_VHOST_LOAD_TIMEOUT'
@@ -12,6 +13,7 @@ export type VhostErrorCode =
 const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> = {
   ERR_VHOST_HOST: [400, 'The request names no valid host'],
   ERR_VHOST_PATH: [400, 'The path of the request cannot be decoded'],
+  ERR_VHOST_MISDIRECTED: [421, 'The connection was made for a name with another certificate'],
   ERR_VHOST_LOAD: [500, 'The app cannot be loaded'],
   ERR_VHOST_NO_HANDLER: [500, 'The app exports no handler'],
   ERR_VHOST_LOAD_TIMEOUT: [503, 'The app took too long to load'],

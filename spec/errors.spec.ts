@@ -16,6 +16,7 @@ describe('VhostError', () => {
   const codes: [code: VhostErrorCode, status: number, expose: boolean, retryAfter?: string][] = [
     ['ERR_VHOST_HOST', 400, true],
     ['ERR_VHOST_PATH', 400, true],
+    ['ERR_VHOST_MISDIRECTED', 421, true],
     ['ERR_VHOST_LOAD', 500, false],
     ['ERR_VHOST_NO_HANDLER', 500, false],
     ['ERR_VHOST_CRASHED', 502, false],

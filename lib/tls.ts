@@ -1,0 +1,204 @@
+import { stat } from 'node:fs/promises'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import type { SecureContext, SecureContextOptions } from 'node:tls'
+import { type Certificate, Certificates } from './certificates.ts'
+import { unlessGone } from './gone.ts'
+import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
+import { optionError, shown, unknownOption } from './option-error.ts'
+
+/** Options of `vhostTls()`. */
+export interface VhostTlsOptions {
+  /**
+   * What `tls.createSecureContext()` takes, for the contexts of vhosts: they take neither `ca` nor `ciphers` from the
+   * options of the server. Key and certificate are each vhost's own.
+   */
+  secureContext?: SecureContextOptions | undefined
+  /** Told of a key or certificate that cannot be used, once. @default writes it to stderr */
+  onError?: ((error: Error, about: VhostTlsFault) => void) | undefined
+}
+
+export interface VhostTlsFault {
+  readonly realPath: string
+  /** Whether the pair that was read before stays in use; otherwise the server's own certificate is shown. */
+  readonly serving: boolean
+}
+
+/** Options of `ask()`. */
+export interface AskOptions {
+  /** The document root's folder inside a vhost, as `static()` takes it. @default 'static' */
+  dir?: string | undefined
+}
+
+type Handler = (req: IncomingMessage, res: ServerResponse) => void
+type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
+/** TLS by the same look-up that requests are routed by. All members are bound. */
+export interface VhostTls {
+  /**
+   * Finds the certificate of a vhost, `<vhost>/certs/{key,cert}.pem`; an option of `https.createServer()` and
+   * `http2.createSecureServer()`. A name without one gets the server's own.
+   */
+  SNICallback(
+    servername: string,
+    callback: (error: Error | null, context?: SecureContext | undefined) => void,
+  ): void
+  /** Answers 421 where a request came over a connection that was made for a name with another certificate. */
+  misdirected: Middleware
+  /**
+   * A handler for Caddy's on-demand TLS, which asks `?domain=`: 200 where the name has a folder of its own, by no
+   * wildcard and no default, with an app or a document root in it; else 404, or 400 where it is no hostname.
+   */
+  ask(options?: AskOptions): Handler
+}
+
+/**
+ * TLS for the vhosts of a router.
+ *
+ * @example
+ * const tls = vhostTls(vhosts)
+ * app.use(tls.misdirected) // before static() and the router
+ * https.createServer({ key, cert, SNICallback: tls.SNICallback }, app).listen(443)
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` on an unknown option or a bad value
+ */
+export function vhostTls(
+  vhosts: Pick<VhostRouter, 'lookup' | 'why'>,
+  options: VhostTlsOptions = {},
+): VhostTls {
+  checkOptions('vhostTls()', options, { secureContext: 'object', onError: 'function' })
+  const { secureContext = {}, onError = writeError } = options
+  const certificates = new Certificates(secureContext, (realPath, error, serving) => {
+    onError(error, { realPath, serving })
+  })
+
+  function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {
+    find(servername).then(
+      certificate => callback(null, certificate?.context),
+      // Not the server's own certificate: a client would take it for an attack.
+      error => callback(error),
+    )
+  }
+
+  async function find(servername: string): Promise<Certificate | undefined> {
+    return await certificateOf(await folderOf(servername))
+  }
+
+  async function certificateOf(folder: VhostFolder | undefined): Promise<Certificate | undefined> {
+    return folder && (await certificates.of(folder.realPath))
+  }
+
+  /** As `lookup()`; a name that no request could have leads nowhere. */
+  async function folderOf(host: string): Promise<VhostFolder | undefined> {
+    try {
+      return await vhosts.lookup(host)
+    } catch (error) {
+      if (isRefused(error)) return undefined
+      throw error
+    }
+  }
+
+  function misdirected(req: IncomingMessage, _: ServerResponse, next: (error?: unknown) => void): void {
+    const servername = servernameOf(req)
+    const host = authorityOf(req)
+    if (servername === undefined || host === undefined || bare(host) === servername) {
+      next()
+      return
+    }
+    haveOneCertificate(servername, host).then(
+      isOne => next(isOne ? undefined : new VhostError('ERR_VHOST_MISDIRECTED', { hostname: bare(host) })),
+      // The router refuses it in its own words.
+      error => next(isRefused(error) ? undefined : error),
+    )
+  }
+
+  async function haveOneCertificate(servername: string, host: string): Promise<boolean> {
+    const [asked, wanted] = await Promise.all([folderOf(servername), vhosts.lookup(host)])
+    if (asked?.realPath === wanted?.realPath) return true
+    const [shown, own] = await Promise.all([certificateOf(asked), certificateOf(wanted)])
+    if (own) return shown?.x509.fingerprint256 === own.x509.fingerprint256
+    return shown === undefined || shown.x509.checkHost(bare(host)) !== undefined
+  }
+
+  function ask(askOptions: AskOptions = {}): Handler {
+    checkOptions('ask()', askOptions, { dir: 'string' })
+    const { dir = 'static' } = askOptions
+    return function askHandler(req, res) {
+      statusOf(domainOf(req), dir).then(
+        status => answer(res, status),
+        () => answer(res, 500),
+      )
+    }
+  }
+
+  async function statusOf(domain: string | undefined, dir: string): Promise<number> {
+    if (domain === undefined) return 400
+    let folder: VhostFolder | undefined
+    try {
+      folder = await vhosts.lookup(domain)
+    } catch (error) {
+      if (isRefused(error)) return 400
+      throw error
+    }
+    if (!folder?.isExact) return 404
+    const documents = await unlessGone(stat(join(folder.realPath, dir)))
+    return documents?.isDirectory() || (await vhosts.why(domain)).outcome === 'app' ? 200 : 404
+  }
+
+  return { SNICallback, misdirected, ask }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof VhostError && error.code === 'ERR_VHOST_HOST'
+}
+
+/** What the client asked for when it connected; undefined without TLS, and where it did not say. */
+function servernameOf(req: IncomingMessage): string | undefined {
+  try {
+    const { servername } = req.socket as { servername?: unknown }
+    return typeof servername === 'string' && servername !== '' ? servername.toLowerCase() : undefined
+  } catch {
+    // The socket of an HTTP/2 session that has ended.
+    return undefined
+  }
+}
+
+// Where Host says something else than the target of the request the router answers 400.
+function authorityOf(req: IncomingMessage): string | undefined {
+  const authority = req.headers[':authority']
+  return typeof authority === 'string' ? authority : req.headers.host
+}
+
+/** A host without port and last dot, in lower case, where it is well formed. */
+function bare(host: string): string {
+  return host.replace(/\.?(?::\d*)?$/, '').toLowerCase()
+}
+
+/** The one `?domain=` where it is a name as a certificate could hold it: no port, no last dot. */
+function domainOf(req: IncomingMessage & { originalUrl?: unknown }): string | undefined {
+  const url = typeof req.originalUrl === 'string' ? req.originalUrl : (req.url ?? '')
+  const [domain, ...more] = new URLSearchParams(url.replace(/^[^?]*/, '')).getAll('domain')
+  return domain === undefined || more.length > 0 || /[:[\]]|\.$/.test(domain) ? undefined : domain
+}
+
+function answer(res: ServerResponse, status: number): void {
+  res.writeHead(status, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end()
+}
+
+function checkOptions(owner: string, options: object, types: Record<string, string>): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const type = Object.hasOwn(types, name) ? types[name] : undefined
+    if (type === undefined) throw unknownOption(owner, name, Object.keys(types))
+    if (value !== undefined && (typeof value !== type || value === null)) {
+      throw optionError(`option '${name}' of ${owner} must be of type ${type}, not ${shown(value)}`)
+    }
+  }
+}
+
+function writeError(error: Error, { realPath, serving }: VhostTlsFault): void {
+  const consequence = serving ? 'the one before it stays in use' : 'none is used'
+  console.error(`express-van: the certificate of ${realPath} cannot be used, ${consequence}:`, error)
+}

@@ -1,0 +1,16 @@
+import { generate } from 'selfsigned'
+
+export interface Pair {
+  readonly key: string
+  readonly cert: string
+}
+
+/** A key and a certificate of its own making for these names. */
+export async function issue(names: readonly string[], passphrase?: string): Promise<Pair> {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: names[0] ?? '' }], {
+    keyType: 'ec',
+    ...(passphrase !== undefined && { passphrase }),
+    extensions: [{ name: 'subjectAltName', altNames: names.map(value => ({ type: 2, value })) }],
+  })
+  return { key, cert }
+}

@@ -1,0 +1,503 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import http2 from 'node:http2'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { before, describe, it } from 'node:test'
+import tls from 'node:tls'
+import { Certificates } from '../lib/certificates.ts'
+import type { VhostRouterOptions } from '../lib/index.ts'
+import { type VhostTls, type VhostTlsFault, type VhostTlsOptions, vhostTls } from '../lib/tls.ts'
+import { issue, type Pair } from './support/certificate.ts'
+import { eventually, type Handler, World } from './support/world.ts'
+
+let aries: Pair
+let ariesRenewed: Pair
+let leo: Pair
+let wildcard: Pair
+let fallback: Pair
+
+before(async () => {
+  ;[aries, ariesRenewed, leo, wildcard, fallback] = await Promise.all([
+    issue(['aries.test', 'www.aries.test']),
+    issue(['aries.test', 'www.aries.test']),
+    issue(['leo.test']),
+    issue(['*.any.test', 'any.test']),
+    issue(['fallback.test']),
+  ])
+})
+
+/** A world with an HTTPS server before it. */
+class TlsWorld {
+  readonly world: World
+  readonly tls: VhostTls
+  readonly faults: (VhostTlsFault & { error: Error })[] = []
+  server!: https.Server | http2.Http2SecureServer
+
+  constructor(options: VhostRouterOptions = {}, tlsOptions: VhostTlsOptions = {}) {
+    this.world = new World(options, (app, vhosts) => {
+      app.use((req, res, next) => this.tls.misdirected(req, res, next)).use(vhosts)
+    })
+    this.tls = vhostTls(this.world.vhosts, {
+      onError: (error, about) => this.faults.push({ error, ...about }),
+      ...tlsOptions,
+    })
+  }
+
+  static async start(...values: ConstructorParameters<typeof TlsWorld>): Promise<TlsWorld> {
+    const world = new TlsWorld(...values)
+    world.server = https.createServer({ ...fallback, SNICallback: world.tls.SNICallback }, world.world.app)
+    return await world.listen()
+  }
+
+  async listen(): Promise<this> {
+    this.server.listen(0)
+    await once(this.server, 'listening')
+    return this
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  certify(vhost: string, { key, cert }: Pair): void {
+    this.world.write(`${vhost}/certs/key.pem`, key)
+    this.world.write(`${vhost}/certs/cert.pem`, cert)
+  }
+
+  /** Which certificate a client is shown. */
+  async shown(servername: string): Promise<string> {
+    const socket = tls.connect({ port: this.port, servername, rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    const { raw } = socket.getPeerCertificate()
+    socket.destroy()
+    return new X509Certificate(raw).fingerprint256
+  }
+
+  async get(servername: string, host = servername): Promise<[status: number | undefined, body: string]> {
+    const request = https.get({
+      port: this.port,
+      servername,
+      headers: { host },
+      rejectUnauthorized: false,
+      agent: false,
+    })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    return [response.statusCode, await text(response)]
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.server instanceof https.Server) this.server.closeAllConnections()
+    this.server?.close()
+    await this.world[Symbol.asyncDispose]()
+  }
+}
+
+function idOf({ cert }: Pair): string {
+  return new X509Certificate(cert).fingerprint256
+}
+
+describe('SNICallback', () => {
+  it('finds the certificate of the vhost that a request would be routed to', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
+    const { world } = all
+    all.certify('aries.test', aries)
+    world.link('www.aries.test', 'aries.test')
+    all.certify('releases/1', leo)
+    world.link('leo.test/current', '../releases/1')
+    all.certify('.any.any.test', wildcard)
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    assert.equal(await all.shown('Aries.TEST'), idOf(aries))
+    assert.equal(await all.shown('www.aries.test'), idOf(aries))
+    assert.equal(await all.shown('leo.test'), idOf(leo))
+    assert.equal(await all.shown('virgo.any.test'), idOf(wildcard))
+    assert.deepEqual(all.faults, [])
+  })
+
+  it('leaves names without a certificate, and clients that name none, to the server', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    all.world.site('leo.test', 'leo')
+    for (const name of ['leo.test', 'nobody.test', 'a..b', '_', '', 'node_modules', 'x'.repeat(250)]) {
+      assert.equal(await all.shown(name), idOf(fallback), name)
+    }
+    assert.deepEqual(all.faults, [])
+    assert.equal(all.world.told.length, 0)
+  })
+
+  it('proves that it holds the key: a client that checks is content', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    all.world.site('aries.test', 'aries')
+    const request = https.get({
+      port: all.port,
+      servername: 'aries.test',
+      ca: aries.cert,
+      headers: { host: 'aries.test' },
+      agent: false,
+    })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    assert.equal(await text(response), 'aries')
+  })
+
+  it('shows a renewed certificate at the next handshake', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    all.certify('aries.test', ariesRenewed)
+    assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
+    all.certify('new', aries)
+    all.world.remove('aries.test/certs')
+    all.world.link('aries.test/certs', '../new/certs')
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    assert.deepEqual(all.faults, [])
+  })
+
+  const broken: [what: string, renew: (all: TlsWorld) => void][] = [
+    [
+      'a certificate cut in half',
+      all => all.world.write('aries.test/certs/cert.pem', half(ariesRenewed.cert)),
+    ],
+    ['an empty key', all => all.world.write('aries.test/certs/key.pem', '')],
+    ['the key of another certificate', all => all.world.write('aries.test/certs/key.pem', leo.key)],
+    [
+      'a chain cut in half',
+      all => all.certify('aries.test', { ...ariesRenewed, cert: ariesRenewed.cert + half(leo.cert) }),
+    ],
+    ['a key that is gone', all => all.world.remove('aries.test/certs/key.pem')],
+    [
+      'a folder in the place of a file',
+      all => {
+        all.world.remove('aries.test/certs/key.pem')
+        mkdirSync(all.world.path('aries.test/certs/key.pem'))
+      },
+    ],
+    ['what is too large', all => all.world.write('aries.test/certs/cert.pem', aries.cert.padEnd(2 ** 21))],
+  ]
+  for (const [what, renew] of broken) {
+    it(`keeps the last good one for ${what}, tells it once, and heals`, async () => {
+      await using all = await TlsWorld.start()
+      all.certify('aries.test', aries)
+      assert.equal(await all.shown('aries.test'), idOf(aries))
+      renew(all)
+      for (let time = 0; time < 3; time++) assert.equal(await all.shown('aries.test'), idOf(aries))
+      assert.equal(all.faults.length, 1)
+      const [{ realPath, serving } = {}] = all.faults
+      assert.deepEqual([realPath, serving], [all.world.path('aries.test'), true])
+      all.world.remove('aries.test/certs')
+      all.certify('aries.test', ariesRenewed)
+      assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
+    })
+  }
+
+  it('shows that of the server where none was good yet', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', { ...aries, key: leo.key })
+    for (let time = 0; time < 2; time++) assert.equal(await all.shown('aries.test'), idOf(fallback))
+    assert.deepEqual(
+      all.faults.map(({ serving }) => serving),
+      [false],
+    )
+    all.certify('aries.test', aries)
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+  })
+
+  it('lets a certificate go whose files are both gone for good', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    await all.shown('aries.test')
+    all.world.remove('aries.test/certs')
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    await eventually(async () => assert.equal(await all.shown('aries.test'), idOf(fallback)))
+    assert.deepEqual(all.faults, [])
+  })
+
+  it('ends the handshake where the disk fails, and goes on', async () => {
+    let isFailing = true
+    await using all = await TlsWorld.start({
+      getVhostPath: hostname => {
+        if (isFailing) throw Object.assign(new Error('EIO: no luck'), { code: 'EIO' })
+        return hostname
+      },
+    })
+    all.certify('aries.test', aries)
+    await assert.rejects(all.shown('aries.test'))
+    isFailing = false
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+  })
+
+  it('writes what it was not told to hand over to stderr', async t => {
+    await using all = await TlsWorld.start({}, { onError: undefined })
+    all.certify('aries.test', { ...aries, key: 'no key' })
+    const { mock } = t.mock.method(console, 'error', () => {})
+    await all.shown('aries.test')
+    assert.match(
+      String(mock.calls[0]?.arguments[0]),
+      /the certificate of .*aries\.test cannot be used, none is used/,
+    )
+  })
+
+  it('takes what else a context needs from its options', async () => {
+    const locked = await issue(['aries.test'], 'secret')
+    await using all = await TlsWorld.start({}, { secureContext: { passphrase: 'secret' } })
+    all.certify('aries.test', locked)
+    assert.equal(await all.shown('aries.test'), idOf(locked))
+  })
+
+  it('keeps a bounded number of certificates, each read once', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    const certificates = new Certificates({}, () => {}, 5)
+    const path = all.world.path('aries.test')
+    const together = await Promise.all(Array.from({ length: 10 }, () => certificates.of(path)))
+    assert.equal(new Set(together.map(certificate => certificate?.context)).size, 1)
+    const [first] = together
+    for (let n = 0; n < 8; n++) {
+      all.world.link(`${n}/certs`, join(path, 'certs'))
+      if (n === 4) assert.equal(await certificates.of(path), first)
+      await certificates.of(all.world.path(String(n)))
+    }
+    assert.equal(await certificates.of(path), first)
+    for (let n = 0; n < 5; n++) await certificates.of(all.world.path(String(n)))
+    assert.notEqual(await certificates.of(path), first)
+  })
+
+  it('serves HTTP/2 and HTTP/1.1 on one port', async () => {
+    await using all = new TlsWorld()
+    all.server = http2.createSecureServer(
+      { ...fallback, allowHTTP1: true, SNICallback: all.tls.SNICallback },
+      asHandler((req, res) => {
+        const failed = (error: unknown): void => {
+          res.statusCode = (error as { status?: number } | undefined)?.status ?? 404
+          res.end()
+        }
+        all.tls.misdirected(req, res, error => {
+          if (error) failed(error)
+          else all.world.vhosts(req, res, failed)
+        })
+      }),
+    )
+    await all.listen()
+    all.world.site('aries.test', 'aries')
+    all.world.link('www.aries.test', 'aries.test')
+    all.certify('aries.test', aries)
+    all.world.site('leo.test', 'leo')
+    all.certify('leo.test', leo)
+    assert.deepEqual(await all.get('aries.test'), [200, 'aries'])
+    assert.deepEqual(await all.get('aries.test', 'leo.test'), [421, ''])
+    const session = http2.connect(`https://localhost:${all.port}`, {
+      servername: 'aries.test',
+      ca: aries.cert,
+    })
+    try {
+      for (const [authority, status, body] of [
+        ['aries.test', 200, 'aries'],
+        [`aries.test:${all.port}`, 200, 'aries'],
+        ['www.aries.test', 200, 'aries'],
+        ['leo.test', 421, ''],
+      ] as const) {
+        const stream = session.request({ ':path': '/', ':authority': authority })
+        const [headers] = await once(stream, 'response')
+        assert.deepEqual([headers[':status'], await text(stream)], [status, body], authority)
+      }
+    } finally {
+      session.destroy()
+    }
+  })
+})
+
+describe('misdirected', () => {
+  it('answers 421 where SNI and Host disagree and lead to different certificates', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
+    const { world } = all
+    for (const name of ['aries.test', 'leo.test', 'bare.test', 'other.test', '.any.any.test']) {
+      world.site(name, name)
+    }
+    world.link('www.aries.test', 'aries.test')
+    all.certify('aries.test', aries)
+    all.certify('leo.test', leo)
+    all.certify('.any.any.test', wildcard)
+    world.site('copy.any.test', 'copy')
+    all.certify('copy.any.test', wildcard)
+    world.site('own.any.test', 'own')
+    all.certify('own.any.test', leo)
+    world.site('any.test', 'any')
+    const table: [servername: string, host: string, status: number, body: string][] = [
+      ['aries.test', 'aries.test', 200, 'aries.test'],
+      ['aries.test', 'ARIES.test.:8443', 200, 'aries.test'],
+      ['aries.test', 'www.aries.test', 200, 'aries.test'],
+      ['www.aries.test', 'aries.test', 200, 'aries.test'],
+      ['aries.test', 'leo.test', 421, 'outer error'],
+      ['leo.test', 'www.aries.test', 421, 'outer error'],
+      ['aries.test', 'bare.test', 421, 'outer error'],
+      ['aries.test', 'nobody.test', 421, 'outer error'],
+      ['bare.test', 'aries.test', 421, 'outer error'],
+      ['nobody.test', 'aries.test', 421, 'outer error'],
+      ['a..b', 'aries.test', 421, 'outer error'],
+      ['bare.test', 'other.test', 200, 'other.test'],
+      ['bare.test', 'nobody.test', 404, 'nobody serves this'],
+      ['one.any.test', 'two.any.test', 200, '.any.any.test'],
+      ['one.any.test', 'copy.any.test', 200, 'copy'],
+      ['one.any.test', 'any.test', 200, 'any'],
+      ['one.any.test', 'own.any.test', 421, 'outer error'],
+      ['', 'aries.test', 200, 'aries.test'],
+      ['aries.test', 'a..b', 400, 'outer error'],
+    ]
+    for (const [servername, host, status, body] of table) {
+      assert.deepEqual(await all.get(servername, host), [status, body], `${servername} ${host}`)
+    }
+    const [error] = world.errors as { code: string; status: number; hostname: string; message: string }[]
+    assert.deepEqual(
+      [error?.code, error?.status, error?.hostname],
+      ['ERR_VHOST_MISDIRECTED', 421, 'leo.test'],
+    )
+    assert.ok(!error?.message.includes(world.base))
+  })
+
+  it('lets a request without TLS, without SNI, or without Host pass', async () => {
+    await using all = new TlsWorld()
+    let passed = 0
+    const next = (error?: unknown): void => {
+      assert.equal(error, undefined)
+      passed++
+    }
+    const res = {} as ServerResponse
+    const ended = {
+      get servername(): string {
+        throw new Error('The socket has been disconnected from the Http2Session')
+      },
+    }
+    for (const socket of [{}, { servername: false }, { servername: '' }, ended]) {
+      all.tls.misdirected({ socket, headers: { host: 'a.test' } } as unknown as IncomingMessage, res, next)
+    }
+    all.tls.misdirected(
+      { socket: { servername: 'a.test' }, headers: {} } as unknown as IncomingMessage,
+      res,
+      next,
+    )
+    assert.equal(passed, 5)
+  })
+
+  it('hands a disk that fails over to the error handler', async () => {
+    await using all = await TlsWorld.start({
+      getVhostPath: hostname => {
+        if (hostname === 'leo.test') throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        return undefined
+      },
+    })
+    assert.deepEqual(await all.get('aries.test', 'leo.test'), [500, 'outer error'])
+  })
+})
+
+describe('ask', () => {
+  async function asked(world: World, query: string, askOptions?: { dir?: string }): Promise<number> {
+    const server = http.createServer(vhostTls(world.vhosts).ask(askOptions)).listen(0)
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const request = http.get({ port, path: `/${query}`, agent: false })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    assert.equal(await text(response), '')
+    server.close()
+    return response.statusCode ?? 0
+  }
+
+  it('says yes to a name with a folder of its own that has an app or a document root', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
+    world.site('aries.test', 'aries')
+    world.link('www.aries.test', 'aries.test')
+    world.site('releases/1', 'leo')
+    world.link('leo.test/current', '../releases/1')
+    world.link('virgo.test/current', '../releases/9')
+    world.write('libra.test/static/index.html', '')
+    world.write('cancer.test/public/index.html', '')
+    world.write('empty.test/readme.txt', '')
+    world.write('gemini.test/static', 'a file')
+    world.write('broken.test/app/readme.txt', '')
+    world.site('.any.any.test', 'any')
+    world.site('.default', 'default')
+    const table: [query: string, status: number][] = [
+      ['?domain=aries.test', 200],
+      ['ask?x=1&domain=Aries.test', 200],
+      ['?domain=www.aries.test', 200],
+      ['?domain=leo.test', 200],
+      ['?domain=libra.test', 200],
+      ['?domain=broken.test', 200],
+      ['?domain=virgo.test', 404],
+      ['?domain=cancer.test', 404],
+      ['?domain=empty.test', 404],
+      ['?domain=gemini.test', 404],
+      ['?domain=one.any.test', 404],
+      ['?domain=nobody.test', 404],
+      ['?domain=.default', 400],
+      ['?domain=node_modules', 404],
+      ['?domain=__proto__', 404],
+      ['', 400],
+      ['?domain=', 400],
+      ['?domain=aries.test&domain=leo.test', 400],
+      ['?domain=aries.test:443', 400],
+      ['?domain=aries.test.', 400],
+      ['?domain=[::1]', 400],
+      ['?domain=..%2faries.test', 400],
+      ['?domain=%00', 400],
+      ['?domain=*.any.test', 400],
+      ['?domain=127.1', 400],
+    ]
+    for (const [query, status] of table) assert.equal(await asked(world, query), status, query)
+    assert.equal(await asked(world, '?domain=cancer.test', { dir: 'public' }), 200)
+    assert.deepEqual(world.told, [])
+    assert.equal(world.vhosts.stats().totals.hostnames, 0)
+  })
+
+  it('says 500 where the disk fails', async () => {
+    await using world = await World.start({
+      getVhostPath: () => {
+        throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      },
+    })
+    assert.equal(await asked(world, '?domain=aries.test'), 500)
+  })
+
+  it('works as middleware below a path', async () => {
+    await using world = await World.start({}, (app, vhosts) =>
+      app.use('/ask', vhostTls(vhosts).ask()).use(vhosts),
+    )
+    world.site('aries.test', 'aries')
+    assert.equal((await world.get('localhost', '/ask?domain=aries.test')).status, 200)
+    assert.equal((await world.get('localhost', '/ask?domain=leo.test')).status, 404)
+  })
+})
+
+describe('vhostTls', () => {
+  it('refuses unknown options and bad values', async () => {
+    await using world = await World.start()
+    const refused: [call: () => unknown, part: RegExp][] = [
+      [() => vhostTls(world.vhosts, { onEror: () => {} } as VhostTlsOptions), /did you mean 'onError'/],
+      [() => vhostTls(world.vhosts, { onError: 1 } as unknown as VhostTlsOptions), /'onError' .* function/],
+      [
+        () => vhostTls(world.vhosts, { secureContext: null } as unknown as VhostTlsOptions),
+        /'secureContext'/,
+      ],
+      [() => vhostTls(world.vhosts, [] as VhostTlsOptions), /object of options/],
+      [() => vhostTls(world.vhosts).ask({ dirr: 'x' } as { dir?: string }), /did you mean 'dir'/],
+      [() => vhostTls(world.vhosts).ask({ dir: 1 } as unknown as { dir?: string }), /'dir' of ask\(\)/],
+    ]
+    for (const [call, message] of refused) assert.throws(call, { code: 'ERR_VHOST_OPTION', message })
+    vhostTls(world.vhosts, { onError: undefined, secureContext: undefined }).ask({ dir: undefined })
+  })
+})
+
+function half(pem: string): string {
+  return pem.slice(0, pem.length / 2)
+}
+
+/** The compatibility interface of HTTP/2 is a request and a response as well. */
+function asHandler(
+  handler: Handler,
+): (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void {
+  return handler as unknown as ReturnType<typeof asHandler>
+}
