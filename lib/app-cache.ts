@@ -229,7 +229,9 @@ export class AppCache {
   async #loadNow(release: Release, serving: App | undefined, reason: EvictReason, load: Load): Promise<App> {
     if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
     const start = performance.now()
-    const launched = await this.#launch(release)
+    // Whoever began it waits for it.
+    const [hostname] = load.hostnames
+    const launched = await this.#launch(release, hostname as string)
     const app = new App(release, nameFor(serving, reason, load), launched, performance.now() - start)
     app.waiting = load.waiting
     try {

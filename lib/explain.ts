@@ -15,6 +15,7 @@ import {
   type VhostState,
 } from './stats.ts'
 import { locateVhost } from './vhost-path.ts'
+import { moduleNameOf, notesOf, readVhostSettings } from './vhost-settings.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** What a raw Host leads to, step by step; a step that was not reached is null. */
@@ -35,6 +36,8 @@ export interface VhostExplanation {
   readonly error: LastError | null
   /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
+  /** What is odd about the settings in the vhost's package.json, such as an unknown one, in words. */
+  readonly notes: readonly string[]
 }
 
 /** Follows a raw Host as a request would be routed, and loads nothing. */
@@ -71,6 +74,7 @@ async function follow(
     status: 404,
     error: null,
     environmentWrites: [],
+    notes: [],
   }
   if (host === undefined) return nothing
   const hostname = parseHost(host)
@@ -86,8 +90,8 @@ async function follow(
     const found = { ...nothing, hostname, vhostPath, realPath }
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app' }
-    const entry =
-      release.entry ?? (await findEntry(join(realPath, settings.appDir), settings.moduleName))?.path ?? null
+    const entry = release.entry ?? (await entryOf(realPath, settings))
+    const { refused, notes } = await settingsOf(realPath)
     const app = apps.peek(known?.realPath ?? realPath)
     const failure = apps.failure(realPath)
     return {
@@ -96,14 +100,31 @@ async function follow(
       entry,
       state: stateOf(app, failure, apps.isLoading(realPath)),
       outcome: 'app',
-      status: app ? 200 : (failure?.error.status ?? (entry === null ? 500 : 200)),
-      error: failure ? lastError(failure) : null,
+      status: app ? 200 : (failure?.error.status ?? (entry === null || refused ? 500 : 200)),
+      error: failure ? lastError(failure) : refused && !app ? plainError(refused) : null,
       environmentWrites: app?.environmentWrites ?? [],
+      notes,
     }
   } catch (cause) {
     const isForbidden = (cause as NodeJS.ErrnoException | null)?.code === 'EACCES'
     const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
     return { ...nothing, hostname, status: isForbidden ? 404 : error.status, error: plainError(error) }
+  }
+}
+
+async function entryOf(realPath: string, settings: Settings): Promise<string | null> {
+  const moduleName = await moduleNameOf(realPath, settings)
+  return (await findEntry(join(realPath, settings.appDir), moduleName))?.path ?? null
+}
+
+/** Why the settings in the vhost's package.json would have a load fail, if so, and what else there is to say of them. */
+async function settingsOf(realPath: string): Promise<{ refused?: VhostError; notes: string[] }> {
+  try {
+    await readVhostSettings(realPath)
+    return { notes: await notesOf(realPath) }
+  } catch (error) {
+    if (error instanceof VhostError) return { refused: error, notes: [] }
+    throw error
   }
 }
 

@@ -110,19 +110,16 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
   getVhostPath: expectFunction,
   appDir: value => (value === '.' ? undefined : expectInside(value)),
   moduleName: expectInside,
-  exportName: value =>
-    typeof value === 'string' && /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\(\))?$/u.test(value)
-      ? undefined
-      : `the name of an export, such as 'app' or 'createApp()'`,
+  exportName: expectExportName,
   modulesDir: expectInside,
   getModulePaths: expectFunction,
   getVersion: expectFunction,
-  updateInterval: value => expectNumber(value, 1, MAX_DELAY, 'milliseconds'),
+  updateInterval: expectMilliseconds,
   watch: value => (typeof value === 'boolean' ? undefined : 'true or false'),
   isolation: value => (value === 'none' ? undefined : `'none'`),
   maxApps: value => expectNumber(value, 1, 1_000_000, 'apps'),
   idleTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
-  loadTimeout: value => expectNumber(value, 1, MAX_DELAY, 'milliseconds'),
+  loadTimeout: expectMilliseconds,
   drainTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
   maxConcurrentLoads: value => expectNumber(value, 1, 10_000, 'loads'),
   trustProxy: () => undefined,
@@ -179,12 +176,25 @@ function expectPath(value: unknown): string | undefined {
     : 'the path of a folder'
 }
 
-function expectInside(value: unknown): string | undefined {
+/** What a name of the module inside `appDir` has to be, where this is none. */
+export function expectInside(value: unknown): string | undefined {
   const isInside =
     expectPath(value) === undefined &&
     !isAbsolute(value as string) &&
     (value as string).split(/[/\\]/).every(part => part !== '' && part !== '.' && part !== '..')
   return isInside ? undefined : `a relative path without '.' and '..'`
+}
+
+/** What the name of an export has to be, where this is none. */
+export function expectExportName(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\(\))?$/u.test(value)
+    ? undefined
+    : `the name of an export, such as 'app' or 'createApp()'`
+}
+
+/** What a duration has to be, where this is none. */
+export function expectMilliseconds(value: unknown): string | undefined {
+  return expectNumber(value, 1, MAX_DELAY, 'milliseconds')
 }
 
 function expectFunction(value: unknown): string | undefined {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { findEntry } from './app-entry.ts'
 import { isGone, unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
+import { moduleNameOf } from './vhost-settings.ts'
 
 /** What is deployed: a folder, and the version of what is in it. */
 export interface Release {
@@ -45,13 +46,14 @@ export async function readRelease(
     stampOf(join(realPath, 'tmp', 'restart.txt')),
     before?.entry === undefined ? '-' : stampOf(before.entry),
   ])
-  const entryStamp = `${stamp(app)} ${packageFile}`
+  // The package.json of the release may name the module, that of the app folder has `main`.
+  const entryStamp = `${stamp(app)} ${packageFile} ${releasePackageFile}`
   const isSameEntry = before?.entryStamp === entryStamp && lastEntryFile !== '-'
-  const found = isSameEntry ? undefined : await findEntry(appFolder, settings.moduleName)
+  const found = isSameEntry ? undefined : await findEntry(appFolder, await moduleNameOf(realPath, settings))
   const entry = isSameEntry ? before.entry : found?.path
   const entryFile = isSameEntry ? lastEntryFile : entry === undefined ? '-' : await stampOf(entry)
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
-  const version = [identity, entryStamp, entryFile, releasePackageFile, restartFile].join(' | ')
+  const version = [identity, entryStamp, entryFile, restartFile].join(' | ')
   return { realPath, version, entry, entryStamp: found?.isStandIn ? undefined : entryStamp }
 }
 

@@ -94,13 +94,18 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const inProcess = new InProcess(settings)
   const maxNames = Math.max(LEAST_NAMES, NAMES_PER_APP * settings.maxApps)
   const table = new VhostTable(maxNames, forget)
-  const apps = new AppCache(settings, release => inProcess.launch(release), events, {
-    hostnamesOf: realPath => table.hostnames(realPath),
-    left: realPath => {
-      for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
+  const apps = new AppCache(
+    settings,
+    (release, hostname) => inProcess.launch(release, () => infoFor(hostname, release)),
+    events,
+    {
+      hostnamesOf: realPath => table.hostnames(realPath),
+      left: realPath => {
+        for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
+      },
+      ended: app => counters.noteEnd(app),
     },
-    ended: app => counters.noteEnd(app),
-  })
+  )
   const refresher = new Refresher(settings, table, apps, events)
   /** What static() and the router find on disk for one request, so that it is looked up once. */
   const located = new WeakMap<IncomingMessage, Promise<VhostLocation | undefined>>()
@@ -182,6 +187,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (leadsSomewhere && !closing) refresher.found(hostname, { ...location, release })
     }
     return await acquire(location, hostname, attempt + 1)
+  }
+
+  /** What `req.vhost` is on a request that a new release has to answer before it serves. */
+  async function infoFor(hostname: string, { realPath }: Release): Promise<VhostInfo> {
+    const location = await locateVhost(hostname, settings)
+    return makeInfo({ vhostPath: realPath, captures: [], ...location, hostname, realPath }, hostname)
   }
 
   function locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {

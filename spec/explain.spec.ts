@@ -16,6 +16,7 @@ const NOTHING: VhostExplanation = {
   status: 404,
   error: null,
   environmentWrites: [],
+  notes: [],
 }
 
 describe('why', () => {
@@ -35,6 +36,7 @@ describe('why', () => {
       status: 200,
       error: null,
       environmentWrites: [],
+      notes: [],
     })
     assert.deepEqual(world.told, [])
     assert.deepEqual(world.vhosts.stats().vhosts, [])

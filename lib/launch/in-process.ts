@@ -7,10 +7,13 @@ import { adaptExpressApp, adaptListeners } from '../express-app.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import type { Settings } from '../options.ts'
 import type { Release } from '../release.ts'
+import { readVhostSettings } from '../vhost-settings.ts'
+import type { VhostInfo } from '../vhost-table.ts'
 import { LoadScope } from './caught-listen.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { Launched } from './launch.ts'
+import { probe } from './probe.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
 /** How long an app that exports nothing may take to call `listen()` after its module ran. */
@@ -46,9 +49,9 @@ export class InProcess {
     return this.#staleGraphs
   }
 
-  /** Rejects with a `VhostError`. */
-  async launch(release: Release): Promise<Launched> {
-    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release))
+  /** `tell` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
+  async launch(release: Release, tell: () => Promise<VhostInfo>): Promise<Launched> {
+    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release, tell))
     return this.#launched(loaded)
   }
 
@@ -77,10 +80,10 @@ export class InProcess {
     return undefined
   }
 
-  async #loadInTime(release: Release): Promise<Loaded> {
+  async #loadInTime(release: Release, tell: () => Promise<VhostInfo>): Promise<Loaded> {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
-    const loading = this.#load(release, modules)
+    const loading = this.#load(release, modules, tell)
     let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
@@ -105,27 +108,33 @@ export class InProcess {
     throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
   }
 
-  async #load(release: Release, modules: FreshImport): Promise<Loaded> {
+  async #load(release: Release, modules: FreshImport, tell: () => Promise<VhostInfo>): Promise<Loaded> {
     const { realPath } = release
     const { appDir, getModulePaths, trusts } = this.#settings
     const scope = new LoadScope()
     let environment: EnvironmentWrites | undefined
+    let handler: Handler | undefined
     try {
-      const entry = await this.#entryOf(realPath)
+      await refuseNoFile(realPath, appDir)
+      const own = await readVhostSettings(realPath)
+      const exportName = own.exportName ?? this.#settings.exportName
+      const entry = await this.#entryOf(realPath, own.moduleName ?? this.#settings.moduleName)
       environment = new EnvironmentWrites()
       const loading = scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
       environment.claim()
       const exports = await loading
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
-      const found = await scope.run(() => this.#handlerOf(exports, scope, modules))
-      const handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
+      const found = await scope.run(() => this.#handlerOf(exports, exportName, scope, modules))
+      handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       environment.end()
+      if (own.probe) await probe(handler.handle, await tell(), own.probe)
       return { release, modules, scope, handler, environmentWrites: environment.names }
     } catch (error) {
       environment?.end()
       tolerateSecondRejection(error)
+      if (handler) void letGo(handler)
       modules.undo()
       this.#countGraph(modules)
       scope.removeListeners()
@@ -134,10 +143,8 @@ export class InProcess {
     }
   }
 
-  async #entryOf(realPath: string): Promise<string> {
-    const { appDir, moduleName } = this.#settings
-    const noFile = await findNoFile([appDir, '.'].map(folder => join(realPath, folder, 'package.json')))
-    if (noFile !== undefined) throw new VhostError('ERR_VHOST_LOAD', { detail: `its ${noFile} is no file` })
+  async #entryOf(realPath: string, moduleName: string | undefined): Promise<string> {
+    const { appDir } = this.#settings
     const found = await findEntry(join(realPath, appDir), moduleName)
     if (found === undefined) {
       throw new VhostError('ERR_VHOST_LOAD', {
@@ -160,8 +167,12 @@ export class InProcess {
     return entry
   }
 
-  async #handlerOf(exports: unknown, scope: LoadScope, modules: FreshImport): Promise<Handler> {
-    const { exportName } = this.#settings
+  async #handlerOf(
+    exports: unknown,
+    exportName: string | undefined,
+    scope: LoadScope,
+    modules: FreshImport,
+  ): Promise<Handler> {
     if (exportName === undefined && exportsNothing(exports)) await listening(scope)
     const handler = await findHandler(exports, exportName, scope.server, name => modules.importPackage(name))
     if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
@@ -201,6 +212,20 @@ export class InProcess {
     if (!modules.isKeptByNode || this.#counted.has(modules)) return
     this.#counted.add(modules)
     this.#staleGraphs++
+  }
+}
+
+async function refuseNoFile(realPath: string, appDir: string): Promise<void> {
+  const noFile = await findNoFile([appDir, '.'].map(folder => join(realPath, folder, 'package.json')))
+  if (noFile !== undefined) throw new VhostError('ERR_VHOST_LOAD', { detail: `its ${noFile} is no file` })
+}
+
+/** Of an app that was loaded and does not answer its probe: what it opened is to be closed. */
+async function letGo(handler: Handler): Promise<void> {
+  try {
+    await handler.close?.()
+  } catch (error) {
+    debug('close() of an app that does not answer its probe: %o', error)
   }
 }
 

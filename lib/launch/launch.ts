@@ -23,5 +23,8 @@ export interface Launched {
   dispose(reason: EvictReason): Promise<void>
 }
 
-/** Starts a release. Rejects with a `VhostError` where that fails; what arrives too late is disposed. */
-export type Launch = (release: Release) => Promise<Launched>
+/**
+ * Starts a release, and probes it where it says so, under a name that leads to it. Rejects with a `VhostError` where
+ * that fails; what arrives too late is disposed.
+ */
+export type Launch = (release: Release, hostname: string) => Promise<Launched>

@@ -1,0 +1,148 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { VhostError } from './errors.ts'
+import { unlessGone } from './gone.ts'
+import { shown } from './option-error.ts'
+import { expectExportName, expectInside, expectMilliseconds } from './options.ts'
+
+/** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
+export interface VhostSettings {
+  readonly moduleName: string | undefined
+  readonly exportName: string | undefined
+  readonly probe: Probe | undefined
+}
+
+/** What a new release has to answer before it serves. */
+export interface Probe {
+  readonly path: string
+  /** Undefined: any from 200 to 399. */
+  readonly status: number | undefined
+  readonly timeout: number
+}
+
+const PROBE_TIMEOUT = 5 * 1000
+const ISOLATIONS = ['none', 'thread', 'process']
+/** By these the owner of a vhost would have a say in how Node and its loader run. */
+const RESERVED_VARIABLE = /^(?:NODE_|LD_)/i
+
+type Check = (value: unknown) => string | undefined
+
+const CHECKS: Readonly<Record<string, Check>> = {
+  moduleName: expectInside,
+  exportName: expectExportName,
+  isolation: value => (ISOLATIONS.includes(value as string) ? undefined : `'none', 'thread' or 'process'`),
+  env: value =>
+    isObject(value) && Object.values(value).every(text => typeof text === 'string')
+      ? undefined
+      : 'an object of texts',
+  probe: value => (isObject(value) ? undefined : expectPath(value)),
+}
+
+const PROBE_CHECKS: Readonly<Record<string, Check>> = {
+  path: expectPath,
+  status: value =>
+    Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599
+      ? undefined
+      : 'a status, 200 to 599',
+  timeout: expectMilliseconds,
+}
+
+/**
+ * What the package.json of a real path says now; all undefined where it says nothing.
+ * @throws VhostError `ERR_VHOST_LOAD` where it is malformed, or asks for what cannot be had here
+ */
+export async function readVhostSettings(realPath: string): Promise<VhostSettings> {
+  const own = ownSettings(await readPackage(realPath).catch(refuseMalformed))
+  for (const [name, value] of Object.entries(own)) check(name, value, CHECKS)
+  refuseIsolation(own)
+  const { moduleName, exportName } = own as { moduleName?: string; exportName?: string }
+  return { moduleName, exportName, probe: probeOf(own.probe) }
+}
+
+/** The module that is loaded, by the vhost's own word or else the router's; a package.json that is wrong says nothing. */
+export async function moduleNameOf(
+  realPath: string,
+  { moduleName }: { moduleName: string | undefined },
+): Promise<string | undefined> {
+  try {
+    const own = ownSettings(await readPackage(realPath)).moduleName
+    return own === undefined || expectInside(own) ? moduleName : (own as string)
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof VhostError) return moduleName
+    throw error
+  }
+}
+
+/** What an operator should know of these settings, in words. */
+export async function notesOf(realPath: string): Promise<string[]> {
+  const own = ownSettings(await readPackage(realPath))
+  const inProbe = isObject(own.probe) ? Object.keys(own.probe).filter(name => !knows(PROBE_CHECKS, name)) : []
+  return [
+    ...Object.keys(own).filter(name => !knows(CHECKS, name)),
+    ...inProbe.map(name => `probe.${name}`),
+  ].map(name => `"vhost" in package.json has no setting ${shown(name.slice(0, 60))}`)
+}
+
+function check(name: string, value: unknown, checks: Readonly<Record<string, Check>>): void {
+  const expected = knows(checks, name) ? checks[name]?.(value) : undefined
+  if (expected) throw refusal(`'${name}' must be ${expected}, not ${shown(value).slice(0, 60)}`)
+}
+
+// Object.hasOwn: a setting may be called `constructor`.
+function knows(checks: object, name: string): boolean {
+  return Object.hasOwn(checks, name)
+}
+
+function refuseIsolation({ isolation = 'none', env = {} }: Record<string, unknown>): void {
+  const reserved = Object.keys(env as object).find(name => RESERVED_VARIABLE.test(name))
+  if (reserved) throw refusal(`'env' may not set ${shown(reserved.slice(0, 60))}`)
+  if (isolation !== 'none') throw refusal(`it asks for isolation '${isolation}', and this router has none`)
+  // Its neighbours would have them, too; without them it would not run as it was meant to.
+  if (Object.keys(env as object).length > 0) throw refusal(`'env' needs isolation, and this router has none`)
+}
+
+function probeOf(value: unknown): Probe | undefined {
+  if (value === undefined) return undefined
+  if (typeof value === 'string') return { path: value, status: undefined, timeout: PROBE_TIMEOUT }
+  const probe = value as Partial<Probe>
+  for (const [name, part] of Object.entries(probe)) check(name, part, PROBE_CHECKS)
+  const { path, status, timeout = PROBE_TIMEOUT } = probe
+  if (path === undefined) throw refusal(`'probe' has no path`)
+  return { path, status, timeout }
+}
+
+function ownSettings(packageJson: unknown): Record<string, unknown> {
+  if (packageJson === undefined) return {}
+  if (!isObject(packageJson))
+    throw new VhostError('ERR_VHOST_LOAD', { detail: 'its package.json is no object' })
+  const own = Object.hasOwn(packageJson, 'vhost') ? packageJson.vhost : {}
+  if (!isObject(own)) throw refusal(`it must be an object, not ${shown(own).slice(0, 60)}`)
+  return own
+}
+
+/** Undefined where there is none. A pipe would be waited for for ever. */
+async function readPackage(realPath: string): Promise<unknown> {
+  const file = join(realPath, 'package.json')
+  if (!(await unlessGone(stat(file)))?.isFile()) return undefined
+  const source = await unlessGone(readFile(file, 'utf8'))
+  return source === undefined ? undefined : JSON.parse(source)
+}
+
+function refuseMalformed(cause: unknown): never {
+  if (!(cause instanceof SyntaxError)) throw cause
+  throw new VhostError('ERR_VHOST_LOAD', { detail: 'its package.json is not well formed', cause })
+}
+
+function refusal(problem: string): VhostError {
+  return new VhostError('ERR_VHOST_LOAD', { detail: `"vhost" in its package.json: ${problem}` })
+}
+
+function expectPath(value: unknown): string | undefined {
+  return typeof value === 'string' && /^\/[\x21-\x7e]*$/.test(value)
+    ? undefined
+    : `a path that begins with '/', such as '/healthz'`
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
