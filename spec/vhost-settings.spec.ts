@@ -40,10 +40,8 @@ describe('"vhost" in a package.json', () => {
     world.write('aries.test/app/lib/main.js', 'module.exports = (req, res) => res.end("one")')
     write(world, { moduleName: 'lib/main' })
     assert.equal(await world.body('aries.test'), 'one')
-    await eventually(async () => {
-      world.write('aries.test/app/lib/main.js', 'module.exports = (req, res) => res.end("two")')
-      assert.equal(await world.body('aries.test'), 'two')
-    })
+    world.write('aries.test/app/lib/main.js', 'module.exports = (req, res) => res.end("two")')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
   })
 
   it('is read in the vhost itself where that is the app folder', async () => {
