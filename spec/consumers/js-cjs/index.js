@@ -9,6 +9,7 @@ const express = require('express')
 const { vhostRouter } = require('express-van')
 
 assert.equal(require('express-van').default, vhostRouter)
+assert.equal(typeof require('express-van/tls').vhostTls, 'function')
 
 async function main() {
   const basePath = mkdtempSync(join(tmpdir(), 'express-van-js-cjs-'))

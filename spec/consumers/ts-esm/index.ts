@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
+import http2 from 'node:http2'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +16,7 @@ import vhostRouterByDefault, {
   type VhostError,
   type VhostErrorCode,
   type VhostExplanation,
+  type VhostFolder,
   type VhostInfo,
   type VhostRouter,
   type VhostRouterOptions,
@@ -21,6 +24,7 @@ import vhostRouterByDefault, {
   vhostAlias,
   vhostRouter,
 } from 'express-van'
+import { type VhostTls, type VhostTlsOptions, vhostTls } from 'express-van/tls'
 
 assert.equal(vhostRouterByDefault, vhostRouter)
 const aliased: string = vhostAlias('%-2+/%1')('aries.test')
@@ -52,6 +56,17 @@ try {
   const explanation: VhostExplanation = await vhosts.why('aries.test')
   assert.equal(explanation.outcome, 'app')
   assert.ok(release && stats)
+  const folder: VhostFolder | undefined = await vhosts.lookup('aries.test')
+  assert.equal(folder?.isExact, true)
+  const tlsOptions: VhostTlsOptions = {
+    onError: (error, { realPath, serving }) => [error, realPath, serving],
+  }
+  const tls: VhostTls = vhostTls(vhosts, tlsOptions)
+  https.createServer({ SNICallback: tls.SNICallback }, (req, res) =>
+    tls.misdirected(req, res, () => res.end()),
+  )
+  http2.createSecureServer({ SNICallback: tls.SNICallback })
+  http.createServer(tls.ask({ dir: 'public' }))
 } finally {
   await vhosts.close({ drainTimeout: 0 })
   server.close()
@@ -73,5 +88,6 @@ export function typeChecks(error: VhostError, vhost: VhostInfo): [VhostErrorCode
   vhostRouter({ basePaht: reason })
   // @ts-expect-error A host is a string, so nothing here is `any`.
   void vhosts.why(1)
-  return [error.code, vhost.hostname]
+  const captured: string | undefined = vhost[0]
+  return [error.code, captured ?? vhost.hostname]
 }
