@@ -397,7 +397,7 @@ class HandMadeResponse {
     this.#ended = ended
   }
 
-  once(_: 'close', listener: () => void): void {
+  on(_: 'close', listener: () => void): void {
     this.#close = listener
   }
 
