@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
+import { AppFinder, isForbidden, unreadable } from './app-finder.ts'
 import { Counters } from './counters.ts'
 import { documentRoot } from './document-root.ts'
 import { VhostError } from './errors.ts'
@@ -14,13 +15,14 @@ import type { Next } from './launch/launch.ts'
 import { formatMetrics } from './metrics.ts'
 import { resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
-import { isSameRelease, type Release, readRelease } from './release.ts'
+import type { Release } from './release.ts'
 import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import type { Trusts } from './trust-proxy.ts'
 import { routeUpgrade } from './upgrade.ts'
+import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
-import { type Vhost, type VhostFolder, type VhostInfo, VhostTable } from './vhost-table.ts'
+import { type Vhost, VhostTable } from './vhost-table.ts'
 
 declare global {
   namespace Express {
@@ -73,8 +75,6 @@ export interface VhostRouter {
 /** Names that lead to one app are many where wildcards are; this many times `maxApps` are known, or 1,000. */
 const NAMES_PER_APP = 10
 const LEAST_NAMES = 1000
-/** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
-const MAX_ATTEMPTS = 3
 
 /**
  * One folder per hostname, and the web app in it is live.
@@ -107,8 +107,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     },
   )
   const refresher = new Refresher(settings, table, apps, events)
-  /** What static() and the router find on disk for one request, so that it is looked up once. */
-  const located = new WeakMap<IncomingMessage, Promise<VhostLocation | undefined>>()
+  const finder = new AppFinder(settings, apps, refresher)
   let closing: Promise<void> | undefined
 
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
@@ -141,14 +140,15 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   async function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): Promise<void> {
     let app: App | undefined
     try {
-      app = await findApp(name, req)
+      app = await finder.find(name.hostname, name.host, req)
     } catch (error) {
       counters.unrouted.failed++
       next(error)
       return
     }
     if (!app) {
-      counters.unrouted[(req as Routed).vhost ? 'no_app' : 'no_vhost']++
+      const location = await finder.locate(name.hostname, req).catch(() => undefined)
+      counters.unrouted[location ? 'no_app' : 'no_vhost']++
       next()
       return
     }
@@ -156,51 +156,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     app.handle(req, res, next)
   }
 
-  /** The app for a request, held until `app.waiting--`. Rejects with a `VhostError`. */
-  async function findApp({ hostname, host }: Name, req?: IncomingMessage): Promise<App | undefined> {
-    try {
-      const location = await (req ? locate(hostname, req) : locateVhost(hostname, settings))
-      if (!location) return undefined
-      if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
-      return await acquire(location, hostname)
-    } catch (error) {
-      if (error instanceof VhostError) throw error
-      refresher.reportCold(hostname, error as Error)
-      if (isForbidden(error)) return undefined
-      throw unreadable(hostname, error)
-    }
-  }
-
-  async function acquire(location: VhostLocation, hostname: string, attempt = 1): Promise<App | undefined> {
-    const { realPath } = location
-    const release = await readRelease(location, settings)
-    if (!release) return undefined
-    try {
-      return await apps.acquire(release, hostname)
-    } catch (error) {
-      // The load that failed may have begun before this request, with what is there no more.
-      const failed = apps.failure(realPath)?.release
-      if (attempt >= MAX_ATTEMPTS || !failed || closing) throw error
-      if (isSameRelease(failed, await readRelease(location, settings))) throw error
-    } finally {
-      const leadsSomewhere = apps.peek(realPath) ?? apps.failure(realPath)
-      if (leadsSomewhere && !closing) refresher.found(hostname, { ...location, release })
-    }
-    return await acquire(location, hostname, attempt + 1)
-  }
-
   /** What `req.vhost` is on a request that a new release has to answer before it serves. */
   async function infoFor(hostname: string, { realPath }: Release): Promise<VhostInfo> {
     const location = await locateVhost(hostname, settings)
     return makeInfo({ vhostPath: realPath, captures: [], ...location, hostname, realPath }, hostname)
-  }
-
-  function locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
-    const known = located.get(req)
-    if (known) return known
-    const locating = locateVhost(hostname, settings)
-    located.set(req, locating)
-    return locating
   }
 
   function staticMiddleware(staticOptions?: StaticOptions): ReturnType<VhostRouter['static']> {
@@ -215,7 +174,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
         serve(vhost.realPath, req, res, next)
         return
       }
-      locate(hostname, req).then(
+      finder.locate(hostname, req).then(
         location => {
           if (!location) return next()
           tellVhost(req, makeInfo({ hostname, ...location }, host))
@@ -239,7 +198,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     if (!name) throw refusal
     const vhost = table.get(name.hostname)
     const app = vhost && apps.get(vhost.realPath)
-    if (!app) return await findApp(name, req)
+    if (!app) return await finder.find(name.hostname, name.host, req)
     tellVhost(req, infoOf(vhost, name.host))
     app.waiting++
     return app
@@ -262,7 +221,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   async function load(host: string): Promise<Release | undefined> {
-    const app = await findApp(expectOpen(host))
+    const app = await finder.find(expectOpen(host).hostname, host)
     if (!app) return undefined
     app.waiting--
     return app.release
@@ -306,6 +265,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   async function closeAll(drainTimeout: number): Promise<void> {
+    finder.close()
     refresher.close()
     await apps.close(drainTimeout)
     inProcess.close()
@@ -351,42 +311,6 @@ interface Name {
   readonly hostname: string
 }
 
-interface Routed extends IncomingMessage {
-  vhost?: VhostInfo
-}
-
-function tellVhost(req: Routed, info: VhostInfo): void {
-  req.vhost = info
-}
-
-/** A folder that may not be entered is kept from strangers as if it were not there. */
-function isForbidden(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'EACCES'
-}
-
-function unreadable(hostname: string, cause: unknown): VhostError {
-  return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
-}
-
 function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: VhostLocation): VhostFolder {
   return { hostname, path, realPath, isExact }
-}
-
-/** One object for all requests that spell Host alike, as nearly all do. */
-function infoOf(vhost: Vhost, host: string): VhostInfo {
-  if (vhost.info?.host === host) return vhost.info
-  vhost.info = makeInfo(vhost, host)
-  return vhost.info
-}
-
-function makeInfo(
-  {
-    hostname,
-    vhostPath: path,
-    realPath,
-    captures,
-  }: Pick<Vhost, 'hostname' | 'vhostPath' | 'realPath' | 'captures'>,
-  host: string,
-): VhostInfo {
-  return Object.freeze({ ...captures, hostname, host, path, realPath, length: captures.length })
 }

@@ -1,35 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { ReadRelease } from './release.ts'
-
-/** What `req.vhost` tells of the vhost that a request was routed to. */
-export interface VhostInfo {
-  /** Lower case, no port, no trailing dot. */
-  readonly hostname: string
-  /** As the client sent it, with the port. */
-  readonly host: string
-  /** The vhost's folder, which may be a symlink. */
-  readonly path: string
-  /** The vhost's folder with every symlink resolved. */
-  readonly realPath: string
-  /** How many specifiers the pattern of `vhostDir` has that led there; 0 with `getVhostPath`. */
-  readonly length: number
-  /** What each of them stands for. */
-  readonly [index: number]: string
-}
-
-/** Where the folder of a host lies on disk now. */
-export interface VhostFolder {
-  readonly hostname: string
-  /** The vhost's folder, which may be a symlink. */
-  readonly path: string
-  /** The vhost's folder with every symlink resolved. */
-  readonly realPath: string
-  /**
-   * Whether the folder was made for this hostname: so for a pattern in which the whole name stands, such as `%0` or
-   * `%-1/%-2+`; never for a wildcard or a default. With `getVhostPath`: whether a folder in its path bears the name.
-   */
-  readonly isExact: boolean
-}
+import type { VhostInfo } from './vhost-info.ts'
 
 /** A name that leads to a release: one that serves, or one that failed to load. */
 export interface Vhost {

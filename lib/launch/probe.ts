@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type ServerResponse, request as sen
 import { type Duplex, duplexPair } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { VhostError } from '../errors.ts'
+import type { VhostInfo } from '../vhost-info.ts'
 import type { Probe } from '../vhost-settings.ts'
-import type { VhostInfo } from '../vhost-table.ts'
 import type { Handle } from './launch.ts'
 
 /**

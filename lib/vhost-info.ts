@@ -1,0 +1,56 @@
+import type { IncomingMessage } from 'node:http'
+
+/** What `req.vhost` tells of the vhost that a request was routed to. */
+export interface VhostInfo {
+  /** Lower case, no port, no trailing dot. */
+  readonly hostname: string
+  /** As the client sent it, with the port. */
+  readonly host: string
+  /** The vhost's folder, which may be a symlink. */
+  readonly path: string
+  /** The vhost's folder with every symlink resolved. */
+  readonly realPath: string
+  /** How many specifiers the pattern of `vhostDir` has that led there; 0 with `getVhostPath`. */
+  readonly length: number
+  /** What each of them stands for. */
+  readonly [index: number]: string
+}
+
+/** Where the folder of a host lies on disk now. */
+export interface VhostFolder {
+  readonly hostname: string
+  /** The vhost's folder, which may be a symlink. */
+  readonly path: string
+  /** The vhost's folder with every symlink resolved. */
+  readonly realPath: string
+  /**
+   * Whether the folder was made for this hostname: so for a pattern in which the whole name stands, such as `%0` or
+   * `%-1/%-2+`; never for a wildcard or a default. With `getVhostPath`: whether a folder in its path bears the name.
+   */
+  readonly isExact: boolean
+}
+
+/** What is known of a name, and of where it leads. */
+interface Known {
+  readonly hostname: string
+  readonly vhostPath: string
+  readonly realPath: string
+  readonly captures: readonly string[]
+  /** Made once for each spelling of Host in a row. */
+  info?: VhostInfo
+}
+
+/** One object for all requests that spell Host alike, as nearly all do. */
+export function infoOf(vhost: Known, host: string): VhostInfo {
+  if (vhost.info?.host === host) return vhost.info
+  vhost.info = makeInfo(vhost, host)
+  return vhost.info
+}
+
+export function makeInfo({ hostname, vhostPath: path, realPath, captures }: Known, host: string): VhostInfo {
+  return Object.freeze({ ...captures, hostname, host, path, realPath, length: captures.length })
+}
+
+export function tellVhost(req: IncomingMessage & { vhost?: VhostInfo }, info: VhostInfo): void {
+  req.vhost = info
+}
