@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express, { type Express } from 'express'
+import expressVhost from 'express-vhost'
+import vhost from 'vhost'
+import { vhostRouter } from '../../lib/index.ts'
+import { loadThousands } from './load-all.ts'
+import { shareHandler } from './shared-handler.ts'
+import { answer } from './worker.ts'
+
+export type Layer = 'ours' | 'vhost' | 'express-vhost'
+
+interface StartQuestion {
+  readonly layer: Layer
+  readonly base: string
+  readonly hosts: readonly string[]
+}
+
+const verbs = answer({ start, cpuMilliseconds })
+export type HttpVerbs = typeof verbs
+
+/**
+ * Two servers in one process, so that both have the same luck with the compiler and with where things lie in memory:
+ * one with the app mounted as it is, one with the layer before it.
+ */
+async function start({ layer, base, hosts }: StartQuestion): Promise<{ plain: number; layered: number }> {
+  const app = express()
+  app.get('/', (_, res) => {
+    res.end('hello')
+  })
+  const plain = express().use(app)
+  const layered = express()
+  await MOUNT[layer](layered, app, hosts, base)
+  return { plain: await listen(plain), layered: await listen(layered) }
+}
+
+function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+type Mount = (outer: Express, app: Express, hosts: readonly string[], base: string) => void | Promise<void>
+
+const MOUNT: Record<Layer, Mount> = {
+  ours: async (outer, app, hosts, basePath) => {
+    shareHandler(app)
+    const vhosts = vhostRouter({
+      basePath,
+      maxApps: hosts.length + 100,
+      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
+      watch: false,
+      updateInterval: 60 * 60 * 1000,
+    })
+    await loadThousands(vhosts, hosts)
+    outer.use(vhosts)
+  },
+  vhost: (outer, app, hosts) => {
+    for (const host of hosts) outer.use(vhost(host, app as Handle) as never)
+  },
+  'express-vhost': (outer, app, hosts) => {
+    for (const host of hosts) expressVhost.register(host, app as Handle)
+    outer.use(expressVhost.vhost() as never)
+  },
+}
+
+type Handle = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
+async function listen(app: Express): Promise<number> {
+  // Between its rounds a connection is idle for longer than Node's default.
+  const server = createServer({ keepAliveTimeout: 5 * 60 * 1000 }, app).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}

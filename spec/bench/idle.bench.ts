@@ -1,0 +1,58 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { VhostRouterOptions } from '../../lib/index.ts'
+import { type Figure, medianOf } from './figure.ts'
+import type { Measure, Mode } from './measure.ts'
+import { measuredElsewhere } from './recorded-peers.ts'
+import type { RouterVerbs } from './router-process.ts'
+import { Sites, SMALL_APP } from './sites.ts'
+import { tooManyWatches } from './watch-limits.ts'
+import { Worker } from './worker.ts'
+
+const VHOSTS = 1000
+const WATCHES_PER_VHOST = 3
+/** As many seconds as armed vhosts take to be compared once. */
+const SECONDS: Record<Mode, number> = { check: 10, short: 10, full: 60 }
+const TARGET = 20
+
+/** What it costs to keep an eye on vhosts that nobody asks for and nobody changes. */
+export async function measure(mode: Mode): Promise<Measure[]> {
+  using sites = new Sites()
+  const hosts = sites.add(VHOSTS, SMALL_APP)
+  const options: VhostRouterOptions = { basePath: sites.base, maxApps: VHOSTS }
+  const without = tooManyWatches(VHOSTS * WATCHES_PER_VHOST)
+  // At the same time, so that noise hits both alike; each is idle but for a few percent.
+  const [watching, polling] = await Promise.all([
+    without === undefined ? cpuPerSecond(options, hosts, SECONDS[mode]) : { reason: without },
+    cpuPerSecond({ ...options, watch: false }, hosts, SECONDS[mode]),
+  ])
+  return [
+    {
+      name: `CPU for ${VHOSTS.toLocaleString('en')} loaded vhosts`,
+      unit: 'ms/s',
+      ours: watching,
+      beside: { 'watch: false': polling, ...measuredElsewhere('idle') },
+      limit: TARGET,
+    },
+  ]
+}
+
+async function cpuPerSecond(
+  options: VhostRouterOptions,
+  hosts: readonly string[],
+  seconds: number,
+): Promise<Figure> {
+  await using worker = new Worker<RouterVerbs>('router-process')
+  await worker.ask('start', { options, host: hosts[0] as string })
+  await worker.ask('load', hosts)
+  // Watches are set up after the load, and what was loaded is compared once.
+  await delay(2000)
+  await worker.ask('memory', undefined)
+  const samples: number[] = []
+  for (let second = 0; second < seconds; second++) {
+    const [cpu, start] = [await worker.ask('cpuMilliseconds', undefined), performance.now()]
+    await delay(1000)
+    const used = (await worker.ask('cpuMilliseconds', undefined)) - cpu
+    samples.push((1000 * used) / (performance.now() - start))
+  }
+  return medianOf(samples)
+}

@@ -1,0 +1,87 @@
+import { connect, type Socket } from 'node:net'
+
+const OK = 'HTTP/1.1 200 '
+
+/** Connections that each send one request after the other; they do so little that the server is what is measured. */
+export class KeepAliveClients {
+  readonly #port: number
+  readonly #connections: number
+  readonly #clients: Client[] = []
+
+  constructor(port: number, connections: number) {
+    this.#port = port
+    this.#connections = connections
+  }
+
+  /** Sends requests for so long, and resolves with how many were answered when the last one was. */
+  async run(milliseconds: number, nextHost: () => string): Promise<number> {
+    while (this.#clients.length < this.#connections) this.#clients.push(await Client.open(this.#port))
+    const end = performance.now() + milliseconds
+    const counts = await Promise.all(this.#clients.map(client => client.run(end, nextHost)))
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  [Symbol.dispose](): void {
+    for (const client of this.#clients) client.close()
+  }
+}
+
+class Client {
+  readonly #socket: Socket
+  #received = 0
+  /** All answers are of one length; the first tells it. */
+  #length = 0
+  #heard: (chunk: Buffer) => void = () => {}
+  #failed: (error: Error) => void = () => {}
+
+  static async open(port: number): Promise<Client> {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+    return new Client(socket)
+  }
+
+  private constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('data', chunk => this.#heard(chunk))
+    socket.on('error', error => this.#failed(error))
+    socket.on('close', () => this.#failed(new Error('the server has closed the connection')))
+  }
+
+  async run(end: number, nextHost: () => string): Promise<number> {
+    let count = 0
+    await new Promise<void>((resolve, reject) => {
+      const send = (): void => {
+        this.#received = 0
+        this.#socket.write(`GET / HTTP/1.1\r\nHost: ${nextHost()}\r\n\r\n`)
+      }
+      this.#failed = reject
+      this.#heard = chunk => {
+        if (this.#received === 0) this.#begin(chunk)
+        this.#received += chunk.length
+        if (this.#received < this.#length) return
+        count++
+        if (performance.now() < end) send()
+        else resolve()
+      }
+      send()
+    })
+    return count
+  }
+
+  #begin(chunk: Buffer): void {
+    const head = chunk.toString('latin1', 0, OK.length)
+    if (this.#length === 0) this.#length = lengthOf(chunk) ?? 0
+    if (head === OK && this.#length > 0) return
+    this.#failed(new Error(`not served: ${chunk.toString('latin1', 0, 200)}`))
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+}
+
+function lengthOf(first: Buffer): number | undefined {
+  const end = first.indexOf('\r\n\r\n')
+  const [, length] = /^content-length: (\d+)/im.exec(first.toString('latin1', 0, end)) ?? []
+  return end < 0 || length === undefined ? undefined : end + 4 + Number(length)
+}

@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs'
+
+/** Why so many watches cannot be had here; undefined where they can, or where nobody says. */
+export function tooManyWatches(wanted: number): string | undefined {
+  const limit = Number(readLimit('max_user_watches'))
+  if (Number.isNaN(limit) || wanted <= limit) return undefined
+  return `needs ${wanted} inotify watches, and fs.inotify.max_user_watches is ${limit}`
+}
+
+function readLimit(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/fs/inotify/${name}`, 'utf8')
+  } catch {
+    // Linux only.
+    return undefined
+  }
+}

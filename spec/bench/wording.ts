@@ -1,0 +1,32 @@
+import type { Figure } from './figure.ts'
+import type { Measure, Unit } from './measure.ts'
+
+/** A figure in words, with its quartiles where there are several samples. */
+export function inWords(figure: Figure, unit: Unit): string {
+  if ('reason' in figure) return `not measured: ${figure.reason}`
+  if ('recorded' in figure) return withUnit(figure.recorded, unit)
+  const value = withUnit(figure.value, unit)
+  return figure.samples < 2 ? value : `${value} (${shortened(figure.low)} to ${shortened(figure.high)})`
+}
+
+/** A figure in few words. */
+export function inShort(figure: Figure, unit: Unit): string {
+  if ('reason' in figure) return 'not measured'
+  return withUnit('recorded' in figure ? figure.recorded : figure.value, unit)
+}
+
+export function targetOf({ limit, unit }: Measure): string {
+  if (limit === undefined) return ''
+  return limit === 0 ? '0' : `≤ ${withUnit(limit, unit)}`
+}
+
+function withUnit(value: number, unit: Unit): string {
+  if (unit === 'answers' || unit === 'flips') return shortened(value)
+  return `${shortened(value)} ${unit}`
+}
+
+function shortened(value: number): string {
+  const size = Math.abs(value)
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2
+  return Number(value.toFixed(digits)).toLocaleString('en')
+}
