@@ -110,7 +110,9 @@ describe('example-site', () => {
   it('prints a line with a URL and a curl for each site, and serves all of them', async () => {
     await using example = await Example.start()
     const { port } = example
-    for (const name of 'aries cancer gemini leo libra pisces scorpio taurus virgo www.aries'.split(' ')) {
+    const sites =
+      'aries cancer gemini leo libra pisces scorpio taurus virgo www.aries fastify h3 hono koa nest'
+    for (const name of sites.split(' ')) {
       const curl = `curl -H 'Host: ${name}\\.localhost' http://localhost:${port}/`
       assert.match(example.printed, new RegExp(`^http://${name}\\.localhost:${port}/ +${curl}$`, 'm'))
     }
@@ -123,6 +125,11 @@ describe('example-site', () => {
       ['virgo', /release 1/],
       ['scorpio', /app\.listen\(\)/],
       ['pisces', /WebSocket/],
+      ['fastify', /^<!doctype html>.*<h1>fastify\.localhost<.*An app of Fastify/s],
+      ['h3', /^<!doctype html>.*<h1>h3\.localhost<.*An app of h3/s],
+      ['hono', /^<!doctype html>.*<h1>hono\.localhost<.*An app of Hono/s],
+      ['koa', /^<!doctype html>.*<h1>koa\.localhost<.*An app of Koa/s],
+      ['nest', /^<!doctype html>.*<h1>nest\.localhost<.*An app of NestJS/s],
     ] as const) {
       const { status, body, type } = await example.get(name)
       assert.deepEqual([status, type.split(';')[0]], [200, 'text/html'], name)
