@@ -1,4 +1,4 @@
-import { rmSync, watch as watchFolder } from 'node:fs'
+import { watch as watchFolder } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -13,6 +13,7 @@ const FLIPS: Record<Mode, number> = { check: 25, short: 40, full: 500 }
 const UPDATE_INTERVAL = 200
 /** Longer than what a swap leaves to be done. */
 const PAUSE_MS = 60
+const WARM_UP = 5
 const TARGET = { median: 10, p99: 40, aboveInterval: 20 }
 const YARDSTICK = 'bare fs.watch and fs.stat'
 
@@ -63,23 +64,22 @@ async function flipSamples(
   world.link(HOST, '../releases/one')
   const agent = new Agent({ keepAlive: true })
   await world.get(HOST, '/', { agent })
-  // In a folder of its own, so that neither wakes the other.
-  world.link('../bare/link', '../releases/one')
+  const other = (round: number): string => releases[(round + 1) % 2] as string
   const { ours, bare } = await interleaved(
     {
       ours: async round => {
         await pause(options.updateInterval)
-        return await flip(world, releases[(round + 1) % 2] as string, agent)
+        return await flip(world, other(round), agent)
       },
       bare: async round => {
-        await pause(options.updateInterval)
-        return await bareFlip(world, releases[(round + 1) % 2] as string)
+        if (options.watch === false) return undefined
+        await pause()
+        return await bareFlip(world, other(round))
       },
     },
-    { rounds: flips, warmUp: 5 },
+    { rounds: flips, warmUp: WARM_UP },
   )
   agent.destroy()
-  rmSync(world.path('../releases'), { recursive: true })
   return { ours: present(ours), bare: present(bare) }
 }
 
@@ -101,6 +101,8 @@ async function flip(world: World, release: string, agent: Agent): Promise<number
 
 /** What no router could do without: to hear of it, and to look. */
 async function bareFlip(world: World, release: string): Promise<number> {
+  // In a folder of its own, so that neither wakes the other.
+  world.link('../bare/link', '../releases/one')
   const folder = world.path('../bare')
   const watcher = watchFolder(folder)
   const heard = new Promise(resolve => watcher.once('change', resolve))

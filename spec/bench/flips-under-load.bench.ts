@@ -45,7 +45,7 @@ export async function measure(mode: Mode): Promise<Measure[]> {
       name: `lost of ${under}`,
       unit: 'flips',
       ours: figureOf(lost),
-      beside: measuredElsewhere('flips lost of 50'),
+      beside: measuredElsewhere('flips lost'),
       limit: 0,
     },
   ]

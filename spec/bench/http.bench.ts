@@ -11,12 +11,13 @@ import { Worker } from './worker.ts'
 
 const HOSTS = [1, 100, 10_000]
 const CONNECTIONS = 32
-const ROUND_MS = 150
-const WARM_UP = 5
+/** Short, so that what slows the machine down for a while slows down both. */
+const ROUND_MS = 50
+const WARM_UP = 12
 const ROUNDS: Record<Mode, Record<Layer, number>> = {
-  check: { ours: 10, vhost: 3, 'express-vhost': 3 },
-  short: { ours: 30, vhost: 6, 'express-vhost': 8 },
-  full: { ours: 300, vhost: 50, 'express-vhost': 50 },
+  check: { ours: 30, vhost: 9, 'express-vhost': 9 },
+  short: { ours: 90, vhost: 15, 'express-vhost': 15 },
+  full: { ours: 900, vhost: 150, 'express-vhost': 150 },
 }
 const PEERS: readonly Layer[] = ['vhost', 'express-vhost']
 /** Microseconds. */

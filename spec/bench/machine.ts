@@ -9,7 +9,7 @@ export interface Machine {
   readonly memoryGB: number
   readonly date: string
   /** The load average of the last minute, before and after the run. */
-  readonly load: readonly [before: number, after: number]
+  readonly load: { readonly before: number; readonly after: number }
 }
 
 export function describeMachine(loadBefore: number): Machine {
@@ -21,7 +21,7 @@ export function describeMachine(loadBefore: number): Machine {
     cores: all.length,
     memoryGB: Math.round(totalmem() / 2 ** 30),
     date: new Date().toISOString().slice(0, 10),
-    load: [loadBefore, loadNow()],
+    load: { before: loadBefore, after: loadNow() },
   }
 }
 
@@ -30,6 +30,6 @@ export function loadNow(): number {
 }
 
 export function lineOf({ node, system, cpu, cores, memoryGB, date, load }: Machine): string {
-  const average = `load average ${load[0]} before, ${load[1]} after`
+  const average = `load average ${load.before} before, ${load.after} after`
   return `Node ${node}, ${system}, ${cores} × ${cpu}, ${memoryGB} GB, ${date}, ${average}`
 }

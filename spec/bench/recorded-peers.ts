@@ -14,7 +14,7 @@ const RECORDED: readonly [measure: string, peer: string, recorded: number, sourc
   ['requests/s, 10,000 vhosts', 'vhost', 0.02, WRK],
   ['flip', 'mod-wsgi-van', 519, APACHE],
   ['flip', 'Passenger', 172, PASSENGER],
-  ['flips lost of 50', 'mod-wsgi-van', 2, APACHE],
+  ['flips lost', 'mod-wsgi-van of 50', 2, APACHE],
   ['start-up', 'chokidar, 10,000 folders', 1800, CHOKIDAR],
   ['memory of folders', 'chokidar, 10,000 folders', 49, CHOKIDAR],
   ['idle', 'plain polling', 45, NODE],

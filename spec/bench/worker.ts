@@ -39,6 +39,7 @@ export class Worker<V extends Verbs> {
       this.#complaints = (this.#complaints + text).slice(-2000)
     })
     this.#child.on('message', (reply: Reply) => this.#waiting.get(reply.id)?.(reply))
+    this.#child.on('error', error => this.#failAll(`${this.#name}: ${error.message}`))
     this.#child.on('close', (code, signal) => this.#failAll(`${this.#name} ended with ${code ?? signal}`))
   }
 
