@@ -8,6 +8,7 @@ const WIDTH = 640
 const TOP = 48
 const ROW = 34
 const BAR = 18
+const TICK = 5
 const PLOT = { left: 206, right: 540 }
 
 interface Bar {
@@ -28,9 +29,11 @@ export function flipChart(measures: readonly Measure[]): string {
   return svg(WIDTH, bottom + 32, title, [
     label(16, 26, title, 'title'),
     ...ticksWithin(bounds).flatMap(tick => [
-      gridLine(x(tick), TOP, x(tick), bottom),
-      label(x(tick), bottom + 20, `${tick.toLocaleString('en')} ms`, 'quiet', 'middle'),
+      // Short of the figures beside the bars.
+      gridLine(x(tick), bottom, x(tick), bottom + TICK),
+      label(x(tick), bottom + 21, `${tick.toLocaleString('en')} ms`, 'quiet', 'middle'),
     ]),
+    gridLine(PLOT.left, bottom, PLOT.right, bottom),
     ...bars.flatMap(({ name, colour, value, text }, row) => {
       const top = TOP + ROW * row + (ROW - BAR) / 2
       return [

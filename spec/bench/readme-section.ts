@@ -33,7 +33,7 @@ function sectionOf({ machine, mode, benches }: Results): string {
 ${rows.join('\n')}
 
 ${count('met')} of ${withTarget} targets are met, ${count('missed')} missed. Medians, with quartiles in brackets; contenders take turns in one run, but for those
-marked *elsewhere*, which [were measured once](spec/bench/recorded-peers.ts), on another machine.
+marked *elsewhere*, which [were measured once](spec/bench/recorded-peers.ts), on the machine named there.
 
 \`npm run bench\` takes all of it anew (\`${mode === 'full' ? '-- --full' : '-- dispatch'}\` ${mode === 'full' ? 'as here' : 'for one row, `-- --full` for longer'}). These are of
 ${lineOf(machine)}.`
