@@ -4,7 +4,7 @@ import { Chain, type Link } from './chain.ts'
 import type { Next } from './launch/launch.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
-/** What a flight tells of itself. */
+/** What an app is told by its flights. */
 interface Counts {
   requests: number
   errors: number

@@ -211,7 +211,7 @@ function compilePattern(pattern: string): VhostPattern {
   }
 }
 
-// Of `%1%2` nobody can tell whether `abc` is `a.bc` or `ab.c`.
+// Of `%1%2` nobody can tell whether `abc` is `a.bc` or `ab.c`. A literal part is one character.
 function areApart(parts: readonly Part[]): boolean {
   let isAfterSpecifier = false
   for (const part of parts) {
@@ -269,11 +269,16 @@ async function searchPatterns(
     const relativePath = pathOf(hostname)
     if (relativePath === undefined) continue
     const vhostPath = resolve(basePath, relativePath)
-    const place = { vhostPath, skipped, captures: capturesOf(hostname), isExact: isExact(hostname) }
-    if (vhostPatterns.length === 1) return place
+    const place = (): Place => ({
+      vhostPath,
+      skipped,
+      captures: capturesOf(hostname),
+      isExact: isExact(hostname),
+    })
+    if (vhostPatterns.length === 1) return place()
     try {
       await lstat(vhostPath)
-      return place
+      return place()
     } catch (error) {
       if (hasCode(error, CLOSED)) return undefined
       if (!hasCode(error, ['ENOENT'])) throw error

@@ -3,8 +3,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { causeOf } from '../stats.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { checkSocketPath } from './control-socket.ts'
-
-const EVENTS = ['load', 'reload', 'evict', 'error'] as const
+import { EVENTS } from './event-line.ts'
 
 /**
  * Answers the other commands over a Unix socket that this user alone may use (mode 0600): `GET /status`,

@@ -1,5 +1,8 @@
 import { printable } from './table.ts'
 
+/** What a router tells of. */
+export const EVENTS = ['load', 'reload', 'evict', 'error'] as const
+
 /** An event as it went through JSON. */
 export interface ToldEvent {
   readonly time: string

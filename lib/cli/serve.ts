@@ -8,7 +8,7 @@ import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
 import { startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
-import { eventLine, type ToldEvent } from './event-line.ts'
+import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { printable } from './table.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
@@ -23,7 +23,7 @@ export async function serve(command: Command): Promise<boolean> {
   const port = flags.port === undefined ? 3000 : numberOf('serve', 'port', flags.port)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
   const { handle, vhosts } = await site(command, basePath)
-  for (const event of ['load', 'reload', 'evict', 'error'] as const) {
+  for (const event of EVENTS) {
     vhosts.on(event, about => print(event, about as object))
   }
   const server = createServer(handle).on('upgrade', vhosts.upgrade)
@@ -147,7 +147,6 @@ async function end(server: Server, vhosts: VhostRouter): Promise<void> {
   console.log('express-van: ending; requests in flight may end')
   const closed = new Promise(resolve => server.close(resolve))
   await vhosts.close()
-  server.closeIdleConnections()
   server.closeAllConnections()
   await closed
 }
