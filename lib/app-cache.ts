@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { LRUCache } from 'lru-cache'
 import { App } from './app.ts'
+import { Crashes, type LastExit } from './crashes.ts'
 import { VhostError } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
 import type { Launch } from './launch/launch.ts'
@@ -43,6 +44,8 @@ interface AppCacheHooks {
   left(realPath: string): void
   /** An app has drained and is disposed. */
   ended(app: App): void
+  /** An app that led from this name had crashed, and may be loaded again. */
+  revive(hostname: string): void
 }
 
 /** Loaded apps by real path, at most `maxApps`; loads each once, however many ask, and swaps releases. */
@@ -55,6 +58,7 @@ export class AppCache {
   readonly #apps: LRUCache<string, App>
   readonly #failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
   readonly #loads = new Map<string, Load>()
+  readonly #crashes = new Crashes()
   readonly #reloadTimes = new LRUCache<string, number[]>({ max: MAX_FAILURES })
   readonly #retiring = new Map<App, Promise<void>>()
   #evictions = 0
@@ -83,6 +87,12 @@ export class AppCache {
   /** Why the newest release of a real path is not the one that serves. */
   failure(realPath: string): Failure | undefined {
     return this.#failures.peek(realPath)
+  }
+
+  /** How often what lies there has crashed and was started again, and how it ended last. */
+  crashesOf(realPath: string): { restarts: number; lastExit: LastExit | null } {
+    const { restarts, lastExit } = this.#crashes.of(realPath)
+    return { restarts, lastExit }
   }
 
   isLoading(realPath: string): boolean {
@@ -254,6 +264,7 @@ export class AppCache {
     this.#apps.set(realPath, app)
     this.#failures.delete(realPath)
     this.#evictWhenIdle(app)
+    void app.crashed?.then(error => this.#noteCrash(app, error))
     const about = { hostnames, ...release, durationMs }
     const previous = replaced ?? serving
     if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
@@ -262,6 +273,23 @@ export class AppCache {
       app.succeed(this.#end(replaced, reason, hostnames))
       this.#noteReload(release, hostnames)
     }
+  }
+
+  /** An app has ended by itself: it is loaded again, at once where it had run for a while. */
+  #noteCrash(app: App, error: VhostError): void {
+    const { release, name } = app
+    const { realPath } = release
+    if (this.#isClosed || this.#apps.peek(realPath) !== app) return
+    const hostnames = this.#hooks.hostnamesOf(realPath)
+    const pause = this.#crashes.note(app, error)
+    this.#events.emit('error', { hostnames, ...release, error: forHostname(error, name), serving: undefined })
+    this.retire(realPath, 'crashed', hostnames)
+    if (pause > 0) {
+      const waiting = new VhostError('ERR_VHOST_CRASHED', { retryAfter: Math.ceil(pause / 1000) })
+      const retryAt = performance.now() + pause
+      this.#failures.set(realPath, { release, error: waiting, attempts: 1, retryAt, requestsThen: 0 })
+    }
+    setTimeout(() => this.#hooks.revive(hostnames[0] ?? name), pause).unref()
   }
 
   #evictWhenIdle(app: App): void {

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Chain } from './chain.ts'
+import type { VhostError } from './errors.ts'
 import type { EvictReason } from './events.ts'
 import { Flight } from './flight.ts'
-import type { Launched, Next } from './launch/launch.ts'
+import type { Launched, Next, UpstreamFigures } from './launch/launch.ts'
+import type { Isolation } from './options.ts'
 import type { Release } from './release.ts'
 
 /** How long an app's own `close()` may take before it is left to itself. */
@@ -35,6 +37,7 @@ export class App {
     this.name = name
     this.loadDurationMs = loadDurationMs
     this.#launched = launched
+    launched.watch?.(() => this.#flights.size > 0)
   }
 
   /** Settles when the app that this one replaced has ended; undefined once it has. */
@@ -74,6 +77,20 @@ export class App {
 
   get takesUpgrades(): boolean {
     return this.#launched.upgrade !== undefined
+  }
+
+  get isolation(): Isolation {
+    return this.#launched.isolation
+  }
+
+  /** Settles when it has ended by itself; undefined where it cannot. */
+  get crashed(): Promise<VhostError> | undefined {
+    return this.#launched.crashed
+  }
+
+  /** Of its thread or process; undefined where it has none of its own. */
+  get figures(): UpstreamFigures | undefined {
+    return this.#launched.figures?.()
   }
 
   get environmentWrites(): readonly string[] {

@@ -27,7 +27,7 @@ export class Counters {
     if (event === 'load') this.loads++
     else if (event === 'reload') this.reloads++
     else if (event === 'evict') add(this.evictions, (about as VhostEvents['evict']).reason)
-    else add(this.errors, codeOf((about as VhostEvents['error']).error))
+    else if (event === 'error') add(this.errors, codeOf((about as VhostEvents['error']).error))
   }
 
   /** An app is gone: what it counted stays under its name. */

@@ -8,6 +8,7 @@ export type VhostErrorCode =
   | 'ERR_VHOST_LOAD_TIMEOUT'
   | 'ERR_VHOST_OVERLOADED'
   | 'ERR_VHOST_CRASHED'
+  | 'ERR_VHOST_REQUEST_TIMEOUT'
   | 'ERR_VHOST_CLOSED'
 
 const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> = {
@@ -19,6 +20,7 @@ const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> 
   ERR_VHOST_LOAD_TIMEOUT: [503, 'The app took too long to load'],
   ERR_VHOST_OVERLOADED: [503, 'There is no room to load the app now'],
   ERR_VHOST_CRASHED: [502, 'The app crashed while it answered'],
+  ERR_VHOST_REQUEST_TIMEOUT: [504, 'The app took too long to answer'],
   ERR_VHOST_CLOSED: [503, 'The router is closed'],
 }
 
@@ -29,7 +31,10 @@ export interface VhostErrorOptions {
   detail?: string | undefined
   /** The error behind this one; it may hold paths and is for logs alone. */
   cause?: unknown
-  /** Seconds until another try makes sense; becomes the `Retry-After` header. @default 1 where status is 503 */
+  /**
+   * Seconds until another try makes sense; becomes the `Retry-After` header, and makes the status 503.
+   * @default 1 where status is 503
+   */
   retryAfter?: number | undefined
 }
 
@@ -51,7 +56,8 @@ export class VhostError extends Error {
 
   constructor(code: VhostErrorCode, options: VhostErrorOptions = {}) {
     const { hostname, detail, cause, retryAfter } = options
-    const [status, message] = CODES[code]
+    const [usual, message] = CODES[code]
+    const status = retryAfter === undefined ? usual : 503
     super(`${hostname === undefined ? '' : `${hostname}: `}${message}${detail ? `: ${detail}` : ''}`, {
       cause,
     })

@@ -16,6 +16,8 @@ export interface VhostEvents {
   load: About & { readonly durationMs: number }
   reload: About & { readonly durationMs: number; readonly previous: Release }
   evict: About & { readonly reason: EvictReason }
+  /** A line that an isolated app wrote. */
+  log: About & { readonly stream: 'stdout' | 'stderr'; readonly line: string }
   error: About & {
     readonly error: Error
     /** The release that still serves; undefined if none does. */

@@ -4,6 +4,7 @@ import type { AppCache, Failure } from './app-cache.ts'
 import { findEntry } from './app-entry.ts'
 import { VhostError } from './errors.ts'
 import { parseHost } from './hostname.ts'
+import { isolationOf } from './launch/isolation.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
 import {
@@ -91,7 +92,7 @@ async function follow(
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app' }
     const entry = release.entry ?? (await entryOf(realPath, settings))
-    const { refused, notes } = await settingsOf(realPath)
+    const { refused, notes } = await settingsOf(realPath, settings)
     const app = apps.peek(known?.realPath ?? realPath)
     const failure = apps.failure(realPath)
     return {
@@ -118,9 +119,12 @@ async function entryOf(realPath: string, settings: Settings): Promise<string | n
 }
 
 /** Why the settings in the vhost's package.json would have a load fail, if so, and what else there is to say of them. */
-async function settingsOf(realPath: string): Promise<{ refused?: VhostError; notes: string[] }> {
+async function settingsOf(
+  realPath: string,
+  settings: Settings,
+): Promise<{ refused?: VhostError; notes: string[] }> {
   try {
-    await readVhostSettings(realPath)
+    isolationOf(realPath, await readVhostSettings(realPath), settings)
     return { notes: await notesOf(realPath) }
   } catch (error) {
     if (error instanceof VhostError) return { refused: error, notes: [] }

@@ -26,6 +26,7 @@ export async function findHandler(
   exportName: string | undefined,
   server: WebServer | undefined,
   importPackage: ImportPackage = importOwn,
+  hasHttp2 = false,
 ): Promise<Handler | string> {
   const toHandler = async (value: unknown): Promise<Handler | undefined> => {
     const answer = await answerOf(value, importPackage)
@@ -40,7 +41,10 @@ export async function findHandler(
     if (handler) return handler
   }
   if (server) return serverHandler(server, hookOf(exports, 'upgrade'), hookOf(exports, 'close'))
-  return `the module exports ${describe(await exports)}; expected ${ACCEPTED}`
+  const server2 = hasHttp2
+    ? ' and listens with a server for HTTP/2, which the router does not speak to apps'
+    : ''
+  return `the module exports ${describe(await exports)}${server2}; expected ${ACCEPTED}`
 }
 
 /** Whether a module exports nothing at all: it may be about to call `listen()`. */

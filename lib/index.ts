@@ -1,7 +1,7 @@
 export { VhostError, type VhostErrorCode } from './errors.ts'
 export type { EvictReason, VhostEvents } from './events.ts'
 export type { VhostExplanation } from './explain.ts'
-export type { VhostRouterOptions } from './options.ts'
+export type { Environment, Isolation, VhostRouterOptions } from './options.ts'
 export type { Release } from './release.ts'
 export type { StaticOptions } from './static-options.ts'
 export type { AppStats, VhostState, VhostStats } from './stats.ts'

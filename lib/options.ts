@@ -3,6 +3,9 @@ import { optionError, shown, unknownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import { compileVhostDir, type PathSettings } from './vhost-path.ts'
 
+/** Where an app runs: in the router's process, in a thread of it, or in a process of its own. */
+export type Isolation = 'none' | 'thread' | 'process'
+
 /** Options of `vhostRouter()`. Durations are milliseconds; `undefined` equals absent. */
 export interface VhostRouterOptions {
   /** The folder of all vhosts; not a URL prefix. @default '/var/www' */
@@ -51,8 +54,29 @@ export interface VhostRouterOptions {
    * scarce. @default true
    */
   watch?: boolean | undefined
-  /** Where apps run: `'none'` is this process. @default 'none' */
-  isolation?: 'none' | undefined
+  /**
+   * Where apps run. `'none'`: all in this process. `'thread'`: each in a thread, so that a reload gives all memory back
+   * and a load or a loop stops nobody else; native crashes, and some ways to run out of memory, still end the
+   * router. `'process'`: each in a process of its own, a wall against those too. Or a function that tells it for
+   * each vhost. The package.json of a vhost may ask for more, never for less. @default 'none'
+   */
+  isolation?: Isolation | ((vhost: { realPath: string }) => Isolation) | undefined
+  /**
+   * Bytes of JavaScript heap that an isolated app may have, or a function that tells it for each vhost. In a process it
+   * is `--max-old-space-size`; in a thread `resourceLimits`, which Node keeps as best it can. Buffers are outside
+   * of both. @default Node's own
+   */
+  memoryLimit?: number | ((vhost: { realPath: string }) => number | undefined) | undefined
+  /**
+   * How long an isolated app may take until it begins to answer a request, in milliseconds; then the client
+   * gets 504. `0` is for ever. @default 0
+   */
+  requestTimeout?: number | undefined
+  /**
+   * `'owner'`: each app runs as the user whom its release folder belongs to. The router has to be root, `isolation`
+   * has to be `'process'`, and a folder that belongs to root is refused. @default the router's user
+   */
+  user?: 'owner' | undefined
   /**
    * How many apps stay loaded. The victim is, among those least recently used and with nothing in flight, the one that
    * was asked for the least; where every one is busy, the newcomer gets 503. @default 100
@@ -74,9 +98,16 @@ export interface VhostRouterOptions {
    * @default what `req.app` says on requests, nobody on upgrades
    */
   trustProxy?: boolean | number | string | readonly string[] | Trusts | undefined
-  /** Environment of isolated apps; in one process, where all share one environment, an error. */
-  env?: undefined
+  /**
+   * Environment of isolated apps, over `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV` of the router's; nothing else of
+   * that reaches them. Or a function that tells it for each vhost. With `isolation: 'none'`, where all share one
+   * environment, an error. @default {}
+   */
+  env?: Environment | ((vhost: { realPath: string }) => Environment) | undefined
 }
+
+/** Names and texts. */
+export type Environment = Readonly<Record<string, string>>
 
 /** Options checked and completed; nothing else in lib/ knows a default. */
 export interface Settings extends PathSettings {
@@ -89,7 +120,11 @@ export interface Settings extends PathSettings {
   readonly getVersion: ((realPath: string, appDir: string) => unknown) | undefined
   readonly updateInterval: number
   readonly watch: boolean
-  readonly isolation: 'none'
+  readonly isolation: Isolation | ((vhost: { realPath: string }) => Isolation)
+  readonly memoryLimit: number | ((vhost: { realPath: string }) => number | undefined) | undefined
+  readonly requestTimeout: number
+  readonly user: 'owner' | undefined
+  readonly env: Environment | ((vhost: { realPath: string }) => Environment)
   readonly maxApps: number
   readonly idleTimeout: number
   readonly loadTimeout: number
@@ -102,6 +137,9 @@ const SECOND = 1000
 /** The longest delay that a timer of Node can take. */
 const MAX_DELAY = 2 ** 31 - 1
 const DEFAULT_MODULES_DIR = 'node_modules'
+const ISOLATIONS: readonly Isolation[] = ['none', 'thread', 'process']
+/** Below the least of these no Express app starts. */
+const HEAP = [16 * 2 ** 20, 2 ** 40] as const
 
 const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | undefined> = {
   basePath: expectPath,
@@ -116,14 +154,20 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
   getVersion: expectFunction,
   updateInterval: expectMilliseconds,
   watch: value => (typeof value === 'boolean' ? undefined : 'true or false'),
-  isolation: value => (value === 'none' ? undefined : `'none'`),
+  isolation: value =>
+    typeof value === 'function' || ISOLATIONS.includes(value as Isolation)
+      ? undefined
+      : `'none', 'thread', 'process' or a function`,
+  memoryLimit: value => (typeof value === 'function' ? undefined : expectNumber(value, ...HEAP, 'bytes')),
+  requestTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  user: value => (value === 'owner' ? undefined : `'owner'`),
   maxApps: value => expectNumber(value, 1, 1_000_000, 'apps'),
   idleTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
   loadTimeout: expectMilliseconds,
   drainTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
   maxConcurrentLoads: value => expectNumber(value, 1, 10_000, 'loads'),
   trustProxy: () => undefined,
-  env: () => `nothing with isolation: 'none', where all apps share the environment of this process`,
+  env: value => (typeof value === 'function' ? undefined : expectEnvironment(value)),
 }
 
 /**
@@ -134,6 +178,7 @@ export function resolveOptions(options: VhostRouterOptions = {}): Settings {
     throw optionError(`vhostRouter() takes an object of options, not ${shown(options)}`)
   }
   for (const [name, value] of Object.entries(options)) checkOption(name, value)
+  refuseContradictions(options)
   const modulesDir = options.modulesDir ?? DEFAULT_MODULES_DIR
   return Object.freeze({
     basePath: resolve(options.basePath ?? '/var/www'),
@@ -152,6 +197,10 @@ export function resolveOptions(options: VhostRouterOptions = {}): Settings {
     updateInterval: options.updateInterval ?? 1 * SECOND,
     watch: options.watch ?? true,
     isolation: options.isolation ?? 'none',
+    memoryLimit: options.memoryLimit,
+    requestTimeout: options.requestTimeout ?? 0,
+    user: options.user,
+    env: options.env ?? {},
     maxApps: options.maxApps ?? 100,
     idleTimeout: options.idleTimeout ?? 0,
     loadTimeout: options.loadTimeout ?? 30 * SECOND,
@@ -168,6 +217,40 @@ function checkOption(name: string, value: unknown): void {
   if (value === undefined) return
   const expected = CHECKS[name as keyof VhostRouterOptions](value)
   if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shown(value)}`)
+}
+
+/** What only a thread or a process can have. */
+const NEEDS_ISOLATION = {
+  env: 'all apps share the environment of this process',
+  memoryLimit: 'all apps share the memory of this process',
+  requestTimeout: 'nothing can end a request of an app in this process',
+} as const
+
+function refuseContradictions(options: VhostRouterOptions): void {
+  const { isolation = 'none', user } = options
+  if (isolation === 'none') {
+    for (const [name, why] of Object.entries(NEEDS_ISOLATION)) {
+      const value = options[name as keyof typeof NEEDS_ISOLATION]
+      if (value === undefined) continue
+      throw optionError(`option '${name}' must be nothing with isolation: 'none', where ${why}`)
+    }
+  }
+  if (user === undefined) return
+  if (isolation !== 'process' && typeof isolation !== 'function') {
+    throw optionError(`option 'user' needs isolation: 'process', not '${isolation}'`)
+  }
+  if (process.getuid?.() !== 0) throw optionError(`option 'user' needs a router that runs as root`)
+}
+
+/** What an environment has to be, where this is none. */
+export function expectEnvironment(value: unknown): string | undefined {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const isWell =
+    isObject &&
+    Object.entries(value).every(
+      ([name, text]) => /^[^=\0]+$/.test(name) && typeof text === 'string' && !text.includes('\0'),
+    )
+  return isWell ? undefined : 'an object of texts'
 }
 
 function expectPath(value: unknown): string | undefined {

@@ -1,6 +1,9 @@
 import { inspect } from 'node:util'
 import type { App } from './app.ts'
 import type { AppCache, Failure } from './app-cache.ts'
+import type { LastExit } from './crashes.ts'
+import type { UpstreamFigures } from './launch/launch.ts'
+import type { Isolation } from './options.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** What a release is doing. `serving older` means that a newer one failed to load. */
@@ -26,7 +29,7 @@ export interface AppStats {
   readonly realPath: string
   /** What serves; null if nothing does. */
   readonly version: PlainVersion
-  readonly isolation: 'none'
+  readonly isolation: Isolation | null
   readonly state: VhostState
   readonly requests: number
   readonly inFlight: number
@@ -35,6 +38,18 @@ export interface AppStats {
   readonly loadDurationMs: number | null
   /** When what serves was loaded, in ISO 8601; null if nothing does. */
   readonly loadedAt: string | null
+  /** Of the process that it runs in; null in the router's own and in a thread. */
+  readonly pid: number | null
+  /** Of the thread that it runs in. */
+  readonly threadId: number | null
+  /** Bytes: resident, of a process; of a thread its heap, as last told. Null where it is not known. */
+  readonly memory: number | null
+  /** Milliseconds of processor time since it started; null where it is not known. */
+  readonly cpu: number | null
+  /** How often it has crashed and was started again. */
+  readonly restarts: number
+  /** How it last ended by itself; null if it never did. */
+  readonly lastExit: LastExit | null
   /** Why the newest release is not the one that serves; null if it is. */
   readonly lastError: LastError | null
 }
@@ -55,16 +70,24 @@ export interface VhostStats {
   readonly staleGraphs: number
 }
 
-export function collectStats(apps: AppCache, table: VhostTable, staleGraphs: number): VhostStats {
+const NO_FIGURES: UpstreamFigures = { pid: null, threadId: null, memory: null, cpu: null }
+
+/** `isolation` is that of what is not loaded; null where it is not known before. */
+export function collectStats(
+  apps: AppCache,
+  table: VhostTable,
+  staleGraphs: number,
+  isolation: Isolation | null,
+): VhostStats {
   const serving = apps.apps.map(app => ofApp(app, 'serving', apps, table))
   const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
   const failed = apps.failures
-    .map(failure => ofFailure(failure, table))
+    .map(failure => ofFailure(failure, table, isolation))
     .filter(
       ({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath) && !apps.isLoading(realPath),
     )
   const loading = apps.firstLoads.map(({ release, hostnames }) =>
-    idle(release.realPath, hostnames, 'loading'),
+    idle(release.realPath, hostnames, 'loading', isolation),
   )
   const running = [...serving, ...draining]
   return {
@@ -116,7 +139,9 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
     hostnames: state === 'serving' ? table.hostnames(realPath) : [],
     realPath,
     version: plainVersion(version),
-    isolation: 'none',
+    isolation: app.isolation,
+    ...(app.figures ?? NO_FIGURES),
+    ...apps.crashesOf(realPath),
     state: failure ? 'serving older' : state,
     requests: app.requests,
     inFlight: app.inFlight,
@@ -127,18 +152,26 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
   }
 }
 
-function ofFailure(failure: Failure, table: VhostTable): AppStats {
+function ofFailure(failure: Failure, table: VhostTable, isolation: Isolation | null): AppStats {
   const { realPath } = failure.release
-  return { ...idle(realPath, table.hostnames(realPath), 'failed'), lastError: lastError(failure) }
+  return { ...idle(realPath, table.hostnames(realPath), 'failed', isolation), lastError: lastError(failure) }
 }
 
 /** Of a release that nothing has been asked of yet. */
-function idle(realPath: string, hostnames: readonly string[], state: VhostState): AppStats {
+function idle(
+  realPath: string,
+  hostnames: readonly string[],
+  state: VhostState,
+  isolation: Isolation | null,
+): AppStats {
   return {
     hostnames,
     realPath,
     version: null,
-    isolation: 'none',
+    isolation,
+    ...NO_FIGURES,
+    restarts: 0,
+    lastExit: null,
     state,
     requests: 0,
     inFlight: 0,

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { basename } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
@@ -10,8 +11,8 @@ import { Events, type VhostEvents } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
 import { hostOf, parseHost } from './hostname.ts'
-import { InProcess } from './launch/in-process.ts'
 import type { Next } from './launch/launch.ts'
+import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
 import { resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
@@ -23,6 +24,7 @@ import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
+import { writeLine } from './write-line.ts'
 
 declare global {
   namespace Express {
@@ -91,12 +93,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const settings = resolveOptions(options)
   const counters = new Counters()
   const events = new Events(counters.note)
-  const inProcess = new InProcess(settings)
+  const launcher = new Launcher(settings, vhostRouterMiddleware, tellLine)
   const maxNames = Math.max(LEAST_NAMES, NAMES_PER_APP * settings.maxApps)
   const table = new VhostTable(maxNames, forget)
   const apps = new AppCache(
     settings,
-    (release, hostname) => inProcess.launch(release, () => infoFor(hostname, release)),
+    (release, hostname) => launcher.launch(release, () => infoFor(hostname, release)),
     events,
     {
       hostnamesOf: realPath => table.hostnames(realPath),
@@ -104,6 +106,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
         for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
       },
       ended: app => counters.noteEnd(app),
+      revive: hostname => void revive(hostname),
     },
   )
   const refresher = new Refresher(settings, table, apps, events)
@@ -154,6 +157,20 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     }
     app.waiting--
     app.handle(req, res, next)
+  }
+
+  /** Has an app that crashed serve again, whether or not anybody asks for it. */
+  async function revive(hostname: string): Promise<void> {
+    if (closing) return
+    // Whoever asks meets the same error; of a load that fails an event tells.
+    const app = await finder.find(hostname, hostname).catch(() => undefined)
+    if (app) app.waiting--
+  }
+
+  function tellLine({ realPath, version }: Release, stream: 'stdout' | 'stderr', line: string): void {
+    const hostnames = table.hostnames(realPath)
+    writeLine(hostnames[0] ?? basename(realPath), stream, line)
+    events.emit('log', { hostnames, realPath, version, stream, line })
   }
 
   /** What `req.vhost` is on a request that a new release has to answer before it serves. */
@@ -234,7 +251,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       const location = await locateVhost(name.hostname, settings).catch(() => undefined)
       if (location) {
         apps.forgetFailure(location.realPath)
-        inProcess.discard(location.realPath)
+        launcher.discard(location.realPath)
       }
       return await load(host)
     }
@@ -268,7 +285,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     finder.close()
     refresher.close()
     await apps.close(drainTimeout)
-    inProcess.close()
+    await launcher.close()
   }
 
   function close({ drainTimeout = settings.drainTimeout }: { drainTimeout?: number } = {}): Promise<void> {
@@ -294,7 +311,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   return router
 
   function stats(): VhostStats {
-    return collectStats(apps, table, inProcess.staleGraphs)
+    return collectStats(
+      apps,
+      table,
+      launcher.staleGraphs,
+      typeof settings.isolation === 'string' ? settings.isolation : null,
+    )
   }
 
   function chain<V extends unknown[]>(listen: (...values: V) => void): (...values: V) => VhostRouter {

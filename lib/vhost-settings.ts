@@ -3,13 +3,24 @@ import { join } from 'node:path'
 import { VhostError } from './errors.ts'
 import { unlessGone } from './gone.ts'
 import { shown } from './option-error.ts'
-import { expectExportName, expectInside, expectMilliseconds } from './options.ts'
+import {
+  type Environment,
+  expectEnvironment,
+  expectExportName,
+  expectInside,
+  expectMilliseconds,
+  type Isolation,
+} from './options.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
 export interface VhostSettings {
   readonly moduleName: string | undefined
   readonly exportName: string | undefined
   readonly probe: Probe | undefined
+  /** The least that it wants; the router may have it isolated more. */
+  readonly isolation: Isolation
+  /** Over what the router gives it. */
+  readonly env: Environment
 }
 
 /** What a new release has to answer before it serves. */
@@ -31,10 +42,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   moduleName: expectInside,
   exportName: expectExportName,
   isolation: value => (ISOLATIONS.includes(value as string) ? undefined : `'none', 'thread' or 'process'`),
-  env: value =>
-    isObject(value) && Object.values(value).every(text => typeof text === 'string')
-      ? undefined
-      : 'an object of texts',
+  env: expectEnvironment,
   probe: value => (isObject(value) ? undefined : expectPath(value)),
 }
 
@@ -54,9 +62,9 @@ const PROBE_CHECKS: Readonly<Record<string, Check>> = {
 export async function readVhostSettings(realPath: string): Promise<VhostSettings> {
   const own = ownSettings(await readPackage(realPath).catch(refuseMalformed))
   for (const [name, value] of Object.entries(own)) check(name, value, CHECKS)
-  refuseIsolation(own)
-  const { moduleName, exportName } = own as { moduleName?: string; exportName?: string }
-  return { moduleName, exportName, probe: probeOf(own.probe) }
+  const { moduleName, exportName, isolation = 'none', env = {} } = own as Partial<VhostSettings>
+  refuseReserved(env)
+  return { moduleName, exportName, isolation, env, probe: probeOf(own.probe) }
 }
 
 /** The module that is loaded, by the vhost's own word or else the router's; a package.json that is wrong says nothing. */
@@ -93,12 +101,9 @@ function knows(checks: object, name: string): boolean {
   return Object.hasOwn(checks, name)
 }
 
-function refuseIsolation({ isolation = 'none', env = {} }: Record<string, unknown>): void {
-  const reserved = Object.keys(env as object).find(name => RESERVED_VARIABLE.test(name))
+function refuseReserved(env: Environment): void {
+  const reserved = Object.keys(env).find(name => RESERVED_VARIABLE.test(name))
   if (reserved) throw refusal(`'env' may not set ${shown(reserved.slice(0, 60))}`)
-  if (isolation !== 'none') throw refusal(`it asks for isolation '${isolation}', and this router has none`)
-  // Its neighbours would have them, too; without them it would not run as it was meant to.
-  if (Object.keys(env as object).length > 0) throw refusal(`'env' needs isolation, and this router has none`)
 }
 
 function probeOf(value: unknown): Probe | undefined {

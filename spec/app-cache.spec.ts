@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { AppCache } from '../lib/app-cache.ts'
 import { Events } from '../lib/events.ts'
 import type { VhostError } from '../lib/index.ts'
+import type { Launched } from '../lib/launch/launch.ts'
 import { resolveOptions } from '../lib/options.ts'
 import { eventually, World } from './support/world.ts'
 
@@ -204,14 +205,15 @@ describe('AppCache', () => {
 
 /** An AppCache whose apps are nothing, so that a thousand requests take no time. */
 function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) => Promise<boolean> } {
-  const launched = {
+  const launched: Launched = {
+    isolation: 'none',
     handle() {},
     upgrade: undefined,
     isKeptByNode: false,
     environmentWrites: [],
     async dispose() {},
   }
-  const hooks = { hostnamesOf: () => [], left() {}, ended() {} }
+  const hooks = { hostnamesOf: () => [], left() {}, ended() {}, revive() {} }
   const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, new Events(), hooks)
   return { cache, ask }
 

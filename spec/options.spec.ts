@@ -19,6 +19,10 @@ describe('resolveOptions', () => {
       updateInterval: 1000,
       watch: true,
       isolation: 'none',
+      memoryLimit: undefined,
+      requestTimeout: 0,
+      user: undefined,
+      env: {},
       maxApps: 100,
       idleTimeout: 0,
       loadTimeout: 30_000,
@@ -47,7 +51,7 @@ describe('resolveOptions', () => {
 
   it('takes every option', () => {
     const { vhostPatterns, trusts, ...settings } = resolveOptions(EVERY_OPTION)
-    const { vhostDir: _, trustProxy: __, env: ___, ...given } = EVERY_OPTION
+    const { vhostDir: _, trustProxy: __, ...given } = EVERY_OPTION
     assert.deepEqual(settings, { ...given, basePath: resolve('sites') })
     assert.deepEqual(
       vhostPatterns.map(({ pathOf }) => pathOf('aries.test')),
@@ -106,14 +110,17 @@ describe('vhostRouter, with wrong options,', () => {
     getVersion: notFunction,
     updateInterval: [...notNumber, 0, 2 ** 31],
     watch: [null, 0, 1, 'yes', {}],
-    isolation: [null, 'thread', 'process', 'None', true, () => 'none'],
+    isolation: [null, 'threads', 'None', true, ['process']],
+    memoryLimit: [...notNumber, 0, 2 ** 20, 2 ** 41],
+    requestTimeout: [...notNumber, 2 ** 31],
+    user: [null, 'root', 0, true],
     maxApps: [...notNumber, 0, 1_000_001],
     idleTimeout: [...notNumber, 2 ** 31],
     loadTimeout: [...notNumber, 0, 2 ** 31],
     drainTimeout: [...notNumber, 2 ** 31],
     maxConcurrentLoads: [...notNumber, 0, 10_001],
     trustProxy: [null, 'nobody', '10.0.0.0/99', '', {}, [1], ['nobody'], Symbol('x')],
-    env: [null, {}, { PORT: '80' }, () => ({})],
+    env: [null, 'PORT=80', 5, [], { PORT: 80 }, { 'A=B': '' }, { '': '1' }, { A: 'a\0b' }],
   }
   for (const [name, values] of Object.entries(bad)) {
     it(`refuses a bad value of ${name} and names the option`, () => {
@@ -167,12 +174,30 @@ describe('vhostRouter, with wrong options,', () => {
     }
   })
 
-  it('says that env needs isolation, and which isolation there is', () => {
-    assert.throws(() => vhostRouter({ env: { PORT: '80' } as never }), /isolation: 'none'.*share/)
+  it('says that env, memoryLimit and requestTimeout need isolation', () => {
+    assert.throws(() => vhostRouter({ env: { PORT: '80' } }), /'env'.*isolation: 'none'.*share/)
+    assert.throws(() => vhostRouter({ env: {} }), /'env'.*isolation: 'none'.*share/)
+    assert.throws(() => vhostRouter({ env: () => ({}) }), /'env'.*isolation: 'none'.*share/)
+    assert.throws(() => vhostRouter({ memoryLimit: 2 ** 28 }), /'memoryLimit'.*isolation: 'none'.*share/)
+    assert.throws(() => vhostRouter({ requestTimeout: 1000 }), /'requestTimeout'.*isolation: 'none'/)
+  })
+
+  it('says that user needs processes and root', () => {
+    assert.throws(() => vhostRouter({ user: 'owner' }), /'user' needs isolation: 'process', not 'none'/)
     assert.throws(
-      () => vhostRouter({ isolation: 'thread' as never }),
-      /'isolation' must be 'none', not "thread"/,
+      () => vhostRouter({ user: 'owner', isolation: 'thread' }),
+      /'user' needs isolation: 'process', not 'thread'/,
     )
+    const { getuid } = process
+    process.getuid = () => 1000
+    try {
+      assert.throws(
+        () => vhostRouter({ user: 'owner', isolation: 'process' }),
+        /needs a router that runs as root/,
+      )
+    } finally {
+      if (getuid) process.getuid = getuid
+    }
   })
 })
 
@@ -198,14 +223,17 @@ const EVERY_OPTION = {
   getVersion: () => 1,
   updateInterval: 50,
   watch: false,
-  isolation: 'none',
+  isolation: 'thread',
+  memoryLimit: 2 ** 27,
+  requestTimeout: 1000,
+  user: undefined,
   maxApps: 1,
   idleTimeout: 60_000,
   loadTimeout: 5000,
   drainTimeout: 0,
   maxConcurrentLoads: 1,
   trustProxy: 'loopback',
-  env: undefined,
+  env: { PORT: '80' },
 } satisfies Required<VhostRouterOptions>
 
 function assertOptionError(error: Error): void {

@@ -56,6 +56,7 @@ describe('README', () => {
       'idleTimeout',
       'loadTimeout',
       'drainTimeout',
+      'requestTimeout',
       'maxConcurrentLoads',
       'basePath',
       'appDir',

@@ -4,6 +4,8 @@ import { describe, it } from 'node:test'
 import type { AppStats } from '../lib/index.ts'
 import { eventually, World } from './support/world.ts'
 
+const NO_UPSTREAM = { pid: null, threadId: null, memory: null, cpu: null, restarts: 0, lastExit: null }
+
 describe('stats', () => {
   it('are empty before anything was asked for, and know nothing of names that lead nowhere', async () => {
     await using world = await World.start()
@@ -38,6 +40,7 @@ describe('stats', () => {
       realPath: world.path('releases/1'),
       version: 7,
       isolation: 'none',
+      ...NO_UPSTREAM,
       state: 'serving',
       requests: 3,
       inFlight: 0,
@@ -66,6 +69,7 @@ describe('stats', () => {
       realPath: world.path('aries.test'),
       version: null,
       isolation: 'none',
+      ...NO_UPSTREAM,
       state: 'loading',
       requests: 0,
       inFlight: 0,
@@ -125,6 +129,7 @@ describe('stats', () => {
         realPath: world.path('aries.test'),
         version: null,
         isolation: 'none',
+        ...NO_UPSTREAM,
         state: 'failed',
         requests: 0,
         inFlight: 0,

@@ -9,21 +9,29 @@ type ProcessListener = (...values: unknown[]) => void
 
 /** What an app does to the process while it is loaded: noted here instead, or here so that it can be undone. */
 export class LoadScope {
-  /** The first web server on which the app called `listen()`. */
-  readonly listening: Promise<WebServer>
+  /** The first web server on which the app called `listen()`; undefined where it is one that cannot answer here. */
+  readonly listening: Promise<WebServer | undefined>
   server: WebServer | undefined
+  /** Whether the app listens with a server that answers by HTTP/2. */
+  hasHttp2 = false
   readonly #servers = new Set<Server>()
   /** What the app added to `process`, and may have removed again. */
   readonly #added: [event: string | symbol, listener: ProcessListener][] = []
   /** What was removed from `process`, to be put back where the app is used again. */
   #removed: [event: string | symbol, listener: ProcessListener][] = []
-  #listened!: (server: WebServer) => void
+  #listened!: (server: WebServer | undefined) => void
 
   constructor() {
     this.listening = new Promise(resolve => {
       this.#listened = resolve
     })
     watchProcess()
+  }
+
+  /** The scope of all that ever runs in this process or thread, which is one app's. */
+  static ofProcess(): LoadScope {
+    everything = new LoadScope()
+    return everything
   }
 
   /** Runs a load, and all that it starts, in this scope. */
@@ -34,9 +42,10 @@ export class LoadScope {
   /** Takes a server that called `listen()`; the first that can answer requests is the app's handler. */
   take(server: Server): void {
     this.#servers.add(server)
-    if (!isWebServer(server)) return
-    this.server ??= server
-    this.#listened(this.server)
+    if (isWebServer(server)) this.server ??= server
+    // What awaits a server is told of one that cannot answer here, too.
+    if (this.server || isHttp2Server(server)) this.#listened(this.server)
+    if (isHttp2Server(server)) this.hasHttp2 = true
   }
 
   noteListener(event: string | symbol, listener: ProcessListener): void {
@@ -72,8 +81,14 @@ export function isWebServer(value: unknown): value is WebServer {
   return value instanceof HttpServer || value instanceof HttpsServer
 }
 
+// Its class is not exported.
+function isHttp2Server(server: Server): boolean {
+  return /^Http2(?:Secure)?Server$/.test(server.constructor.name)
+}
+
 // The process has one `net.Server` and one list of listeners, so routers share what stands on them.
 const scopes = new AsyncLocalStorage<LoadScope>()
+let everything: LoadScope | undefined
 let isWatching = false
 
 function watchProcess(): void {
@@ -81,7 +96,7 @@ function watchProcess(): void {
   isWatching = true
   const listen = Server.prototype.listen
   Server.prototype.listen = function caughtListen(this: Server, ...values: unknown[]): Server {
-    const scope = scopes.getStore()
+    const scope = scopes.getStore() ?? everything
     if (!scope) return Reflect.apply(listen, this, values)
     scope.take(this)
     return pretendToListen(this, values)

@@ -29,6 +29,9 @@ interface HookableModule {
   register(url: string, options: { data: unknown; transferList: unknown[] }): void
 }
 
+/** Of a release that is loaded only once, in a thread or process of its own: its URLs stay as they are. */
+export const ONLY_GENERATION = 0
+
 const GENERATION = /[?&]express-van=(\d+)/
 
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
@@ -172,7 +175,7 @@ function parentOf({
 }
 
 function handOn<R extends Resolved>(resolved: R, generation: string): R {
-  if (!resolved.url.startsWith('file:')) return resolved
+  if (!resolved.url.startsWith('file:') || generation === String(ONLY_GENERATION)) return resolved
   if (!withImports.has(generation)) {
     withImports.add(generation)
     inbox?.postMessage(generation)

@@ -1,18 +1,16 @@
-import { realpath, stat } from 'node:fs/promises'
-import { extname, join, sep } from 'node:path'
-import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
+import { join } from 'node:path'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import type { Settings } from '../options.ts'
 import type { Release } from '../release.ts'
-import type { VhostInfo } from '../vhost-info.ts'
-import { readVhostSettings } from '../vhost-settings.ts'
+import type { VhostSettings } from '../vhost-settings.ts'
 import { LoadScope } from './caught-listen.ts'
+import { findEntryModule } from './entry-module.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
 import { FreshImport } from './fresh-import.ts'
-import type { Launched } from './launch.ts'
+import type { Launched, Tell } from './launch.ts'
 import { probe } from './probe.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
@@ -50,8 +48,8 @@ export class InProcess {
   }
 
   /** `tell` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
-  async launch(release: Release, tell: () => Promise<VhostInfo>): Promise<Launched> {
-    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release, tell))
+  async launch(release: Release, own: VhostSettings, tell: Tell): Promise<Launched> {
+    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release, own, tell))
     return this.#launched(loaded)
   }
 
@@ -80,10 +78,10 @@ export class InProcess {
     return undefined
   }
 
-  async #loadInTime(release: Release, tell: () => Promise<VhostInfo>): Promise<Loaded> {
+  async #loadInTime(release: Release, own: VhostSettings, tell: Tell): Promise<Loaded> {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
-    const loading = this.#load(release, modules, tell)
+    const loading = this.#load(release, modules, own, tell)
     let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
@@ -108,17 +106,15 @@ export class InProcess {
     throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
   }
 
-  async #load(release: Release, modules: FreshImport, tell: () => Promise<VhostInfo>): Promise<Loaded> {
+  async #load(release: Release, modules: FreshImport, own: VhostSettings, tell: Tell): Promise<Loaded> {
     const { realPath } = release
     const { appDir, getModulePaths, trusts } = this.#settings
     const scope = new LoadScope()
     let environment: EnvironmentWrites | undefined
     let handler: Handler | undefined
     try {
-      await refuseNoFile(realPath, appDir)
-      const own = await readVhostSettings(realPath)
       const exportName = own.exportName ?? this.#settings.exportName
-      const entry = await this.#entryOf(realPath, own.moduleName ?? this.#settings.moduleName)
+      const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
       environment = new EnvironmentWrites()
       const loading = scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
       environment.claim()
@@ -143,30 +139,6 @@ export class InProcess {
     }
   }
 
-  async #entryOf(realPath: string, moduleName: string | undefined): Promise<string> {
-    const { appDir } = this.#settings
-    const found = await findEntry(join(realPath, appDir), moduleName)
-    if (found === undefined) {
-      throw new VhostError('ERR_VHOST_LOAD', {
-        detail: `no entry module; looked for ${entryNames(moduleName)}`,
-      })
-    }
-    const entry = await realpath(found.path)
-    // A deploy has just opened it. It would be waited for to listen.
-    if ((await stat(entry)).size === 0) {
-      throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module is empty' })
-    }
-    if (!entry.startsWith(realPath + sep)) {
-      throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module lies outside of the release' })
-    }
-    if (/^\.[cm]?ts$/.test(extname(entry)) && !stripsTypes()) {
-      throw new VhostError('ERR_VHOST_LOAD', {
-        detail: `TypeScript needs Node 22.18 or newer, or a build step; this is Node ${process.versions.node}`,
-      })
-    }
-    return entry
-  }
-
   async #handlerOf(
     exports: unknown,
     exportName: string | undefined,
@@ -174,7 +146,8 @@ export class InProcess {
     modules: FreshImport,
   ): Promise<Handler> {
     if (exportName === undefined && exportsNothing(exports)) await listening(scope)
-    const handler = await findHandler(exports, exportName, scope.server, name => modules.importPackage(name))
+    const importPackage = (name: string): Promise<unknown> => modules.importPackage(name)
+    const handler = await findHandler(exports, exportName, scope.server, importPackage, scope.hasHttp2)
     if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
     return handler
   }
@@ -182,6 +155,7 @@ export class InProcess {
   #launched(loaded: Loaded): Launched {
     const { modules, handler, scope, release, environmentWrites } = loaded
     return {
+      isolation: 'none',
       environmentWrites,
       handle: handler.handle,
       upgrade: handler.upgrade,
@@ -215,11 +189,6 @@ export class InProcess {
   }
 }
 
-async function refuseNoFile(realPath: string, appDir: string): Promise<void> {
-  const noFile = await findNoFile([appDir, '.'].map(folder => join(realPath, folder, 'package.json')))
-  if (noFile !== undefined) throw new VhostError('ERR_VHOST_LOAD', { detail: `its ${noFile} is no file` })
-}
-
 /** Of an app that was loaded and does not answer its probe: what it opened is to be closed. */
 async function letGo(handler: Handler): Promise<void> {
   try {
@@ -236,8 +205,4 @@ async function listening(scope: LoadScope): Promise<void> {
   })
   await Promise.race([scope.listening, grace])
   clearTimeout(timer)
-}
-
-function stripsTypes(): boolean {
-  return Boolean((process.features as { typescript?: unknown }).typescript)
 }

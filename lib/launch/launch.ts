@@ -1,7 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { VhostError } from '../errors.ts'
 import type { EvictReason } from '../events.ts'
+import type { Isolation } from '../options.ts'
 import type { Release } from '../release.ts'
+import type { VhostInfo } from '../vhost-info.ts'
 
 export type Next = (error?: unknown) => void
 
@@ -10,8 +13,22 @@ export type Handle = (req: IncomingMessage, res: ServerResponse, next: Next) => 
 
 export type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
+/** Gives what requests to a release will find in `req.vhost`. */
+export type Tell = () => Promise<VhostInfo>
+
+/** What is known of the thread or process of an app. */
+export interface UpstreamFigures {
+  readonly pid: number | null
+  readonly threadId: number | null
+  /** Bytes: resident, of a process; of a thread the heap it uses. Null where it is not known. */
+  readonly memory: number | null
+  /** Milliseconds of processor time so far; null where it is not known. */
+  readonly cpu: number | null
+}
+
 /** An app that runs, wherever it runs. The router does not know where. */
 export interface Launched {
+  readonly isolation: Isolation
   readonly handle: Handle
   /** Undefined where the app takes no upgrades. */
   readonly upgrade: Upgrade | undefined
@@ -19,6 +36,12 @@ export interface Launched {
   readonly environmentWrites: readonly string[]
   /** Whether it leaves memory behind that no eviction gives back. */
   readonly isKeptByNode: boolean
+  /** Settles when it has ended by itself, with how; undefined where it cannot without the router. */
+  readonly crashed?: Promise<VhostError>
+  /** Undefined in this process. */
+  figures?(): UpstreamFigures
+  /** Is given a way to ask whether requests are in flight. */
+  watch?(isBusy: () => boolean): void
   /** Lets go of the app; called once, when it has no request left. Rejects with what the app's own hook threw. */
   dispose(reason: EvictReason): Promise<void>
 }

@@ -47,7 +47,7 @@ export class World {
     this.#upgrades = upgrades
     this.vhosts = vhostRouter({ basePath: join(this.base, 'www'), ...routerOptions })
     mkdirSync(join(this.base, 'www'))
-    for (const event of ['load', 'reload', 'evict', 'error'] as const) {
+    for (const event of ['load', 'reload', 'evict', 'log', 'error'] as const) {
       this.vhosts.on(event, about => this.told.push({ event, ...about } as Told))
     }
     this.app = express()

@@ -1,0 +1,143 @@
+import cluster from 'node:cluster'
+import { createServer, maxHeaderSize, type Server } from 'node:http'
+import { createRequire, syncBuiltinESMExports } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
+import { adaptExpressApp, adaptListeners } from '../express-app.ts'
+import { exportsNothing, findHandler, type Handler } from '../handler.ts'
+import { LoadScope } from '../launch/caught-listen.ts'
+import { hookGenerations, ONLY_GENERATION, setRelease } from '../launch/generation-hook.ts'
+import { hookRequire } from '../launch/module-paths.ts'
+import { importFor } from '../package-import.ts'
+import { answerRequests } from './answer-requests.ts'
+import { becomeOwner } from './become-owner.ts'
+import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
+import { openRouterChannel } from './router-channel.ts'
+
+/**
+ * What runs in a thread or process before the app, which is the entry file and needs to know nothing: catches
+ * `listen()`, waits until the app can answer, and answers on a private socket for it.
+ */
+function boot(setup: Setup): void {
+  hideFromChildren()
+  const channel = openRouterChannel(obey, () => process.exit())
+  // Bound while the process may still write into that folder.
+  const front = bindFront(setup.socketPath)
+  if (setup.owner) becomeOwner(setup.owner)
+  Object.assign(process.env, setup.env)
+  const scope = LoadScope.ofProcess()
+  cluster.fork = refuseFork
+  syncBuiltinESMExports()
+  if (setup.modulePaths.length > 0) extendModulePaths(setup)
+  let handler: Handler | undefined
+  let hasReported = false
+  process.on('uncaughtExceptionMonitor', error => reportOnce({ type: 'failed', error: plainError(error) }))
+  process.once('beforeExit', () => {
+    if (!hasReported) void findLate()
+  })
+  // The app itself runs next, before this.
+  setImmediate(() => {
+    load().catch(error => {
+      reportOnce({ type: 'failed', error: plainError(error) })
+      process.exit(1)
+    })
+  })
+
+  async function load(): Promise<void> {
+    const exports = await exportsOf(setup.entry)
+    if (setup.exportName === undefined && exportsNothing(exports)) await scope.listening
+    await serve(exports)
+  }
+
+  /** Nothing is left to run that could call `listen()`. */
+  async function findLate(): Promise<void> {
+    await serve(await exportsOf(setup.entry))
+  }
+
+  async function serve(exports: unknown): Promise<void> {
+    const importPackage = (name: string): Promise<unknown> => importFor(pathToFileURL(setup.entry).href, name)
+    const found = await findHandler(exports, setup.exportName, scope.server, importPackage, scope.hasHttp2)
+    if (typeof found === 'string') {
+      reportOnce({ type: 'no handler', detail: found })
+      process.exit(1)
+    }
+    handler = { ...found, handle: adaptExpressApp(found.handle, setup.appFolder, undefined) }
+    if (found.server) adaptListeners(found.server, setup.appFolder, undefined)
+    answerRequests(front, handler)
+    front.ref()
+    reportOnce({ type: 'ready', takesUpgrades: handler.upgrade !== undefined, figures: figures() })
+  }
+
+  function obey(order: Order): void {
+    if (order === 'ping') channel.report({ type: 'pong', figures: figures() })
+    else void stop()
+  }
+
+  async function stop(): Promise<void> {
+    let error: unknown
+    try {
+      await handler?.close?.()
+    } catch (thrown) {
+      error = thrown ?? new Error('close() of the app failed')
+    }
+    channel.report({ type: 'stopped', error: error === undefined ? undefined : plainError(error) })
+    // A thread gets no signals.
+    if (!isMainThread) process.emit('SIGTERM', 'SIGTERM')
+  }
+
+  function reportOnce(report: Report): void {
+    if (hasReported) return
+    hasReported = true
+    channel.report(report)
+  }
+}
+
+function bindFront(socketPath: string): Server {
+  // Of the router's own limit is left what it adds itself. The router's server has the time limits.
+  const front = createServer({ maxHeaderSize: 2 * maxHeaderSize, keepAliveTimeout: 0 })
+  front.timeout = front.requestTimeout = front.headersTimeout = 0
+  front.listen(socketPath)
+  front.unref()
+  return front
+}
+
+/** Of CommonJS as it stands in its module; of an ES module, once all of it has run. */
+async function exportsOf(entry: string): Promise<unknown> {
+  const { main } = createRequire(entry)
+  if (main?.filename === entry && !exportsNothing(main.exports)) return main.exports
+  return await import(pathToFileURL(entry).href)
+}
+
+/** What an app forks or starts in a thread has the flags of this one, unless told otherwise. */
+function hideFromChildren(): void {
+  const at = process.execArgv.indexOf('--require')
+  process.execArgv.splice(at, 2)
+}
+
+// Its workers would listen on ports, where two releases could not run at a time.
+function refuseFork(): never {
+  throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
+}
+
+function extendModulePaths({ realPath, modulePaths }: Setup): void {
+  hookRequire(
+    () => modulePaths,
+    () => {},
+  )
+  hookGenerations()
+  setRelease(realPath, { generation: ONLY_GENERATION, modulePaths })
+}
+
+function figures(): Figures {
+  if (isMainThread) {
+    const { user, system } = process.cpuUsage()
+    return { memory: process.memoryUsage.rss(), cpu: (user + system) / 1000 }
+  }
+  const { threadCpuUsage } = process as { threadCpuUsage?(): { user: number; system: number } }
+  const cpu = threadCpuUsage?.call(process)
+  return { memory: process.memoryUsage().heapUsed, cpu: cpu ? (cpu.user + cpu.system) / 1000 : null }
+}
+
+const setup = process.env[SETUP_VARIABLE]
+delete process.env[SETUP_VARIABLE]
+if (setup !== undefined) boot(JSON.parse(setup) as Setup)

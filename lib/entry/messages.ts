@@ -1,0 +1,83 @@
+/** What both sides of the wall say to each other. */
+
+/** The name of the environment variable that holds the `Setup`; gone before the app runs. */
+export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
+
+/** How an app is to be run on the other side. */
+export interface Setup {
+  readonly socketPath: string
+  readonly realPath: string
+  readonly appFolder: string
+  readonly entry: string
+  readonly exportName: string | undefined
+  /** Where bare imports are looked up last; empty where Node's own search is enough. */
+  readonly modulePaths: readonly string[]
+  /** The vhost's own variables, set when the process belongs to the vhost. */
+  readonly env: Readonly<Record<string, string>>
+  /** Whose the process becomes before it reads anything of the vhost. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined
+}
+
+/** From the router to the app. */
+export type Order = 'ping' | 'stop'
+
+/** An error as it crosses the wall: what Express and its like look for. */
+export interface PlainError {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+  readonly code?: string | number
+  readonly status?: number
+  readonly statusCode?: number
+  readonly expose?: boolean
+  readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** What an app's side knows of itself. */
+export interface Figures {
+  readonly memory: number | null
+  readonly cpu: number | null
+}
+
+/** From the app to the router. */
+export type Report =
+  | { readonly type: 'ready'; readonly takesUpgrades: boolean; readonly figures: Figures }
+  | { readonly type: 'no handler'; readonly detail: string }
+  | { readonly type: 'failed'; readonly error: PlainError }
+  | { readonly type: 'refused'; readonly detail: string }
+  | { readonly type: 'pong'; readonly figures: Figures }
+  | { readonly type: 'stopped'; readonly error: PlainError | undefined }
+
+/** What of an error's own properties crosses the wall. */
+const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
+/** A header holds it, too. */
+const LONGEST = 4000
+
+/** Whatever was thrown. */
+export function plainError(thrown: unknown): PlainError {
+  if (typeof thrown !== 'object' || thrown === null) return { name: 'Error', message: cut(String(thrown)) }
+  const error = thrown as Partial<PlainError>
+  const plain: Record<string, unknown> = {
+    name: cut(String(error.name ?? 'Error')),
+    message: cut(String(error.message ?? '')),
+  }
+  if (typeof error.stack === 'string') plain.stack = cut(error.stack)
+  for (const name of PROPERTIES) {
+    const value = error[name]
+    if (value !== undefined && typeof value !== 'function' && JSON.stringify(value).length <= LONGEST)
+      plain[name] = value
+  }
+  return plain as unknown as PlainError
+}
+
+export function toError({ name, message, stack, ...properties }: PlainError): Error {
+  const error = new Error(message)
+  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
+  if (stack !== undefined) error.stack = stack
+  return Object.assign(error, properties)
+}
+
+function cut(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
+}

@@ -1,0 +1,52 @@
+import { writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { isMainThread, parentPort } from 'node:worker_threads'
+import type { Order, Report } from './messages.ts'
+
+/** The descriptor of a process that leads to the router. */
+const DESCRIPTOR = 3
+
+/** The app's end of what leads to the router. It keeps nothing running. */
+export interface RouterChannel {
+  report(report: Report): void
+}
+
+/** `obey` gets the router's orders; `lost` is called when the router is gone. */
+export function openRouterChannel(obey: (order: Order) => void, lost: () => void): RouterChannel {
+  return isMainThread ? openPipe(obey, lost) : openPort(obey)
+}
+
+function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel {
+  const pipe = new Socket({ fd: DESCRIPTOR })
+  let rest = ''
+  pipe.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) obey(line as Order)
+  })
+  pipe.on('error', () => {}).on('close', lost)
+  pipe.unref()
+  return {
+    // At once, for what is said right before the process ends.
+    report: report => {
+      try {
+        writeSync(DESCRIPTOR, `${JSON.stringify(report)}\n`)
+      } catch {
+        lost()
+      }
+    },
+  }
+}
+
+function openPort(obey: (order: Order) => void): RouterChannel {
+  const port = parentPort
+  port?.on('message', message => {
+    if (isOrder(message)) obey(message.order)
+  })
+  port?.unref()
+  return { report: report => port?.postMessage({ expressVan: report }) }
+}
+
+function isOrder(message: unknown): message is { order: Order } {
+  return typeof message === 'object' && message !== null && 'order' in message
+}

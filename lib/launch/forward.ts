@@ -1,0 +1,282 @@
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingMessage,
+  maxHeaderSize,
+  type ServerResponse,
+  request as sendRequest,
+} from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { passedOn } from '../entry/private-headers.ts'
+import { VhostError } from '../errors.ts'
+import { debug } from '../events.ts'
+import type { Trusts } from '../trust-proxy.ts'
+import { copyHeaders, requestHeaders } from './forward-headers.ts'
+import { forwardUpgrade } from './forward-upgrade.ts'
+import type { Next } from './launch.ts'
+
+export interface ForwardOptions {
+  readonly socketPath: string
+  /** Unset: what the app around says. */
+  readonly trusts: Trusts | undefined
+  /** Milliseconds until the app has to begin its answer; 0 is for ever. */
+  readonly requestTimeout: number
+  /**
+   * Is asked where an idempotent request without a body met a broken connection before a byte of its answer; whether
+   * it takes the request over.
+   */
+  readonly retry: (req: IncomingMessage, res: ServerResponse, next: Next) => boolean
+}
+
+/** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+/** Connections that wait for requests. */
+const MAX_FREE_SOCKETS = 256
+/** The app's error comes in a header, too. */
+const MAX_ANSWER_HEADERS = 64 * 1024
+
+/** Hands requests on to an app behind a private socket, and its answers back, as if it were called here. */
+export class Forward {
+  readonly #options: ForwardOptions
+  readonly #agent = new Agent({ keepAlive: true, scheduling: 'lifo', maxFreeSockets: MAX_FREE_SOCKETS })
+
+  constructor(options: ForwardOptions) {
+    this.#options = options
+  }
+
+  readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
+    new Exchange(this.#options, this.#agent, req, res, next).begin()
+  }
+
+  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    const { socketPath, trusts } = this.#options
+    forwardUpgrade(socketPath, requestHeaders(req, trusts), req, socket, head)
+  }
+
+  /** Closes the connections that wait for requests. */
+  close(): void {
+    this.#agent.destroy()
+  }
+}
+
+/** One request on its way to the app, and the answer on its way back. */
+class Exchange {
+  readonly #options: ForwardOptions
+  readonly #agent: Agent
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #next: Next
+  readonly #hasBody: boolean
+  readonly #gone: Set<() => void> | undefined
+  #up!: ClientRequest
+  #down: IncomingMessage | undefined
+  #timer: NodeJS.Timeout | undefined
+  #isOver = false
+  #isDraining = false
+
+  constructor(options: ForwardOptions, agent: Agent, req: IncomingMessage, res: ServerResponse, next: Next) {
+    this.#options = options
+    this.#agent = agent
+    this.#req = req
+    this.#res = res
+    this.#next = next
+    this.#hasBody = hasBody(req)
+    // With HTTP/2 it is a stand-in, and the response says all.
+    this.#gone = req.httpVersionMajor < 2 ? goneOf(req.socket) : undefined
+  }
+
+  begin(): void {
+    const { trusts, socketPath, requestTimeout } = this.#options
+    try {
+      this.#up = sendRequest({
+        agent: this.#agent,
+        socketPath,
+        method: this.#req.method,
+        path: this.#req.url,
+        headers: framed(requestHeaders(this.#req, trusts), this.#req, this.#hasBody),
+        setHost: false,
+        maxHeaderSize: Math.max(MAX_ANSWER_HEADERS, maxHeaderSize),
+      })
+    } catch (error) {
+      this.#end()
+      this.#next(error)
+      return
+    }
+    if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+    const up = this.#up
+    up.on('response', this.#onResponse)
+    up.on('information', this.#onInformation)
+    up.on('error', this.#onError)
+    this.#res.once('close', this.#onClientGone)
+    this.#gone?.add(this.#onClientGone)
+    if (this.#hasBody) this.#sendBody()
+    else up.end()
+  }
+
+  #sendBody(): void {
+    const req = this.#req
+    const up = this.#up
+    req.on('data', (chunk: Buffer) => {
+      // Once the answer is over the rest is read, or the connection could not be used again.
+      if (!this.#isOver && !up.write(chunk)) req.pause()
+    })
+    up.on('drain', () => req.resume())
+    up.on('close', () => req.resume())
+    req.on('end', () => up.end())
+  }
+
+  readonly #onResponse = (down: IncomingMessage): void => {
+    clearTimeout(this.#timer)
+    this.#down = down
+    const res = this.#res
+    const passed = passedOn(down)
+    const mayHaveTrailers = !passed && isChunked(down, res)
+    try {
+      if (down.headers['content-length'] !== undefined && down.headers['transfer-encoding'] !== undefined) {
+        throw new Error('an answer with both a length and chunks')
+      }
+      copyHeaders(down, res, mayHaveTrailers)
+      res.statusCode = down.statusCode as number
+      if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
+    } catch (cause) {
+      down.destroy()
+      this.#fail(new VhostError('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', cause }))
+      return
+    }
+    if (passed) {
+      down.resume()
+      res.statusCode = 200
+      if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
+      this.#end()
+      this.#next(passed.error)
+      return
+    }
+    down.on('data', this.#onData)
+    down.on('end', this.#onEnd)
+    down.on('close', this.#onDownClose)
+    down.on('error', error => debug('forward: %s', error.message))
+    // The head goes out with the first chunk, or alone where that is not there yet: server-sent events wait for it.
+    // Not by flushHeaders(), which would write bytes beyond ASCII as UTF-8.
+    setImmediate(() => {
+      if (!res.headersSent && !this.#isOver) res.write(NOTHING)
+    })
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const res = this.#res
+    if (res.write(chunk) || this.#isDraining) return
+    this.#isDraining = true
+    this.#down?.pause()
+    res.once('drain', () => {
+      this.#isDraining = false
+      this.#down?.resume()
+    })
+  }
+
+  readonly #onEnd = (): void => {
+    const res = this.#res
+    const down = this.#down as IncomingMessage
+    if (!down.complete) return
+    try {
+      if (down.rawTrailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(down.rawTrailers))
+    } catch (error) {
+      debug('forward: %s', (error as Error).message)
+    }
+    this.#end()
+    res.end()
+  }
+
+  readonly #onDownClose = (): void => {
+    if (this.#isOver) return
+    // So that the client sees that something is missing.
+    this.#end()
+    this.#res.destroy()
+  }
+
+  readonly #onInformation = ({ statusCode, headers }: { statusCode: number; headers: object }): void => {
+    if (statusCode !== 103 || !('link' in headers)) return
+    try {
+      this.#res.writeEarlyHints(headers as { link: string })
+    } catch (error) {
+      debug('forward: %s', (error as Error).message)
+    }
+  }
+
+  readonly #onError = (error: Error): void => {
+    if (this.#isOver) return
+    if (this.#down) {
+      debug('forward: %s', error.message)
+      return
+    }
+    const { retry } = this.#options
+    const mayRetry = !this.#hasBody && IDEMPOTENT.has(this.#req.method ?? '')
+    this.#end()
+    if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
+    this.#next(new VhostError('ERR_VHOST_CRASHED', { cause: error }))
+  }
+
+  readonly #onTimeout = (): void => {
+    this.#fail(new VhostError('ERR_VHOST_REQUEST_TIMEOUT'))
+  }
+
+  readonly #onClientGone = (): void => {
+    if (this.#isOver) return
+    this.#end()
+    this.#up.destroy()
+  }
+
+  #fail(error: VhostError): void {
+    this.#end()
+    this.#up.destroy()
+    this.#next(error)
+  }
+
+  #end(): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#res.off('close', this.#onClientGone)
+    this.#gone?.delete(this.#onClientGone)
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+const GONE = Symbol('gone')
+
+/** What to call where a socket closes: on Node 20 and 22 queued responses never say so. */
+function goneOf(socket: Socket & { [GONE]?: Set<() => void> }): Set<() => void> {
+  const known = socket[GONE]
+  if (known) return known
+  const gone = new Set<() => void>()
+  socket[GONE] = gone
+  socket.once('close', () => {
+    for (const tell of gone) tell()
+  })
+  return gone
+}
+
+function hasBody(req: IncomingMessage): boolean {
+  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
+  if (coding !== undefined) return true
+  if (length !== undefined) return length !== '0'
+  return req.httpVersionMajor >= 2 && !req.complete && req.method !== 'GET' && req.method !== 'HEAD'
+}
+
+/** Says how long the body is, where the client's own way to say so was its connection's. */
+function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
+  if (req.headers['content-length'] !== undefined) return headers
+  if (body) headers.push('Transfer-Encoding', 'chunked')
+  else if (req.method !== 'GET' && req.method !== 'HEAD' && req.method !== 'OPTIONS')
+    headers.push('Content-Length', '0')
+  return headers
+}
+
+function isChunked(down: IncomingMessage, res: ServerResponse): boolean {
+  return (
+    down.headers['content-length'] === undefined && res.req.httpVersion === '1.1' && res.req.method !== 'HEAD'
+  )
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] as string]] : []))
+}

@@ -1,0 +1,57 @@
+import { VhostError } from '../errors.ts'
+import type { Settings } from '../options.ts'
+import type { Release } from '../release.ts'
+import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
+import { refuseNoFile } from './entry-module.ts'
+import { InProcess } from './in-process.ts'
+import { isolationOf } from './isolation.ts'
+import type { Launched, Tell } from './launch.ts'
+import { type Redo, Upstreams, type WriteLine } from './upstreams.ts'
+
+/** Starts releases where the settings have them run: in this process, in a thread or in a process of their own. */
+export class Launcher {
+  readonly #settings: Settings
+  readonly #inProcess: InProcess
+  readonly #upstreams: Upstreams
+
+  /** `redo` takes a request that an upstream left untouched; `write` takes what apps write. */
+  constructor(settings: Settings, redo: Redo, write: WriteLine) {
+    this.#settings = settings
+    this.#inProcess = new InProcess(settings)
+    this.#upstreams = new Upstreams(settings, redo, write)
+  }
+
+  /** ES module graphs that Node keeps and nobody uses any more. */
+  get staleGraphs(): number {
+    return this.#inProcess.staleGraphs
+  }
+
+  /** Rejects with a `VhostError`. */
+  async launch(release: Release, tell: Tell): Promise<Launched> {
+    const { realPath } = release
+    const own = await ownSettings(realPath, this.#settings)
+    const isolation = isolationOf(realPath, own, this.#settings)
+    if (isolation === 'none') return await this.#inProcess.launch(release, own, tell)
+    return await this.#upstreams.launch(release, isolation, own, tell)
+  }
+
+  /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
+  discard(realPath: string): void {
+    this.#inProcess.discard(realPath)
+  }
+
+  /** Waits for no load any more; what arrives is disposed. */
+  async close(): Promise<void> {
+    this.#inProcess.close()
+    await this.#upstreams.close()
+  }
+}
+
+async function ownSettings(realPath: string, { appDir }: Settings): Promise<VhostSettings> {
+  try {
+    await refuseNoFile(realPath, appDir)
+    return await readVhostSettings(realPath)
+  } catch (cause) {
+    throw cause instanceof VhostError ? cause : new VhostError('ERR_VHOST_LOAD', { cause })
+  }
+}

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import type { Duplex, Readable } from 'node:stream'
+import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { readLines } from './output-lines.ts'
+import type { Reaper } from './reaper.ts'
+import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
+
+const MEBIBYTE = 2 ** 20
+/** Characters; an error with its stack is the longest. */
+const MAX_REPORT = MEBIBYTE
+
+/** Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies. */
+export function startProcess({ setup, env, memoryLimit }: RunnerSettings, reaper: Reaper): Runner {
+  const limit = memoryLimit === undefined ? [] : [`--max-old-space-size=${Math.ceil(memoryLimit / MEBIBYTE)}`]
+  const child = spawn(process.execPath, [...limit, ...PRELOAD, setup.entry], {
+    cwd: setup.appFolder,
+    env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    // Ctrl-C in a terminal goes to a whole group: apps are to end after their requests have.
+    detached: true,
+    windowsHide: true,
+  })
+  const channel = child.stdio[3] as Duplex
+  const { pid } = child
+  if (pid !== undefined) reaper.watch(pid)
+  for (const handle of [child, child.stdout, child.stderr, channel]) (handle as unknown as Socket).unref()
+  const runner: Runner = {
+    pid: pid ?? null,
+    threadId: null,
+    stdout: child.stdout as Readable,
+    stderr: child.stderr as Readable,
+    onReport: undefined,
+    exited: exitOf(child).finally(() => {
+      if (pid !== undefined) reaper.forget(pid)
+    }),
+    order: order => {
+      if (channel.writable) channel.write(`${order}\n`)
+    },
+    end: () => void child.kill('SIGTERM'),
+    kill: () => killGroup(child),
+  }
+  readLines(channel, MAX_REPORT, line => {
+    const report = parseReport(line)
+    if (report) runner.onReport?.(report)
+  })
+  return runner
+}
+
+function exitOf(child: ChildProcess): Promise<Exit> {
+  return new Promise(resolve => {
+    child.once('error', error => resolve({ code: null, signal: null, error }))
+    child.once('exit', (code, signal) => {
+      // What it had started itself goes with it.
+      killGroup(child)
+      resolve({ code, signal, error: undefined })
+    })
+  })
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // There is none any more.
+  }
+}
+
+/** The app may write to that descriptor as well. */
+function parseReport(line: string): Report | undefined {
+  try {
+    const report = JSON.parse(line) as Partial<Report> | null
+    return typeof report?.type === 'string' ? (report as Report) : undefined
+  } catch {
+    return undefined
+  }
+}

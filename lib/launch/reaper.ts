@@ -1,0 +1,66 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+
+/**
+ * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group, and removes the
+ * folder of the sockets. A shell takes a megabyte, where Node would take forty.
+ */
+const SCRIPT = `
+trap '' INT TERM HUP
+pids=' '
+while read -r change pid; do
+  case $change in
+    +) pids="$pids$pid " ;;
+    -) case $pids in *" $pid "*) pids="\${pids%% "$pid" *} \${pids#* "$pid" }" ;; esac ;;
+  esac
+done
+for pid in $pids; do kill -9 "-$pid" || kill -9 "$pid"; done
+rm -rf -- "$1"
+`
+
+/**
+ * Ends the processes of apps where the router was killed: an app that spins in a loop would never notice by itself.
+ */
+export class Reaper {
+  readonly #folder: string
+  #shell: ChildProcess | undefined
+
+  /** `folder` is removed with them. */
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  watch(pid: number): void {
+    this.#shell ??= startShell(this.#folder)
+    this.#tell(`+ ${pid}\n`)
+  }
+
+  forget(pid: number): void {
+    this.#tell(`- ${pid}\n`)
+  }
+
+  close(): void {
+    this.#shell?.stdin?.end()
+    this.#shell = undefined
+  }
+
+  #tell(line: string): void {
+    if (this.#shell?.stdin?.writable) this.#shell.stdin.write(line)
+  }
+}
+
+function startShell(folder: string): ChildProcess {
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder], {
+    cwd: '/',
+    env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  shell.unref()
+  const input = shell.stdin as unknown as Socket
+  input.unref()
+  // Without it apps still end with the router, but for those that spin.
+  shell.on('error', () => {})
+  input.on('error', () => {})
+  return shell
+}

@@ -1,0 +1,45 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** Longer paths are cut without a word by Node 20, which `sun_path` of unix(7) leads it to. */
+const MAX_PATH = 107
+
+/** A folder for private sockets that nobody but the router's own user may enter. */
+export class SocketFolder {
+  readonly path: string
+  #last = 0
+
+  /** @throws Error where no folder can be had whose sockets have a path that is short enough */
+  constructor() {
+    this.path = makeFolder()
+    process.once('exit', this.#remove)
+  }
+
+  next(): string {
+    return join(this.path, String(++this.#last))
+  }
+
+  /** What was killed leaves its socket behind. */
+  async release(socketPath: string): Promise<void> {
+    await unlink(socketPath).catch(() => {})
+  }
+
+  close(): void {
+    process.off('exit', this.#remove)
+    this.#remove()
+  }
+
+  readonly #remove = (): void => {
+    rmSync(this.path, { recursive: true, force: true })
+  }
+}
+
+function makeFolder(): string {
+  const longest = 'express-van-XXXXXX/'.length + 10
+  for (const folder of [tmpdir(), '/tmp']) {
+    if (Buffer.byteLength(folder) + 1 + longest <= MAX_PATH) return mkdtempSync(join(folder, 'express-van-'))
+  }
+  throw new Error('the path of the folder for temporary files is too long for a Unix socket')
+}

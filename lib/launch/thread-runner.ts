@@ -1,0 +1,51 @@
+import type { Readable } from 'node:stream'
+import { Worker } from 'node:worker_threads'
+import { type Order, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
+
+const MEBIBYTE = 2 ** 20
+
+/** Starts an app in a thread. Its limit of memory is best effort: V8 may end the whole process instead. */
+export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner {
+  const worker = new Worker(setup.entry, {
+    env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
+    execArgv: [...PRELOAD],
+    stdout: true,
+    stderr: true,
+    ...(memoryLimit !== undefined && {
+      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(memoryLimit / MEBIBYTE) },
+    }),
+  })
+  for (const stream of [worker.stdout, worker.stderr]) letProcessEnd(stream)
+  let error: unknown
+  worker.on('error', thrown => {
+    error = thrown
+  })
+  const { threadId } = worker
+  const runner: Runner = {
+    pid: null,
+    threadId,
+    stdout: worker.stdout,
+    stderr: worker.stderr,
+    onReport: undefined,
+    exited: new Promise<Exit>(resolve => {
+      worker.once('exit', code => resolve({ code, signal: null, error }))
+    }),
+    order: (order: Order) => worker.postMessage({ order }),
+    // A thread gets no signals; what listens for one was told when it was stopped.
+    end: () => void worker.terminate(),
+    kill: () => void worker.terminate(),
+  }
+  worker.on('message', (message: { expressVan?: Report } | null) => {
+    if (message?.expressVan) runner.onReport?.(message.expressVan)
+  })
+  worker.unref()
+  return runner
+}
+
+/** Who reads what a thread writes holds the process by that, whatever `unref()` says; only this mark keeps it from it. */
+function letProcessEnd(stream: Readable): void {
+  const marks = Object.getOwnPropertySymbols(stream)
+  const mark = marks.find(({ description }) => description === 'kIncrementsPortRef')
+  if (mark) Object.assign(stream, { [mark]: false })
+}

@@ -1,0 +1,219 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type Figures, type PlainError, type Report, toError } from '../entry/messages.ts'
+import { VhostError } from '../errors.ts'
+import { debug } from '../events.ts'
+import type { Trusts } from '../trust-proxy.ts'
+import { Forward } from './forward.ts'
+import type { Launched, Next, UpstreamFigures } from './launch.ts'
+import { readProcessFigures } from './process-figures.ts'
+import type { Exit, Runner } from './runner.ts'
+
+/** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
+const HEARTBEAT = 500
+/** It is killed when it owes so many answers. */
+const MAX_MISSES = 2
+/** How long an app may take from SIGTERM to its end, in milliseconds. */
+const TERM_GRACE = 2000
+/** How long an app whose connection broke may take to be seen dead or alive, in milliseconds. */
+const VERDICT = 1000
+
+/** Takes a request that an upstream which has crashed left untouched. */
+export type Redo = (req: IncomingMessage, res: ServerResponse, next: Next) => void
+
+export interface UpstreamSettings {
+  readonly isolation: 'thread' | 'process'
+  readonly socketPath: string
+  readonly trusts: Trusts | undefined
+  readonly requestTimeout: number
+  readonly redo: Redo
+  /** Requests that were redone once, by whatever upstream; none is a second time. */
+  readonly redone: WeakSet<IncomingMessage>
+}
+
+/** The thread or process behind an isolated vhost: its start, its heartbeat, its end. */
+export class Upstream implements Launched {
+  readonly isolation: 'thread' | 'process'
+  readonly environmentWrites: readonly string[] = []
+  readonly isKeptByNode = false
+  readonly handle: Launched['handle']
+  /** Settles when the app can answer. Rejects with a `VhostError` where it ends first. */
+  readonly ready: Promise<void>
+  /** Settles when it has ended, however. */
+  readonly exited: Promise<Exit>
+  readonly crashed: Promise<VhostError>
+  readonly #runner: Runner
+  readonly #forward: Forward
+  readonly #redo: Redo
+  readonly #redone: WeakSet<IncomingMessage>
+  readonly #pongs = new Set<() => void>()
+  #stopped: ((error: PlainError | undefined) => void) | undefined
+  #isStopping = false
+  #takesUpgrades = false
+  #figures: Figures = { memory: null, cpu: null }
+  #isBusy: () => boolean = () => false
+  #heartbeat: NodeJS.Timeout | undefined
+  #misses = 0
+
+  constructor(runner: Runner, settings: UpstreamSettings) {
+    const { socketPath, trusts, requestTimeout } = settings
+    this.isolation = settings.isolation
+    this.#runner = runner
+    this.#redo = settings.redo
+    this.#redone = settings.redone
+    this.#forward = new Forward({ socketPath, trusts, requestTimeout, retry: this.#retry })
+    this.exited = runner.exited.then(exit => {
+      this.#endHeartbeat()
+      return exit
+    })
+    this.crashed = new Promise(resolve => {
+      void this.exited.then(exit => {
+        if (!this.#isStopping) resolve(crash(exit))
+      })
+    })
+    this.ready = this.#becomeReady()
+    this.handle = (req, res, next) => {
+      this.#beginHeartbeat()
+      return this.#forward.handle(req, res, next)
+    }
+  }
+
+  get upgrade(): Launched['upgrade'] {
+    return this.#takesUpgrades ? this.#upgrade : undefined
+  }
+
+  figures(): UpstreamFigures {
+    const { pid, threadId } = this.#runner
+    const now = pid === null ? undefined : readProcessFigures(pid)
+    return { pid, threadId, ...(now ?? this.#figures) }
+  }
+
+  watch(isBusy: () => boolean): void {
+    this.#isBusy = isBusy
+  }
+
+  async dispose(): Promise<void> {
+    this.#isStopping = true
+    this.#endHeartbeat()
+    this.#forward.close()
+    const failure = await Promise.race([this.#stop(), this.exited.then(() => undefined)])
+    this.#runner.end()
+    await this.#endWithin(TERM_GRACE)
+    if (failure) throw toError(failure)
+  }
+
+  /** Ends it without a word, whatever it does. */
+  async kill(): Promise<void> {
+    this.#isStopping = true
+    this.#forward.close()
+    this.#runner.kill()
+    await this.#endWithin(TERM_GRACE)
+  }
+
+  /** The timer also holds the router's process, which the app does not. */
+  async #endWithin(milliseconds: number): Promise<void> {
+    const timer = setTimeout(() => this.#runner.kill(), milliseconds)
+    await this.exited
+    clearTimeout(timer)
+  }
+
+  readonly #upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    this.#beginHeartbeat()
+    this.#forward.upgrade(req, socket, head)
+  }
+
+  #becomeReady(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#runner.onReport = report => {
+        if (report.type === 'ready') {
+          this.#takesUpgrades = report.takesUpgrades
+          this.#figures = report.figures
+          this.#runner.onReport = this.#onReport
+          resolve()
+        } else if (report.type === 'no handler') {
+          reject(new VhostError('ERR_VHOST_NO_HANDLER', { detail: report.detail }))
+        } else if (report.type === 'failed') {
+          reject(new VhostError('ERR_VHOST_LOAD', { cause: toError(report.error) }))
+        }
+      }
+      // Its last words may arrive after the news of its end.
+      void this.exited.then(exit => {
+        setImmediate(() => reject(new VhostError('ERR_VHOST_LOAD', { cause: exit.error ?? crash(exit) })))
+      })
+    })
+  }
+
+  readonly #onReport = (report: Report): void => {
+    if (report.type === 'pong') {
+      this.#misses = 0
+      this.#figures = report.figures
+      for (const tell of this.#pongs) tell()
+    } else if (report.type === 'stopped') {
+      this.#stopped?.(report.error)
+    }
+  }
+
+  /** Gives what the app's own `close()` threw. */
+  #stop(): Promise<PlainError | undefined> {
+    return new Promise(resolve => {
+      this.#stopped = resolve
+      this.#runner.order('stop')
+    })
+  }
+
+  #beginHeartbeat(): void {
+    if (this.#heartbeat || this.#isStopping) return
+    this.#misses = 0
+    this.#runner.order('ping')
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT).unref()
+  }
+
+  #beat(): void {
+    if (!this.#isBusy()) {
+      this.#endHeartbeat()
+      return
+    }
+    if (++this.#misses > MAX_MISSES) {
+      debug('no heartbeat: killed')
+      this.#endHeartbeat()
+      this.#runner.kill()
+      return
+    }
+    this.#runner.order('ping')
+  }
+
+  #endHeartbeat(): void {
+    clearInterval(this.#heartbeat)
+    this.#heartbeat = undefined
+  }
+
+  /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
+  readonly #retry = (req: IncomingMessage, res: ServerResponse, next: Next): boolean => {
+    if (this.#isStopping || this.#redone.has(req)) return false
+    this.#redone.add(req)
+    void this.#isDead().then(isDead => {
+      if (isDead && !res.destroyed) this.#redo(req, res, next)
+      else next(new VhostError('ERR_VHOST_CRASHED'))
+    })
+    return true
+  }
+
+  async #isDead(): Promise<boolean> {
+    let tell = (): void => {}
+    const isAlive = new Promise<boolean>(resolve => {
+      tell = () => resolve(false)
+    })
+    this.#pongs.add(tell)
+    const timer = setTimeout(tell, VERDICT)
+    this.#runner.order('ping')
+    const isDead = await Promise.race([this.exited.then(() => true), isAlive])
+    clearTimeout(timer)
+    this.#pongs.delete(tell)
+    return isDead
+  }
+}
+
+function crash({ code, signal, error }: Exit): VhostError {
+  const how = signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`
+  return new VhostError('ERR_VHOST_CRASHED', { detail: how, cause: error })
+}

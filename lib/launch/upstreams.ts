@@ -1,0 +1,162 @@
+import { stat } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { join } from 'node:path'
+import type { Setup } from '../entry/messages.ts'
+import { VhostError } from '../errors.ts'
+import { debug } from '../events.ts'
+import type { Settings } from '../options.ts'
+import type { Release } from '../release.ts'
+import type { VhostSettings } from '../vhost-settings.ts'
+import { findEntryModule } from './entry-module.ts'
+import type { Launched, Tell } from './launch.ts'
+import { readLines } from './output-lines.ts'
+import { probe } from './probe.ts'
+import { startProcess } from './process-runner.ts'
+import { Reaper } from './reaper.ts'
+import type { RunnerSettings } from './runner.ts'
+import { SocketFolder } from './socket-folder.ts'
+import { startThread } from './thread-runner.ts'
+import { type Redo, Upstream } from './upstream.ts'
+
+export type { Redo } from './upstream.ts'
+
+/** Takes a line that an app wrote. */
+export type WriteLine = (release: Release, stream: 'stdout' | 'stderr', line: string) => void
+
+const MAX_LINE = 16 * 1024
+/** What an app gets of the router's environment. */
+const INHERITED = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'NODE_ENV']
+
+/** Starts apps in threads and processes of their own. */
+export class Upstreams {
+  readonly #settings: Settings
+  readonly #redo: Redo
+  readonly #write: WriteLine
+  #folder: SocketFolder | undefined
+  #reaper: Reaper | undefined
+  #isClosed = false
+  /** Those that have not ended. */
+  readonly #running = new Set<Upstream>()
+  readonly #redone = new WeakSet<IncomingMessage>()
+  readonly #starting = new Set<Upstream>()
+
+  constructor(settings: Settings, redo: Redo, write: WriteLine) {
+    this.#settings = settings
+    this.#redo = redo
+    this.#write = write
+  }
+
+  /** Rejects with a `VhostError`. */
+  async launch(
+    release: Release,
+    isolation: 'thread' | 'process',
+    own: VhostSettings,
+    tell: Tell,
+  ): Promise<Launched> {
+    let upstream: Upstream | undefined
+    try {
+      const runnerSettings = await this.#runnerSettings(release, own)
+      if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
+      upstream = this.#start(release, isolation, runnerSettings)
+      await this.#inTime(serves(upstream, own, tell))
+      return upstream
+    } catch (error) {
+      if (upstream) void upstream.kill()
+      throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
+    } finally {
+      if (upstream) this.#starting.delete(upstream)
+    }
+  }
+
+  /** Ends what is about to start, waits for the end of what was told to, and removes what they left. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const upstream of this.#starting) void upstream.kill()
+    await Promise.all([...this.#running].map(({ exited }) => exited))
+    this.#reaper?.close()
+    this.#folder?.close()
+  }
+
+  async #runnerSettings(release: Release, own: VhostSettings): Promise<RunnerSettings> {
+    const { realPath } = release
+    const { appDir, getModulePaths, env, memoryLimit } = this.#settings
+    const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
+    this.#folder ??= new SocketFolder()
+    const setup: Setup = {
+      entry,
+      realPath,
+      socketPath: this.#folder.next(),
+      appFolder: join(realPath, appDir),
+      exportName: own.exportName ?? this.#settings.exportName,
+      modulePaths: getModulePaths?.(realPath) ?? [],
+      env: own.env,
+      owner: this.#settings.user === 'owner' ? await ownerOf(realPath) : undefined,
+    }
+    return {
+      setup,
+      env: { ...inherited(), ...(typeof env === 'function' ? env({ realPath }) : env) },
+      memoryLimit: typeof memoryLimit === 'function' ? memoryLimit({ realPath }) : memoryLimit,
+    }
+  }
+
+  #start(release: Release, isolation: 'thread' | 'process', runnerSettings: RunnerSettings): Upstream {
+    const { trusts, requestTimeout } = this.#settings
+    const { socketPath } = runnerSettings.setup
+    const runner =
+      isolation === 'thread' ? startThread(runnerSettings) : startProcess(runnerSettings, this.#watchdog())
+    for (const name of ['stdout', 'stderr'] as const) {
+      readLines(runner[name], MAX_LINE, line => this.#write(release, name, line))
+    }
+    const upstream = new Upstream(runner, {
+      isolation,
+      socketPath,
+      trusts,
+      requestTimeout,
+      redo: this.#redo,
+      redone: this.#redone,
+    })
+    this.#running.add(upstream)
+    this.#starting.add(upstream)
+    void upstream.exited.then(async exit => {
+      this.#running.delete(upstream)
+      debug('%s of %s ended: %o', isolation, release.realPath, exit)
+      await this.#folder?.release(socketPath)
+    })
+    return upstream
+  }
+
+  #watchdog(): Reaper {
+    this.#reaper ??= new Reaper((this.#folder as SocketFolder).path)
+    return this.#reaper
+  }
+
+  async #inTime(start: Promise<void>): Promise<void> {
+    const { loadTimeout } = this.#settings
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<never>((_, reject) => {
+      // It holds the process: who awaits a load is to be told.
+      timer = setTimeout(() => {
+        reject(new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` }))
+      }, loadTimeout)
+    })
+    await Promise.race([start, tooLong]).finally(() => clearTimeout(timer))
+  }
+}
+
+async function serves(upstream: Upstream, own: VhostSettings, tell: Tell): Promise<void> {
+  await upstream.ready
+  if (own.probe) await probe(upstream.handle, await tell(), own.probe)
+}
+
+function inherited(): Record<string, string> {
+  const present = INHERITED.filter(name => process.env[name] !== undefined)
+  return Object.fromEntries(present.map(name => [name, process.env[name] as string]))
+}
+
+async function ownerOf(realPath: string): Promise<{ uid: number; gid: number }> {
+  const { uid, gid } = await stat(realPath)
+  if (uid !== 0 && gid !== 0) return { uid, gid }
+  throw new VhostError('ERR_VHOST_LOAD', {
+    detail: `its folder belongs to root, and option 'user' is 'owner'`,
+  })
+}

@@ -1,0 +1,609 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { chownSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import http from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { AppStats, VhostError } from '../lib/index.ts'
+import { eventually, World } from './support/world.ts'
+
+const packages = resolve('node_modules')
+
+for (const isolation of ['thread', 'process'] as const) {
+  describe(`isolation: '${isolation}'`, () => behaves(isolation))
+}
+
+function behaves(isolation: 'thread' | 'process'): void {
+  type Values = Parameters<typeof World.start>
+  const start = (options: Values[0] = {}, set?: Values[1]): Promise<World> =>
+    World.start({ isolation, ...options }, set)
+  const onlyOf = (world: World): AppStats => world.vhosts.stats().vhosts[0] as AppStats
+
+  describe('an ordinary app', () => {
+    it('is the entry itself: require.main, argv and import.meta say so', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const { argv } = process
+         module.exports = (req, res) => res.end(JSON.stringify([require.main === module, argv[1] ?? process.argv[1], process.execArgv]))`,
+      )
+      world.write('leo.test/app/index.mjs', 'export default (req, res) => res.end(import.meta.url)')
+      assert.deepEqual(JSON.parse(await world.body('aries.test')), [
+        true,
+        world.path('aries.test/app/index.js'),
+        [],
+      ])
+      assert.equal(await world.body('leo.test'), `file://${world.path('leo.test/app/index.mjs')}`)
+    })
+
+    const listening: [name: string, source: string][] = [
+      ['Express 5', `require('${packages}/express')().get('/', (q, r) => r.send(said)).listen(3000, done)`],
+      [
+        'Express 4',
+        `require('${packages}/express4')().get('/', (q, r) => r.send(said)).listen(3000, '127.0.0.1', done)`,
+      ],
+      ['node:http', `require('http').createServer((q, r) => r.end(said)).listen({ port: 3000 }, done)`],
+      ['http.Server without new', `require('http').Server((q, r) => r.end(said)).listen('3000', done)`],
+      ['Koa', `new (require('${packages}/koa'))().use(c => { c.body = said }).listen(3000, done)`],
+      [
+        'Fastify',
+        `const f = require('${packages}/fastify')(); f.get('/', async () => said); f.listen({ port: 3000 }).then(done)`,
+      ],
+      [
+        'a server that prepares first',
+        `setTimeout(() => require('http').createServer((q, r) => r.end(said)).listen(3000, 'localhost', done), 300)`,
+      ],
+      ['https', `require('https').createServer((q, r) => r.end(said)).listen(3000, done)`],
+    ]
+    for (const [name, source] of listening) {
+      it(`that listens with ${name} is served as it is, on no port`, async () => {
+        await using world = await start()
+        world.write(
+          'aries.test/app/index.js',
+          `let said = 'not yet'; function done() { said = 'listening' }\n${source}`,
+        )
+        assert.equal(await world.body('aries.test'), 'listening')
+        await assert.rejects(connected(3000))
+      })
+    }
+
+    it('gets the address that it asked for, and its callback once', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const calls = []
+         const server = require('http').createServer((q, r) => r.end(JSON.stringify(calls)))
+         server.on('listening', () => calls.push(['event', server.address().port, server.listening]))
+         server.listen(4321, '127.0.0.1', () => calls.push(['callback', server.address()]))
+         require('http').createServer().listen(4322)`,
+      )
+      assert.deepEqual(JSON.parse(await world.body('aries.test')), [
+        ['event', 4321, true],
+        ['callback', { address: '127.0.0.1', family: 'IPv4', port: 4321 }],
+      ])
+      for (const port of [4321, 4322]) await assert.rejects(connected(port))
+    })
+
+    it('may take WebSockets by its server', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const server = require('http').createServer()
+         new (require('${packages}/ws').WebSocketServer)({ server }).on('connection', socket => socket.on('message', text => socket.send('echo ' + text)))
+         server.listen(3000)`,
+      )
+      await world.vhosts.load('aries.test')
+      const { WebSocket } = await import('ws')
+      const socket = new WebSocket(`ws://127.0.0.1:${world.port}/`, { headers: { host: 'aries.test' } })
+      const message = new Promise(done => socket.once('message', done))
+      socket.once('open', () => socket.send('hello'))
+      assert.equal(String(await message), 'echo hello')
+      socket.terminate()
+      await eventually(() => onlyOf(world).inFlight === 0)
+    })
+
+    it('finds packages in modulesDir, in both module systems', async () => {
+      await using world = await start({ modulesDir: 'vendor' })
+      world.write('aries.test/vendor/dep/index.js', `module.exports = 'dep'`)
+      world.write('aries.test/vendor/dep/package.json', '{"name":"dep"}')
+      world.write(
+        'aries.test/app/index.mjs',
+        `import dep from 'dep'; import './lib.mjs'; export default (req, res) => res.end(dep + globalThis.count)`,
+      )
+      world.write(
+        'aries.test/app/lib.mjs',
+        `import dep from 'dep'; globalThis.count = (globalThis.count ?? 0) + 1`,
+      )
+      world.link('leo.test/vendor', '../aries.test/vendor')
+      world.write(
+        'leo.test/app/index.js',
+        `const dep = require('dep'); module.exports = (req, res) => res.end(dep)`,
+      )
+      assert.equal(await world.body('aries.test'), 'dep1')
+      assert.equal(await world.body('leo.test'), 'dep')
+    })
+
+    it('that forks a cluster, or listens by HTTP/2 alone, is told so', async () => {
+      await using world = await start()
+      world.write('aries.test/app/index.js', `require('cluster').fork()`)
+      world.write('leo.test/app/index.mjs', `import { fork } from 'node:cluster'; fork()`)
+      world.write('virgo.test/app/index.js', `require('http2').createServer().listen(3000)`)
+      for (const host of ['aries.test', 'leo.test', 'virgo.test'])
+        assert.equal((await world.get(host)).status, 500)
+      const [aries, leo, virgo] = world.errors as VhostError[]
+      assert.match(String(aries?.cause), /cluster\.fork\(\) is not to be had/)
+      assert.match(String(leo?.cause), /cluster\.fork\(\) is not to be had/)
+      assert.match(String(virgo?.message), /HTTP\/2/)
+    })
+
+    it('that ends without a handler says so at once', async () => {
+      await using world = await start()
+      world.write('aries.test/app/index.js', 'console.log("that was all")')
+      assert.equal((await world.get('aries.test')).status, 500)
+      const [error] = world.errors as VhostError[]
+      assert.equal(error?.code, 'ERR_VHOST_NO_HANDLER')
+      assert.match(String(error?.message), /exports nothing/)
+    })
+
+    it('that throws while it loads tells what and where', async () => {
+      await using world = await start()
+      world.write('aries.test/app/index.js', '\n\nthrow new TypeError("boom")')
+      world.write('leo.test/app/index.mjs', 'import "./nowhere.mjs"')
+      for (const host of ['aries.test', 'leo.test']) assert.equal((await world.get(host)).status, 500)
+      const [aries, leo] = world.events('error').map(({ error }) => error.cause as Error & { code?: string })
+      assert.equal(aries?.name, 'TypeError')
+      assert.match(aries?.stack ?? '', /index\.js:3/)
+      assert.equal(leo?.code, 'ERR_MODULE_NOT_FOUND')
+    })
+  })
+
+  describe('environment', () => {
+    it('is PATH, HOME, LANG, TZ, TMPDIR, NODE_ENV and what the options say', async () => {
+      process.env.SECRET_OF_THE_ROUTER = 's3cret'
+      try {
+        await using world = await start({
+          env: ({ realPath }) => ({ SITE: realPath.split('/').at(-1) as string, PORT: '80' }),
+        })
+        world.write('aries.test/package.json', '{"vhost":{"env":{"PORT":"81","OWN":"yes"}}}')
+        world.write(
+          'aries.test/app/index.js',
+          'module.exports = (req, res) => res.end(JSON.stringify(process.env))',
+        )
+        const env = JSON.parse(await world.body('aries.test')) as Record<string, string>
+        assert.deepEqual(
+          [env.SITE, env.PORT, env.OWN, env.PATH],
+          ['aries.test', '81', 'yes', process.env.PATH],
+        )
+        const known = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'NODE_ENV', 'SITE', 'PORT', 'OWN']
+        assert.deepEqual(
+          Object.keys(env).filter(name => !known.includes(name)),
+          [],
+        )
+      } finally {
+        delete process.env.SECRET_OF_THE_ROUTER
+      }
+    })
+
+    it('that an app writes is its own', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `process.env.MINE = '1'; module.exports = (req, res) => res.end(process.env.MINE)`,
+      )
+      assert.equal(await world.body('aries.test'), '1')
+      assert.equal(process.env.MINE, undefined)
+      assert.deepEqual((await world.vhosts.why('aries.test')).environmentWrites, [])
+    })
+  })
+
+  describe('output', () => {
+    it('stands on the router\u2019s streams line by line with the vhost\u2019s name, and in log events', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `console.log('one\\ntwo'); console.error('\\x1b[2J\\x1b[31mthree')
+         process.stdout.write('unfinished'); module.exports = (req, res) => res.end('ok')
+         module.exports.close = () => new Promise(done => setTimeout(done, 50))`,
+      )
+      const written: string[] = []
+      const { write } = process.stderr
+      process.stderr.write = ((text: string) => written.push(String(text)) > 0) as never
+      try {
+        await world.body('aries.test')
+        await eventually(() => world.events('log').length === 3)
+      } finally {
+        process.stderr.write = write
+      }
+      assert.ok(written.includes('aries.test | \ufffd[2J\x1b[31mthree\n'), JSON.stringify(written))
+      const evicted = world.event('evict')
+      await world.vhosts.close()
+      await evicted
+      const lines = world
+        .events('log')
+        .map(({ stream, line, realPath }) => `${stream} ${line} ${realPath.split('/').at(-1)}`)
+      assert.deepEqual(lines.sort(), [
+        'stderr \x1b[2J\x1b[31mthree aries.test',
+        'stdout one aries.test',
+        'stdout two aries.test',
+        'stdout unfinished aries.test',
+      ])
+    })
+  })
+
+  describe('faults, with a neighbour that never notices', () => {
+    const faults: [what: string, source: string, status: RegExp, kinds?: string][] = [
+      ['an endless loop', 'for (;;);', /502/],
+      ['Atomics.wait', 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)', /502/],
+      ['an exception that nobody catches', 'setImmediate(() => { throw new Error("late") })', /502/],
+      ['a rejection that nobody handles', 'void Promise.reject(new Error("late"))', /502/],
+      ['process.exit()', 'process.exit(7)', /502/],
+      ['a stack overflow', 'setImmediate(function f() { f() })', /502/],
+      ['small objects until memory ends', 'const all = []; for (;;) all.push({ a: [1, 2, 3] })', /502/],
+      ['a Map that grows', 'const all = new Map(); for (let i = 0; ; i++) all.set(i, i)', /502/, 'process'],
+      ['one huge array', 'const all = []; for (;;) all.push(1)', /502/, 'process'],
+      ['SIGKILL', 'process.kill(process.pid, "SIGKILL")', /502/, 'process'],
+      ['SIGSEGV', 'process.kill(process.pid, "SIGSEGV")', /502/, 'process'],
+      ['process.abort()', 'process.abort()', /502/, 'process'],
+    ]
+    for (const [what, source, status, only] of faults) {
+      if (only && only !== isolation) continue
+      it(what, { timeout: 60_000 }, async () => {
+        await using world = await start({ memoryLimit: 64 * 2 ** 20 })
+        world.site('leo.test', 'leo')
+        world.write(
+          'aries.test/app/index.js',
+          `module.exports = (req, res) => { if (req.url === '/') return res.end('aries'); ${source} }`,
+        )
+        assert.equal(await world.body('aries.test'), 'aries')
+        assert.equal(await world.body('leo.test'), 'leo')
+        let isOver = false
+        let answered = 0
+        const neighbour = (async () => {
+          while (!isOver) {
+            const { status: code, body } = await world.get('leo.test')
+            assert.deepEqual([code, body], [200, 'leo'])
+            answered++
+          }
+        })()
+        const evicted = world.event('evict')
+        const answer = await world.get('aries.test', '/fault', { method: 'POST' })
+        assert.match(String(answer.status), status)
+        assert.equal((await evicted).reason, 'crashed')
+        await eventually(async () => (await world.body('aries.test')) === 'aries')
+        isOver = true
+        await neighbour
+        assert.ok(answered > 3, `${answered} answers`)
+        const { restarts, lastExit } = world.vhosts
+          .stats()
+          .vhosts.find(({ hostnames }) => hostnames.includes('aries.test')) as AppStats
+        assert.equal(restarts, 1)
+        assert.match(String(lastExit?.how), /it (ended with code \d+|was ended by SIG)/)
+      })
+    }
+
+    it('a loop while it loads ends with the time for it', async () => {
+      await using world = await start({ loadTimeout: 1000 })
+      world.site('leo.test', 'leo')
+      world.write('aries.test/app/index.js', 'for (;;);')
+      const slow = world.get('aries.test')
+      assert.equal(await world.body('leo.test'), 'leo')
+      assert.equal((await slow).status, 503)
+    })
+
+    it('an idempotent request that got no byte is answered by the next one', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const fs = require('fs'); const file = '${world.path('once')}'
+         module.exports = (req, res) => { if (fs.existsSync(file)) return res.end('second'); fs.writeFileSync(file, ''); process.exit(1) }`,
+      )
+      assert.deepEqual(await world.get('aries.test').then(({ status, body }) => [status, body]), [
+        200,
+        'second',
+      ])
+      assert.equal(world.events('evict')[0]?.reason, 'crashed')
+    })
+
+    it('a request that crashes every app is redone once, and no more', async () => {
+      await using world = await start()
+      world.write('aries.test/app/index.js', 'module.exports = () => process.exit(1)')
+      assert.match(String((await world.get('aries.test')).status), /50[23]/)
+      assert.ok(world.events('load').length <= 2)
+    })
+
+    it('crashes in a row are waited for longer and longer, with 503 and Retry-After', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        'setTimeout(() => process.exit(3), 50); module.exports = (req, res) => res.end("ok")',
+      )
+      await world.vhosts.load('aries.test')
+      await eventually(() => world.events('evict').length >= 4)
+      let refused = await world.get('aries.test')
+      await eventually(async () => {
+        refused = await world.get('aries.test')
+        return refused.status === 503
+      })
+      assert.ok(Number(refused.headers['retry-after']) >= 1)
+      const loads = world.events('load').length
+      assert.ok(loads <= 8, `${loads} loads`)
+    })
+
+    it('a new release that crashes while it loads keeps the old one', async () => {
+      await using world = await start()
+      world.site('aries.test', 'one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const failed = world.event('error')
+      world.write('aries.test/app/index.js', 'process.exit(5)')
+      const { error, serving } = await failed
+      assert.match(String((error.cause as Error).message), /code 5/)
+      assert.ok(serving)
+      assert.equal(await world.body('aries.test'), 'one')
+    })
+  })
+
+  describe('life', () => {
+    it('close() of the app runs after the last request; SIGTERM listeners hear of the end', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const { appendFileSync } = require('fs'); const note = text => appendFileSync('${world.path('notes')}', text + ' ')
+         process.on('SIGTERM', () => { note('SIGTERM'); process.exit() })
+         module.exports = (req, res) => setTimeout(() => { note('answered'); res.end('ok') }, 100)
+         module.exports.close = async () => note('close')`,
+      )
+      await world.vhosts.load('aries.test')
+      const answer = world.body('aries.test')
+      await eventually(() => onlyOf(world).inFlight === 1)
+      await world.vhosts.close()
+      assert.equal(await answer, 'ok')
+      assert.equal(readFileSync(world.path('notes'), 'utf8'), 'answered close SIGTERM ')
+    })
+
+    it('an app whose close() throws is told of and gone; one that ignores SIGTERM is killed', {
+      timeout: 30_000,
+    }, async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)
+         module.exports = (req, res) => res.end('ok'); module.exports.close = () => { throw new Error('not me') }`,
+      )
+      await world.vhosts.load('aries.test')
+      const { pid } = onlyOf(world)
+      await world.vhosts.close()
+      assert.match(String(world.events('error')[0]?.error.message), /not me/)
+      assert.equal(world.events('evict')[0]?.reason, 'closed')
+      if (pid !== null) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+    })
+
+    it('100 reloads under load: no request fails, and none but the last is left', {
+      timeout: 180_000,
+    }, async () => {
+      await using world = await start()
+      world.site('aries.test', 'aries')
+      await world.body('aries.test')
+      let isOver = false
+      let answered = 0
+      const wrong: string[] = []
+      const agent = new http.Agent({ keepAlive: true })
+      const clients = Array.from({ length: 8 }, async () => {
+        while (!isOver) {
+          const { status, body } = await world.get('aries.test', '/', { agent })
+          if (status !== 200 || body !== 'aries') wrong.push(`${status} ${body}`)
+          answered++
+        }
+      })
+      for (let reload = 0; reload < 100; reload++) await world.vhosts.reload('aries.test')
+      isOver = true
+      await Promise.all(clients)
+      agent.destroy()
+      assert.deepEqual(wrong, [])
+      assert.ok(answered > 1000, `${answered} answers`)
+      await eventually(() => world.events('evict').length === 100)
+      assert.equal(world.vhosts.stats().totals.draining, 0)
+    })
+
+    it('leaves no socket, and lets nobody else reach one', async () => {
+      const before = socketFolders()
+      const world = await start()
+      world.site('aries.test', 'aries')
+      await world.body('aries.test')
+      const [folder = ''] = socketFolders().filter(name => !before.includes(name) && isSocketFolder(name))
+      assert.equal(statSync(folder).mode & 0o777, 0o700)
+      assert.equal(readdirSync(folder).length, 1)
+      await world.vhosts.reload('aries.test')
+      await eventually(() => readdirSync(folder).length === 1)
+      await world[Symbol.asyncDispose]()
+      assert.ok(!existsSync(folder))
+    })
+
+    it('stats tell of the thread or process, its memory and processor time', async () => {
+      await using world = await start()
+      world.site('aries.test', 'aries')
+      await world.body('aries.test')
+      const { pid, threadId, memory, cpu, isolation: kind, restarts, lastExit } = onlyOf(world)
+      assert.equal(kind, isolation)
+      assert.equal(typeof (isolation === 'thread' ? threadId : pid), 'number')
+      assert.equal(isolation === 'thread' ? pid : threadId, null)
+      assert.ok((memory ?? 0) > 2 ** 20)
+      assert.ok(isolation === 'thread' || (cpu ?? 0) > 0)
+      assert.deepEqual([restarts, lastExit], [0, null])
+    })
+
+    it('does not hold the router\u2019s process', async () => {
+      const folder = resolve('.build')
+      const world = await start()
+      world.site('aries.test', 'aries')
+      const source = `
+        import { vhostRouter } from '${folder}/lib/index.js'
+        const vhosts = vhostRouter({ basePath: '${world.path()}', isolation: '${isolation}' })
+        console.log((await vhosts.load('aries.test')).realPath, vhosts.stats().vhosts[0].pid)`
+      const { code, output } = await run(source)
+      await world[Symbol.asyncDispose]()
+      assert.equal(code, 0)
+      const [realPath, pid] = output.trim().split(' ')
+      assert.equal(realPath, world.path('aries.test'))
+      if (isolation === 'process') await eventually(() => !isAlive(Number(pid)))
+    })
+  })
+
+  it('a vhost may ask for more isolation, and not for less', async () => {
+    await using world = await World.start({
+      isolation: ({ realPath }) => (realPath.endsWith('leo.test') ? isolation : 'none'),
+    })
+    for (const [name, wanted] of [
+      ['aries.test', isolation],
+      ['leo.test', 'none'],
+      ['virgo.test', 'none'],
+    ] as const) {
+      world.site(name, name)
+      world.write(`${name}/package.json`, JSON.stringify({ vhost: { isolation: wanted } }))
+      assert.equal(await world.body(name), name)
+    }
+    const kinds = world.vhosts.stats().vhosts.map(({ hostnames, isolation: kind }) => [hostnames[0], kind])
+    assert.deepEqual(Object.fromEntries(kinds), {
+      'aries.test': isolation,
+      'leo.test': isolation,
+      'virgo.test': 'none',
+    })
+  })
+}
+
+describe("isolation: 'process' alone", () => {
+  it('runs in the app folder', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.end(process.cwd())')
+    assert.equal(await world.body('aries.test'), world.path('aries.test/app'))
+  })
+
+  it('leaves no process when the router is killed, not even one that spins', {
+    timeout: 30_000,
+  }, async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.write('leo.test/app/index.js', 'module.exports = () => { for (;;); }')
+    const child = spawn(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `
+      import http from 'node:http'
+      import { vhostRouter } from '${resolve('.build')}/lib/index.js'
+      const vhosts = vhostRouter({ basePath: '${world.path()}', isolation: 'process' })
+      await vhosts.load('aries.test'); await vhosts.load('leo.test')
+      const server = http.createServer((req, res) => vhosts(req, res, () => res.end()))
+      server.listen(0, () => {
+        http.get({ port: server.address().port, headers: { host: 'leo.test' } }).on('error', () => {})
+        setTimeout(() => console.log(vhosts.stats().vhosts.map(({ pid }) => pid).join(' ')), 100)
+      })`,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    const [line] = (await new Promise(done => child.stdout.once('data', data => done([data])))) as [Buffer]
+    const pids = String(line).trim().split(' ').map(Number)
+    assert.equal(pids.length, 2)
+    for (const pid of pids) assert.ok(isAlive(pid))
+    child.kill('SIGKILL')
+    await eventually(() => pids.every(pid => !isAlive(pid)))
+  })
+
+  it('kills what an app had started, together with it', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write(
+      'aries.test/app/index.js',
+      `const { pid } = require('child_process').spawn('sleep', ['600']); module.exports = (req, res) => res.end(String(pid))`,
+    )
+    const pid = Number(await world.body('aries.test'))
+    assert.ok(isAlive(pid))
+    await world.vhosts.close()
+    await eventually(() => !isAlive(pid))
+  })
+
+  const isRoot = process.getuid?.() === 0
+  describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
+    it('runs each app as the owner of its folder, with none of the rights of root', async () => {
+      await using world = await World.start({ isolation: 'process', user: 'owner' })
+      // The owner has to reach it.
+      for (const path of [world.base, world.path()]) chownSync(path, 65_534, 65_534)
+      world.write(
+        'aries.test/app/index.js',
+        `const fs = require('fs'); let denied = ''
+         try { fs.writeFileSync('/root/express-van', '') } catch ({ code }) { denied = code }
+         try { process.setuid(0) } catch ({ code }) { denied += ' ' + code }
+         module.exports = (req, res) => res.end(JSON.stringify([process.getuid(), process.getgid(), process.getgroups(), denied, process.env.HOME !== '/root']))`,
+      )
+      chownTree(world.path('aries.test'), 65_534)
+      assert.deepEqual(JSON.parse(await world.body('aries.test')), [
+        65_534,
+        65_534,
+        [65_534],
+        'EACCES EPERM',
+        true,
+      ])
+    })
+
+    it('refuses a folder that belongs to root', async () => {
+      await using world = await World.start({ isolation: 'process', user: 'owner' })
+      world.site('aries.test', 'aries')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /belongs to root/)
+    })
+
+    it('refuses a vhost that would not be a process', async () => {
+      await using world = await World.start({ isolation: () => 'thread', user: 'owner' })
+      world.site('aries.test', 'aries')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /needs isolation 'process'/)
+    })
+  })
+})
+
+function chownTree(folder: string, id: number): void {
+  for (const entry of ['', ...readdirSync(folder, { recursive: true }).map(String)])
+    chownSync(join(folder, entry), id, id)
+}
+
+function socketFolders(): string[] {
+  return readdirSync(tmpdir())
+    .filter(name => name.startsWith('express-van-'))
+    .map(name => join(tmpdir(), name))
+}
+
+function isSocketFolder(folder: string): boolean {
+  return readdirSync(folder).every(name => statSync(join(folder, name)).isSocket())
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    // What has ended and was not waited for is no process any more.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+async function connected(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  await new Promise<void>((done, fail) => socket.once('connect', done).once('error', fail)).finally(() =>
+    socket.destroy(),
+  )
+}
+
+async function run(source: string): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  child.stdout.on('data', data => {
+    output += data
+  })
+  const code = await new Promise<number | null>(done => child.once('close', done))
+  await delay(0)
+  return { code, output }
+}

@@ -1,0 +1,771 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import http2 from 'node:http2'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import express, { type Express } from 'express'
+import fc from 'fast-check'
+import { answerRequests } from '../../lib/entry/answer-requests.ts'
+import type { VhostError } from '../../lib/index.ts'
+import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
+import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
+import { eventually } from '../support/world.ts'
+
+describe('Forward', () => {
+  describe('what a client sends', () => {
+    it('arrives: method, path with odd bytes, headers in their order and spelling, body', async () => {
+      await using wall = await Wall.start((req, res) => {
+        void bodyOf(req).then(body =>
+          res.end(JSON.stringify([req.method, req.url, req.rawHeaders.slice(2, 8), body])),
+        )
+      })
+      const answer = await wall.raw(
+        'POST /a%2Fb?x="y"|{}&%ff HTTP/1.1\r\nHost: aries.test\r\nX-One: 1\r\nx-two: 2\r\nX-One: 3\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello',
+      )
+      assert.deepEqual(JSON.parse(bodyText(answer)), [
+        'POST',
+        '/a%2Fb?x="y"|{}&%ff',
+        ['X-One', '1', 'x-two', '2', 'X-One', '3'],
+        'hello',
+      ])
+    })
+
+    for (const method of ['GET', 'DELETE', 'POST', 'OPTIONS']) {
+      it(`arrives with ${method} and a body in chunks`, async () => {
+        await using wall = await Wall.start(
+          (req, res) => void bodyOf(req).then(body => res.end(`${req.method} ${body}`)),
+        )
+        const answer = await wall.raw(
+          `${method} / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
+        )
+        assert.equal(bodyText(answer), `${method} hello`)
+      })
+    }
+
+    it('arrives without a body as such: nobody waits for one', async () => {
+      await using wall = await Wall.start((req, res) => {
+        void bodyOf(req).then(body => res.end(JSON.stringify([req.headers['content-length'], body])))
+      })
+      assert.equal((await wall.ask({ method: 'POST', headers: { 'content-length': 0 } })).body, '["0",""]')
+      assert.equal(
+        bodyText(await wall.raw('POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')),
+        '["0",""]',
+      )
+      assert.equal((await wall.ask({})).body, '[null,""]')
+    })
+
+    it('arrives with OPTIONS * and with a target in absolute form', async () => {
+      await using wall = await Wall.start((req, res) => res.end(req.url))
+      assert.equal(
+        bodyText(await wall.raw('OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')),
+        '*',
+      )
+      const absolute = 'GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n'
+      assert.equal(bodyText(await wall.raw(absolute)), 'http://a.test/x')
+    })
+
+    it('loses what is for the one connection, and what Connection names, but never Host or Content-Length', async () => {
+      await using wall = await Wall.start((req, res) => {
+        void bodyOf(req).then(body => res.end(JSON.stringify([req.headers, body])))
+      })
+      const answer = await wall.raw(
+        'POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close, X-Foo, Host, Content-Length\r\nX-Foo: 1\r\nKeep-Alive: 5\r\n' +
+          'Proxy-Connection: keep-alive\r\nTE: trailers\r\nX-Bar: 2\r\nContent-Length: 2\r\n\r\nok',
+      )
+      const [headers, body] = JSON.parse(bodyText(answer))
+      assert.equal(body, 'ok')
+      assert.equal(headers['x-bar'], '2')
+      assert.equal(headers.host, 'a.test')
+      for (const name of ['x-foo', 'keep-alive', 'proxy-connection', 'te'])
+        assert.equal(headers[name], undefined, name)
+    })
+
+    it('is asked for once with Expect: 100-continue', async () => {
+      await using wall = await Wall.start((req, res) => {
+        void bodyOf(req).then(body => res.end(`${req.headers.expect} ${body}`))
+      })
+      const answer = await wall.raw(
+        'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok',
+      )
+      assert.equal(answer.match(/HTTP\/1\.1 100/g)?.length, 1)
+      assert.match(answer, /undefined ok$/)
+    })
+
+    it('is held back while the app does not read', async () => {
+      await using wall = await Wall.start((req, res) => {
+        setTimeout(() => void bodyOf(req).then(body => res.end(String(body.length))), 300)
+      })
+      const size = 64 * 2 ** 20
+      const socket = await wall.connect()
+      socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\nConnection: close\r\n\r\n`)
+      const piece = Buffer.alloc(2 ** 16, 'x')
+      let sent = 0
+      const answer = textOf(socket)
+      for (; sent < size; sent += piece.length) if (!socket.write(piece)) await once(socket, 'drain')
+      assert.match(await answer, new RegExp(`${size}$`))
+    })
+  })
+
+  describe('what an app answers', () => {
+    it('arrives: status and its message, repeated headers, their spelling, bytes beyond ASCII', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.writeHead(299, 'Very Well', [
+          ['Set-Cookie', 'a=1'],
+          ['Set-Cookie', 'b=2'],
+          ['X-CaSe', 'caf\u00e9'],
+          ['Link', '<a>'],
+          ['Link', '<b>'],
+        ] as never)
+        res.end('ok')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /^HTTP\/1\.1 299 Very Well\r\n/)
+      assert.match(
+        answer,
+        /Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-CaSe: caf\u00e9\r\nLink: <a>\r\nLink: <b>\r\n/,
+      )
+    })
+
+    it('keeps all of a repeated header beside what the app around has set', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Set-Cookie', ['a=1', 'b=2']).end()
+      })
+      wall.before = (_, res) => res.setHeader('X-Around', '1')
+      const { headers } = await wall.ask({})
+      assert.deepEqual(headers['set-cookie'], ['a=1', 'b=2'])
+      assert.equal(headers['x-around'], '1')
+    })
+
+    it('has no body for HEAD, 204 and 304, whatever length it states', async () => {
+      await using wall = await Wall.start((req, res) => {
+        const status = Number(req.url?.slice(1))
+        res.writeHead(status, status === 204 ? {} : { 'content-length': 12, etag: '"x"' })
+        res.end(status === 200 ? 'hello world!' : undefined)
+      })
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      for (let time = 0; time < 3; time++) {
+        const head = await wall.ask({ method: 'HEAD', path: '/200', agent })
+        assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '12', ''])
+        const notModified = await wall.ask({ path: '/304', agent })
+        assert.deepEqual([notModified.status, notModified.headers['content-length']], [304, '12'])
+        assert.equal((await wall.ask({ path: '/204', agent })).status, 204)
+        assert.equal((await wall.ask({ path: '/200', agent })).body, 'hello world!')
+      }
+      agent.destroy()
+    })
+
+    it('has trailers and early hints', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.writeEarlyHints({ link: '</a.css>; rel=preload' })
+        res.setHeader('Trailer', 'X-Sum')
+        res.write('body')
+        res.addTrailers({ 'X-Sum': '42' })
+        res.end()
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a\.css>; rel=preload\r\n/i)
+      assert.match(answer, /\r\n0\r\nX-Sum: 42\r\n\r\n$/)
+    })
+
+    it('is sent without trailers or chunks to a client of HTTP/1.0', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Trailer', 'X-Sum')
+        res.write('body')
+        res.addTrailers({ 'X-Sum': '42' })
+        res.end()
+      })
+      const answer = await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
+      assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/)
+      assert.doesNotMatch(answer, /chunked|Trailer/i)
+      assert.match(answer, /\r\n\r\nbody$/)
+    })
+
+    it('loses what is for the one connection', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res
+          .setHeader('Connection', 'close, X-Foo')
+          .setHeader('X-Foo', '1')
+          .setHeader('Keep-Alive', 'timeout=1')
+        res.setHeader('X-Express-Van-Secret', '1').end('ok')
+      })
+      const { headers } = await wall.ask({ agent: new http.Agent({ keepAlive: true }) })
+      assert.equal(headers['x-foo'], undefined)
+      assert.equal(headers['x-express-van-secret'], undefined)
+      assert.notEqual(headers['keep-alive'], 'timeout=1')
+    })
+
+    it('begins before its body does, so that an event stream opens', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+        setTimeout(() => res.write('data: 1\n\n'), 50)
+      })
+      const request = http.get({ port: wall.port, agent: false })
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      const [chunk] = await once(response, 'data')
+      assert.equal(String(chunk), 'data: 1\n\n')
+      request.destroy()
+      await eventually(() => wall.upstreamAborts === 1)
+    })
+
+    it('is held back while the client does not read', async () => {
+      let written = 0
+      await using wall = await Wall.start((_, res) => {
+        const piece = Buffer.alloc(2 ** 16)
+        const write = (): void => {
+          while (written < 2 ** 28) {
+            written += piece.length
+            if (!res.write(piece)) {
+              res.once('drain', write)
+              return
+            }
+          }
+          res.end()
+        }
+        write()
+      })
+      const socket = await wall.connect()
+      socket.pause()
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+      let before = -1
+      await eventually(async () => {
+        const isStill = written > 0 && written === before
+        before = written
+        await delay(50)
+        return isStill
+      })
+      assert.ok(written < 2 ** 26, `${written} bytes are under way`)
+      socket.destroy()
+      await eventually(() => wall.upstreamAborts === 1)
+    })
+  })
+
+  describe('what goes wrong', () => {
+    for (const [what, path] of [
+      ['before the answer', '/early'],
+      ['in the middle of the answer', '/late'],
+      ['in the middle of an upload', '/upload'],
+    ] as const) {
+      it(`a client that goes away ${what} is gone for the app, too`, async () => {
+        await using wall = await Wall.start((req, res) => {
+          if (req.url === '/late') res.write('some')
+          req.resume()
+        })
+        const socket = await wall.connect()
+        const length = path === '/upload' ? 'Content-Length: 10\r\n' : ''
+        socket.write(
+          `${length ? 'POST' : 'GET'} ${path} HTTP/1.1\r\nHost: a\r\n${length}\r\n${length && 'some'}`,
+        )
+        await eventually(() => wall.atUpstream === 1)
+        socket.destroy()
+        await eventually(() => wall.upstreamAborts === 1)
+      })
+    }
+
+    it('an app that breaks off before its answer makes 502', async () => {
+      await using wall = await Wall.start(req => req.socket.destroy())
+      assert.equal((await wall.ask({ method: 'POST' })).status, 502)
+      assert.equal((await wall.ask({})).status, 502)
+      assert.deepEqual(
+        wall.errors.map(error => (error as VhostError).code),
+        ['ERR_VHOST_CRASHED', 'ERR_VHOST_CRASHED'],
+      )
+    })
+
+    it('an app that breaks off in its answer leaves it visibly cut', async () => {
+      await using wall = await Wall.start((req, res) => {
+        res.write('some')
+        setTimeout(() => req.socket.destroy(), 20)
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /4\r\nsome\r\n$/)
+    })
+
+    it('an answer with a length and chunks is no answer', async () => {
+      await using wall = await Wall.start(req => {
+        req.socket.end(
+          'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+        )
+      })
+      assert.equal((await wall.ask({})).status, 502)
+    })
+
+    it('bytes beyond the stated length do not reach the client', async () => {
+      await using wall = await Wall.start(req => {
+        req.socket.write(
+          'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nX-Evil: 1\r\n\r\n',
+        )
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /\r\n\r\nhello$/)
+    })
+
+    it('an early answer to an upload arrives, forty times', async () => {
+      await using wall = await Wall.start((_, res) => void res.writeHead(413).end('too much'))
+      const body = Buffer.alloc(5 * 2 ** 20)
+      for (let time = 0; time < 40; time++) {
+        const request = http.request({
+          port: wall.port,
+          method: 'POST',
+          agent: false,
+          headers: { 'content-length': body.length },
+        })
+        request.on('error', () => {})
+        request.end(body)
+        const [response] = (await once(request, 'response')) as [IncomingMessage]
+        assert.equal(response.statusCode, 413)
+        request.destroy()
+      }
+    })
+
+    it('an app that takes too long makes 504, where there is a limit', async () => {
+      await using wall = await Wall.start(
+        (req, res) => {
+          if (req.url === '/slow') return
+          res.write('begun ')
+          setTimeout(() => res.end('ended'), 150)
+        },
+        { requestTimeout: 100 },
+      )
+      assert.equal((await wall.ask({ path: '/slow' })).status, 504)
+      assert.equal((wall.errors[0] as VhostError).code, 'ERR_VHOST_REQUEST_TIMEOUT')
+      assert.equal((await wall.ask({})).body, 'begun ended')
+      await eventually(() => wall.upstreamAborts === 1)
+    })
+
+    it('hands an idempotent request without a body over, once, and no other', async () => {
+      const retried: string[] = []
+      await using wall = await Wall.start(req => req.socket.destroy(), {
+        retry: (req, res) => {
+          retried.push(String(req.method))
+          res.end('from elsewhere')
+          return true
+        },
+      })
+      assert.equal((await wall.ask({})).body, 'from elsewhere')
+      assert.equal((await wall.ask({ method: 'DELETE' })).body, 'from elsewhere')
+      assert.equal((await wall.ask({ method: 'POST' })).status, 502)
+      assert.equal(
+        (await wall.ask({ method: 'PUT', headers: { 'content-length': 1 }, body: 'x' })).status,
+        502,
+      )
+      assert.deepEqual(retried, ['GET', 'DELETE'])
+    })
+
+    it('10,000 random aborts leave nothing behind', { timeout: 180_000 }, async () => {
+      const piece = Buffer.alloc(1000)
+      await using wall = await Wall.start((req, res) => {
+        req.resume()
+        res.write(piece)
+        setTimeout(() => res.end(piece), 2)
+      })
+      await wall.ask({})
+      const before = readdirSync('/proc/self/fd').length
+      let seed = 1
+      const random = (): number => {
+        seed = (seed * 48_271) % 2_147_483_647
+        return seed / 2_147_483_647
+      }
+      let left = 10_000
+      const client = async (): Promise<void> => {
+        while (left-- > 0) {
+          const socket = connect(wall.port, '127.0.0.1').on('error', () => {})
+          const isUpload = random() < 0.3
+          socket.write(
+            isUpload
+              ? 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome'
+              : 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(random() < 0.2 ? 3 : 1),
+          )
+          await once(socket, 'connect')
+          await delay(random() * 8)
+          socket.destroy()
+        }
+      }
+      await Promise.all(Array.from({ length: 50 }, client))
+      await eventually(() => wall.inFlight === 0 && wall.atUpstream === wall.endedAtUpstream)
+      assert.ok(wall.atUpstream > 1000, `${wall.atUpstream} arrived`)
+      wall.forward.close()
+      await eventually(() => readdirSync('/proc/self/fd').length <= before + 2)
+    })
+  })
+
+  describe('upgrades', () => {
+    const echo: Upgrade = (_, socket, head) => {
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Own: 1\r\n\r\nhello ',
+      )
+      if (head.length > 0) socket.write(head)
+      socket.pipe(socket)
+    }
+
+    it('join the two connections, and end together', async () => {
+      let far: Duplex | undefined
+      await using wall = await Wall.start(
+        () => {},
+        {},
+        (req, socket, head) => {
+          far = socket
+          return echo(req, socket, head)
+        },
+      )
+      const socket = await wall.connect()
+      socket.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly ')
+      let received = ''
+      socket.on('data', data => {
+        received += data
+      })
+      await eventually(() => received.endsWith('hello early '))
+      assert.match(
+        received,
+        /^HTTP\/1\.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Own: 1\r\n\r\n/,
+      )
+      socket.write('late')
+      await eventually(() => received.endsWith('late'))
+      socket.destroy()
+      await eventually(() => far?.destroyed)
+    })
+
+    it('may be refused in the words of the app', async () => {
+      await using wall = await Wall.start(
+        () => {},
+        {},
+        (_, socket) => {
+          socket.end('HTTP/1.1 401 Unauthorized\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nno')
+        },
+      )
+      const answer = await wall.raw(
+        'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      )
+      assert.match(answer, /^HTTP\/1\.1 401 Unauthorized\r\nX-Own: 1\r\n[\s\S]*\r\n\r\nno$/)
+    })
+  })
+
+  describe('next() of the app', () => {
+    it('goes on here, with the headers it had set', async () => {
+      await using wall = await Wall.start((_, res, next) => {
+        res.setHeader('X-Seen', '1')
+        next()
+      })
+      const { status, body, headers } = await wall.ask({})
+      assert.deepEqual([status, body, headers['x-seen']], [404, 'nobody', '1'])
+      assert.deepEqual(
+        Object.keys(headers).filter(name => name.startsWith('x-express-van')),
+        [],
+      )
+    })
+
+    it('goes on here with its error, also for HEAD', async () => {
+      await using wall = await Wall.start((req, _, next) => {
+        next(Object.assign(new TypeError('te\u00e4pot\n'), { status: 418, expose: true, code: 'E_TEA', req }))
+      })
+      for (const method of ['GET', 'HEAD']) assert.equal((await wall.ask({ method })).status, 418)
+      const [error] = wall.errors as (Error & { code: string; expose: boolean; status: number })[]
+      assert.ok(error instanceof Error)
+      assert.deepEqual(
+        [error.name, error.message, error.code, error.expose],
+        ['TypeError', 'te\u00e4pot\n', 'E_TEA', true],
+      )
+      assert.match(error.stack ?? '', /forward\.spec/)
+    })
+
+    it('goes on with what is thrown or rejected, even where that is no error', async () => {
+      await using wall = await Wall.start(req => {
+        if (req.url === '/reject') return Promise.reject(new Error('rejected'))
+        throw 'text'
+      })
+      assert.equal((await wall.ask({ path: '/reject' })).status, 500)
+      assert.equal((await wall.ask({})).status, 500)
+      assert.deepEqual(
+        wall.errors.map(error => (error as Error).message),
+        ['rejected', 'text'],
+      )
+    })
+  })
+
+  describe('the client that an app sees', () => {
+    const app = (): Express => {
+      const inner = express()
+      inner.use((req, res) => {
+        const { ip, protocol, secure, hostname, baseUrl, originalUrl, url } = req
+        res.json({ ip, protocol, secure, hostname, baseUrl, originalUrl, url, vhost: req.vhost })
+      })
+      return inner
+    }
+    const vhost = {
+      hostname: 'a.test',
+      host: 'a.test:81',
+      path: '/w/a',
+      realPath: '/w/a',
+      length: 1,
+      0: 'a.test',
+    }
+
+    it('is the one at the other end of the connection', async () => {
+      await using wall = await Wall.start(app())
+      wall.before = req => Object.assign(req, { vhost })
+      const seen = JSON.parse(
+        (await wall.ask({ localAddress: '127.0.0.7', path: '/x?y', headers: { host: 'a.test:81' } })).body,
+      )
+      assert.deepEqual(seen, {
+        ip: '127.0.0.7',
+        protocol: 'http',
+        secure: false,
+        hostname: 'a.test',
+        baseUrl: '',
+        originalUrl: '/x?y',
+        url: '/x?y',
+        vhost,
+      })
+    })
+
+    it('is told of a mount path, as in the same process', async () => {
+      await using wall = await Wall.start(app())
+      wall.mount = '/m\u00fcnt/%20'
+      const { baseUrl, originalUrl, url } = JSON.parse((await wall.ask({ path: '/m%C3%BCnt/%20/x' })).body)
+      assert.equal(url, '/x')
+      assert.equal(originalUrl, `${baseUrl}/x`)
+    })
+
+    it('is the one that a trusted proxy names, and no other', async () => {
+      const headers = {
+        'x-forwarded-for': '203.0.113.9, 10.0.0.1',
+        'x-forwarded-proto': 'https',
+        'x-forwarded-host': 'b.test',
+        'x-real-ip': '203.0.113.8',
+      }
+      const trusts = (address: string): boolean => address.startsWith('127.') || address.startsWith('10.')
+      await using trusting = await Wall.start(app(), { trusts })
+      const seen = JSON.parse((await trusting.ask({ headers })).body)
+      assert.deepEqual([seen.ip, seen.protocol, seen.secure], ['203.0.113.9', 'https', true])
+      await using wary = await Wall.start(app())
+      const plain = JSON.parse((await wary.ask({ headers })).body)
+      assert.deepEqual([plain.ip, plain.protocol, plain.secure], ['127.0.0.1', 'http', false])
+    })
+
+    it('changes with each request on a pooled connection', async () => {
+      await using wall = await Wall.start(app())
+      const seen = []
+      for (const localAddress of ['127.0.0.2', '127.0.0.3', '127.0.0.4']) {
+        seen.push(JSON.parse((await wall.ask({ localAddress })).body).ip)
+      }
+      assert.deepEqual(seen, ['127.0.0.2', '127.0.0.3', '127.0.0.4'])
+    })
+
+    it('cannot be forged by any headers', async () => {
+      await using wall = await Wall.start((req, res) => {
+        res.end(
+          JSON.stringify({
+            address: req.socket.remoteAddress,
+            headers: req.rawHeaders,
+            vhost: 'vhost' in req,
+          }),
+        )
+      })
+      const name = fc
+        .constantFrom('x-express-van-client', 'x-express-van-vhost', 'x-express-van-next', 'x-forwarded-for')
+        .chain(base =>
+          fc
+            .array(fc.boolean(), { minLength: base.length, maxLength: base.length })
+            .map(upper =>
+              [...base].map((letter, at) => (upper[at] ? letter.toUpperCase() : letter)).join(''),
+            ),
+        )
+      const value = fc.stringMatching(/^[!-~]([ -~]{0,40}[!-~])?$/)
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.tuple(name, value), { minLength: 1, maxLength: 6 }), async given => {
+          const lines = given.map(([key, text]) => `${key}: ${text}\r\n`).join('')
+          const answer = await wall.raw(`GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${lines}\r\n`)
+          const seen = JSON.parse(bodyText(answer)) as { address: string; headers: string[]; vhost: boolean }
+          assert.equal(seen.address, '127.0.0.1')
+          assert.equal(seen.vhost, false)
+          assert.deepEqual(
+            seen.headers.filter(text => /^x-express-van/i.test(text)),
+            [],
+          )
+          const at = seen.headers.findIndex(text => /^x-forwarded-for$/i.test(text))
+          assert.equal(seen.headers[at + 1], '127.0.0.1')
+          assert.equal(seen.headers.filter(text => /^x-forwarded-for$/i.test(text)).length, 1)
+        }),
+        { numRuns: 200, seed: 5 },
+      )
+    })
+  })
+
+  it('serves clients of HTTP/2', async () => {
+    await using wall = await Wall.start((req, res) => {
+      void bodyOf(req).then(body =>
+        res.setHeader('Connection', 'close').end(`${req.method} ${req.url} ${req.headers.host} ${body}`),
+      )
+    })
+    const server = http2.createServer((req, res) => wall.answer(req as never, res as never))
+    await new Promise<void>(resolve => server.listen(0, resolve))
+    const session = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
+    try {
+      for (const [method, sent] of [
+        ['GET', ''],
+        ['POST', 'hello'],
+      ] as const) {
+        const headers = { ':path': '/x', ':method': method, ':authority': 'a.test' }
+        const stream = session.request(headers, { endStream: sent === '' })
+        if (sent !== '') stream.end(sent)
+        const [answer] = await once(stream, 'response')
+        assert.equal(answer[':status'], 200)
+        assert.equal(await textOf(stream), `${method} /x a.test ${sent}`)
+      }
+    } finally {
+      session.destroy()
+      server.close()
+    }
+  })
+})
+
+/** An app behind a private socket, and a server that forwards to it. */
+class Wall {
+  readonly forward: Forward
+  readonly errors: unknown[] = []
+  atUpstream = 0
+  endedAtUpstream = 0
+  upstreamAborts = 0
+  inFlight = 0
+  /** Runs before a request goes on. */
+  before: (req: IncomingMessage, res: ServerResponse) => void = () => {}
+  mount = ''
+  readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-forward-'))
+  readonly #front: Server = http.createServer({ keepAliveTimeout: 0 })
+  readonly #outer: Server
+
+  private constructor(handle: Handle, options: Partial<ForwardOptions>, upgrade: Upgrade | undefined) {
+    const socketPath = join(this.#folder, '1')
+    this.forward = new Forward({
+      socketPath,
+      trusts: undefined,
+      requestTimeout: 0,
+      retry: () => false,
+      ...options,
+    })
+    this.#front.prependListener('request', (_, res) => {
+      this.atUpstream++
+      res.on('close', () => {
+        this.endedAtUpstream++
+        if (!res.writableFinished) this.upstreamAborts++
+      })
+    })
+    answerRequests(this.#front, { handle, upgrade, close: undefined })
+    this.#front.listen(socketPath)
+    const around = express().disable('x-powered-by')
+    around.use((req, res, next) => {
+      this.before(req, res)
+      next()
+    })
+    around.use((req, res, next) => {
+      if (this.mount !== '')
+        Object.assign(req, { baseUrl: this.mount, url: '/x', originalUrl: `${this.mount}/x` })
+      this.answer(req, res, next)
+    })
+    around.use((_, res) => void res.status(404).end('nobody'))
+    around.use((error: { status?: number }, _: unknown, res: ServerResponse, __: unknown) => {
+      this.errors.push(error)
+      res.statusCode = error.status ?? 500
+      res.end()
+    })
+    this.#outer = http.createServer(around)
+    this.#outer.on('upgrade', this.forward.upgrade)
+  }
+
+  static async start(
+    handle: Handle,
+    options: Partial<ForwardOptions> = {},
+    upgrade?: Upgrade,
+  ): Promise<Wall> {
+    const wall = new Wall(handle, options, upgrade)
+    await new Promise<void>(resolve => wall.#outer.listen(0, '127.0.0.1', resolve))
+    return wall
+  }
+
+  get port(): number {
+    return (this.#outer.address() as AddressInfo).port
+  }
+
+  readonly answer = (
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: (error?: unknown) => void = () => {},
+  ): void => {
+    this.inFlight++
+    const end = once1(() => this.inFlight--)
+    // A queued response never says so on Node 20 and 22.
+    if (req.httpVersionMajor < 2) req.socket.setMaxListeners(0).once('close', end)
+    res.once('close', end)
+    this.forward.handle(req, res, error => {
+      end()
+      next(error)
+    })
+  }
+
+  async ask({ body, ...options }: http.RequestOptions & { body?: string }): Promise<{
+    status: number
+    headers: http.IncomingHttpHeaders
+    body: string
+  }> {
+    const request = http.request({ port: this.port, host: '127.0.0.1', agent: false, ...options })
+    request.end(body)
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    return { status: response.statusCode as number, headers: response.headers, body: await bodyOf(response) }
+  }
+
+  async connect(): Promise<Socket> {
+    const socket = connect(this.port, '127.0.0.1')
+    await once(socket, 'connect')
+    return socket
+  }
+
+  async raw(bytes: string): Promise<string> {
+    const socket = await this.connect()
+    socket.write(bytes, 'latin1')
+    return await textOf(socket)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#outer.closeAllConnections()
+    this.#front.closeAllConnections()
+    this.forward.close()
+    await new Promise(resolve => this.#outer.close(resolve))
+    await new Promise(resolve => this.#front.close(resolve))
+    rmSync(this.#folder, { recursive: true })
+  }
+}
+
+function once1(call: () => void): () => void {
+  let isCalled = false
+  return () => {
+    if (!isCalled) call()
+    isCalled = true
+  }
+}
+
+async function bodyOf(message: IncomingMessage): Promise<string> {
+  return await textOf(message)
+}
+
+/** All that comes until the end, however that comes. */
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = ''
+  stream.setEncoding('latin1')
+  stream.on('data', data => {
+    text += data
+  })
+  await new Promise(resolve => stream.once('end', resolve).once('close', resolve).once('error', resolve))
+  return text
+}
+
+function bodyText(answer: string): string {
+  const body = answer.slice(answer.indexOf('\r\n\r\n') + 4)
+  return /transfer-encoding: chunked/i.test(answer)
+    ? body.replace(/^[0-9a-f]+\r\n|\r\n0\r\n\r\n$/g, '')
+    : body
+}
