@@ -131,7 +131,14 @@ export class AppCache {
     }
     const failure = this.#failures.get(release.realPath)
     if (failure && !this.#mayTry(failure, release)) throw forHostname(failure.error, hostname)
-    return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+    const joined = this.#loads.get(release.realPath)
+    if (!joined) return await this.#join(this.#begin(release, 'first'), hostname)
+    try {
+      return await this.#join(joined, hostname)
+    } catch (error) {
+      if (!this.#mayHaveMissed(release)) throw error
+      return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+    }
   }
 
   /**
@@ -353,6 +360,16 @@ export class AppCache {
 
   #mayTry(failure: Failure, release: Release): boolean {
     return !Object.is(failure.release.version, release.version) || performance.now() >= failure.retryAt
+  }
+
+  /**
+   * Whether the load that a request joined may have failed for what was on disk before that request alone: a file below
+   * the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app that
+   * does not load would be loaded without a pause while it is asked for.
+   */
+  #mayHaveMissed({ realPath }: Release): boolean {
+    const failure = this.#failures.get(realPath)
+    return failure?.attempts === 1 && failure.error.code !== 'ERR_VHOST_LOAD_TIMEOUT'
   }
 
   #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {

@@ -23,6 +23,27 @@ function loaded(world: World): string[] {
     .sort()
 }
 
+/** A site under three names that needs a file below its app folder, and waits before it says so. */
+function gated(world: World): { gate: { resolve(): void }; site: { loads: number } } {
+  const gate = { resolve: (): void => {} }
+  const opened = new Promise<void>(resolve => {
+    gate.resolve = resolve
+  })
+  const site = { loads: 0, opened }
+  Object.assign(globalThis, { gatedSite: site })
+  world.write('aries.test/app/lib/other.js', '')
+  world.write(
+    'aries.test/app/index.js',
+    `const site = globalThis.gatedSite
+     site.loads++
+     let load = () => handler, handler
+     try { handler = require('./lib/handler') } catch (error) { load = () => { throw error } }
+     module.exports = site.opened.then(load)`,
+  )
+  for (const name of ['taurus.test', 'virgo.test']) world.link(name, 'aries.test')
+  return { gate, site }
+}
+
 describe('AppCache', () => {
   it('keeps at most maxApps, and evicts the one that was not asked for the longest', async () => {
     await using world = await World.start({ maxApps: 2 })
@@ -183,6 +204,24 @@ describe('AppCache', () => {
     // At 0, 40, 120, 280 and 600 ms.
     assert.ok(triesOfAries >= 3 && triesOfAries <= 6, `${triesOfAries} tries for ${requests} requests`)
     assert.equal(world.events('error').length, 1)
+  })
+
+  it('loads once more for who joined a load that had begun before the last file was there', async () => {
+    for (const isMended of [true, false]) {
+      await using world = await World.start()
+      const { gate, site } = gated(world)
+      const first = world.get('aries.test')
+      await eventually(() => site.loads === 1)
+      if (isMended)
+        world.write('aries.test/app/lib/handler.js', `module.exports = (req, res) => res.end('whole')`)
+      const others = ['taurus.test', 'virgo.test'].map(name => world.get(name))
+      await eventually(() => world.vhosts.stats().vhosts[0]?.hostnames.length === 3)
+      gate.resolve()
+      const statuses = (await Promise.all([first, ...others])).map(({ status }) => status)
+      assert.deepEqual(statuses, isMended ? [500, 200, 200] : [500, 500, 500])
+      assert.equal(site.loads, 2)
+      assert.equal(world.events('error').length, 1)
+    }
   })
 
   it('keeps the sites in demand loaded beside a stranger who opens every site once', async t => {

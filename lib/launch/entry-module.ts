@@ -1,29 +1,48 @@
+import type { Stats } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
 import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 
+export interface EntryModule {
+  /** Its real path. */
+  readonly path: string
+  /** Another one where the file was written anew or exchanged since. */
+  readonly stamp: string
+}
+
 /**
- * The real path of the module to load of a release.
+ * The module to load of a release.
  * @throws VhostError `ERR_VHOST_LOAD` where there is none, or one that may not or cannot be loaded
  */
 export async function findEntryModule(
   realPath: string,
   appDir: string,
   moduleName: string | undefined,
-): Promise<string> {
+): Promise<EntryModule> {
   const found = await findEntry(join(realPath, appDir), moduleName)
   if (found === undefined) throw failure(`no entry module; looked for ${entryNames(moduleName)}`)
-  const entry = await realpath(found.path)
+  const path = await realpath(found.path)
+  const stats = await stat(path)
   // A deploy has just opened it. It would be waited for to listen.
-  if ((await stat(entry)).size === 0) throw failure('its entry module is empty')
-  if (!entry.startsWith(realPath + sep)) throw failure('its entry module lies outside of the release')
-  if (/^\.[cm]?ts$/.test(extname(entry)) && !stripsTypes()) {
+  if (stats.size === 0) throw failure('its entry module is empty')
+  if (!path.startsWith(realPath + sep)) throw failure('its entry module lies outside of the release')
+  if (/^\.[cm]?ts$/.test(extname(path)) && !stripsTypes()) {
     throw failure(
       `TypeScript needs Node 22.18 or newer, or a build step; this is Node ${process.versions.node}`,
     )
   }
-  return entry
+  return { path, stamp: stampOf(stats) }
+}
+
+/** Whether the file has been written anew, exchanged or removed since it was found. */
+export async function hasChanged({ path, stamp }: EntryModule): Promise<boolean> {
+  const stats = await stat(path).catch(() => undefined)
+  return stats === undefined || stampOf(stats) !== stamp
+}
+
+function stampOf({ ino, size, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs}`
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { LoadScope } from './caught-listen.ts'
-import { findEntryModule } from './entry-module.ts'
+import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { Launched, Tell } from './launch.ts'
@@ -16,6 +16,8 @@ import { tolerateSecondRejection } from './second-rejection.ts'
 
 /** How long an app that exports nothing may take to call `listen()` after its module ran. */
 const LISTEN_GRACE = 2000
+/** How often the module is looked at meanwhile: a deploy may have only begun to write it. */
+const GRACE_LOOK = 50
 
 interface Loaded {
   readonly release: Release
@@ -116,12 +118,12 @@ export class InProcess {
       const exportName = own.exportName ?? this.#settings.exportName
       const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
       environment = new EnvironmentWrites()
-      const loading = scope.run(() => modules.load(entry, getModulePaths?.(realPath) ?? []))
+      const loading = scope.run(() => modules.load(entry.path, getModulePaths?.(realPath) ?? []))
       environment.claim()
       const exports = await loading
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
-      const found = await scope.run(() => this.#handlerOf(exports, exportName, scope, modules))
+      const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
       handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       environment.end()
@@ -142,10 +144,11 @@ export class InProcess {
   async #handlerOf(
     exports: unknown,
     exportName: string | undefined,
+    entry: EntryModule,
     scope: LoadScope,
     modules: FreshImport,
   ): Promise<Handler> {
-    if (exportName === undefined && exportsNothing(exports)) await listening(scope)
+    if (exportName === undefined && exportsNothing(exports)) await listening(scope, entry)
     const importPackage = (name: string): Promise<unknown> => modules.importPackage(name)
     const handler = await findHandler(exports, exportName, scope.server, importPackage, scope.hasHttp2)
     if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
@@ -198,11 +201,21 @@ async function letGo(handler: Handler): Promise<void> {
   }
 }
 
-async function listening(scope: LoadScope): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const grace = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, LISTEN_GRACE)
+async function listening(scope: LoadScope, entry: EntryModule): Promise<void> {
+  const end = performance.now() + LISTEN_GRACE
+  let hasListened = false
+  const listens = scope.listening.then(() => {
+    hasListened = true
   })
-  await Promise.race([scope.listening, grace])
-  clearTimeout(timer)
+  while (!hasListened && performance.now() < end) {
+    let timer: NodeJS.Timeout | undefined
+    const look = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, GRACE_LOOK)
+    })
+    await Promise.race([listens, look])
+    clearTimeout(timer)
+    if (!hasListened && (await hasChanged(entry))) {
+      throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module changed while it was loaded' })
+    }
+  }
 }

@@ -80,7 +80,11 @@ export class Upstreams {
   async #runnerSettings(release: Release, own: VhostSettings): Promise<RunnerSettings> {
     const { realPath } = release
     const { appDir, getModulePaths, env, memoryLimit } = this.#settings
-    const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
+    const { path: entry } = await findEntryModule(
+      realPath,
+      appDir,
+      own.moduleName ?? this.#settings.moduleName,
+    )
     this.#folder ??= new SocketFolder()
     const setup: Setup = {
       entry,

@@ -11,6 +11,7 @@ const HOST = 'aries.test'
 const isTypeScriptStripped = Boolean((process.features as { typescript?: unknown }).typescript)
 
 interface Seen {
+  half?: boolean
   go?: () => void
   closed?: string[]
   evaluated?: number
@@ -284,6 +285,20 @@ describe('InProcess', () => {
         assert.equal(await world.body(HOST), 'true mended mended')
       })
     }
+
+    it('an entry of which a deploy had only begun to write something, as soon as it goes on', async () => {
+      await using world = await still()
+      world.write(`${HOST}/app/index.js`, 'globalThis.seen.half = true\n')
+      const failure = failureOf(world.vhosts.load(HOST))
+      await eventually(() => globals.seen.half === true)
+      world.write(
+        `${HOST}/app/index.js`,
+        `globalThis.seen.half = true\nmodule.exports = (req, res) => res.end('whole')`,
+      )
+      assert.match((await failure).message, /its entry module changed while it was loaded/)
+      await world.vhosts.reload(HOST)
+      assert.equal(await world.body(HOST), 'whole')
+    })
 
     it('an exportName that is not there, or no handler', async () => {
       await using world = await still({ exportName: 'handle' })
