@@ -4,12 +4,10 @@ import { Chain } from './chain.ts'
 import type { VhostError } from './errors.ts'
 import type { EvictReason } from './events.ts'
 import { Flight } from './flight.ts'
-import type { Launched, Next, UpstreamFigures } from './launch/launch.ts'
+import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
 import type { Release } from './release.ts'
 
-/** How long an app's own `close()` may take before it is left to itself. */
-const CLOSE_TIMEOUT = 10 * 1000
 const MAX_USES = 15
 
 /** A loaded release: its handler, its requests in flight, its end. */

@@ -241,7 +241,12 @@ function behaves(isolation: 'thread' | 'process'): void {
       ['a rejection that nobody handles', 'void Promise.reject(new Error("late"))', /502/],
       ['process.exit()', 'process.exit(7)', /502/],
       ['a stack overflow', 'setImmediate(function f() { f() })', /502/],
-      ['small objects until memory ends', 'const all = []; for (;;) all.push({ a: [1, 2, 3] })', /502/],
+      [
+        'small objects until memory ends',
+        'const all = []; for (;;) all.push({ a: [1, 2, 3] })',
+        /502/,
+        'process',
+      ],
       ['a Map that grows', 'const all = new Map(); for (let i = 0; ; i++) all.set(i, i)', /502/, 'process'],
       ['one huge array', 'const all = []; for (;;) all.push(1)', /502/, 'process'],
       ['SIGKILL', 'process.kill(process.pid, "SIGKILL")', /502/, 'process'],
@@ -283,6 +288,20 @@ function behaves(isolation: 'thread' | 'process'): void {
         assert.match(String(lastExit?.how), /it (ended with code \d+|was ended by SIG)/)
       })
     }
+
+    it('a limit of memory is handed on', async () => {
+      await using world = await start({
+        memoryLimit: ({ realPath }) => (realPath.endsWith('aries.test') ? 96 * 2 ** 20 : undefined),
+      })
+      const source = `const limit = require('v8').getHeapStatistics().heap_size_limit / 2 ** 20
+        module.exports = (req, res) => res.end(String(limit))`
+      for (const name of ['aries.test', 'leo.test']) world.write(`${name}/app/index.js`, source)
+      const limits = [Number(await world.body('aries.test')), Number(await world.body('leo.test'))]
+      assert.ok(
+        (limits[0] as number) >= 96 && (limits[0] as number) < 200 && (limits[1] as number) > 200,
+        String(limits),
+      )
+    })
 
     it('a loop while it loads ends with the time for it', async () => {
       await using world = await start({ loadTimeout: 1000 })
@@ -363,6 +382,38 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'answered close SIGTERM ')
     })
 
+    it('an app has a moment after SIGTERM, as long as it listens for it', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const { writeFileSync } = require('fs')
+         process.on('SIGTERM', () => setTimeout(() => { writeFileSync('${world.path('notes')}', 'saved'); process.exit() }, 300))
+         module.exports = (req, res) => res.end('ok')`,
+      )
+      await world.vhosts.load('aries.test')
+      await world.vhosts.close()
+      assert.equal(readFileSync(world.path('notes'), 'utf8'), 'saved')
+    })
+
+    it('an app that hangs in close(), or loops when it is to end, is told of and killed', {
+      timeout: 60_000,
+    }, async () => {
+      await using world = await start()
+      const closes = { 'aries.test': '() => new Promise(() => {})', 'leo.test': '() => { for (;;); }' }
+      for (const [host, close] of Object.entries(closes)) {
+        world.write(
+          `${host}/app/index.js`,
+          `setInterval(() => {}, 1000); module.exports = (req, res) => res.end('ok'); module.exports.close = ${close}`,
+        )
+        await world.vhosts.load(host)
+      }
+      const pids = world.vhosts.stats().vhosts.map(({ pid }) => pid)
+      await world.vhosts.close()
+      assert.equal(world.events('error').length, 2)
+      for (const { error } of world.events('error')) assert.match(error.message, /took longer than 10000 ms/)
+      for (const pid of pids) if (pid !== null) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+    })
+
     it('an app whose close() throws is told of and gone; one that ignores SIGTERM is killed', {
       timeout: 30_000,
     }, async () => {
@@ -408,11 +459,11 @@ function behaves(isolation: 'thread' | 'process'): void {
     })
 
     it('leaves no socket, and lets nobody else reach one', async () => {
-      const before = socketFolders()
       const world = await start()
+      const before = socketFolders()
       world.site('aries.test', 'aries')
       await world.body('aries.test')
-      const [folder = ''] = socketFolders().filter(name => !before.includes(name) && isSocketFolder(name))
+      const [folder = ''] = socketFolders().filter(name => !before.includes(name))
       assert.equal(statSync(folder).mode & 0o777, 0o700)
       assert.equal(readdirSync(folder).length, 1)
       await world.vhosts.reload('aries.test')
@@ -570,12 +621,8 @@ function chownTree(folder: string, id: number): void {
 
 function socketFolders(): string[] {
   return readdirSync(tmpdir())
-    .filter(name => name.startsWith('express-van-'))
+    .filter(name => name.startsWith(`express-van-${process.pid}-`))
     .map(name => join(tmpdir(), name))
-}
-
-function isSocketFolder(folder: string): boolean {
-  return readdirSync(folder).every(name => statSync(join(folder, name)).isSocket())
 }
 
 function isAlive(pid: number): boolean {

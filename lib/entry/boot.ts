@@ -70,7 +70,8 @@ function boot(setup: Setup): void {
 
   function obey(order: Order): void {
     if (order === 'ping') channel.report({ type: 'pong', figures: figures() })
-    else void stop()
+    else if (order === 'stop') void stop()
+    else if (!process.emit('SIGTERM', 'SIGTERM')) process.exit()
   }
 
   async function stop(): Promise<void> {
@@ -81,8 +82,6 @@ function boot(setup: Setup): void {
       error = thrown ?? new Error('close() of the app failed')
     }
     channel.report({ type: 'stopped', error: error === undefined ? undefined : plainError(error) })
-    // A thread gets no signals.
-    if (!isMainThread) process.emit('SIGTERM', 'SIGTERM')
   }
 
   function reportOnce(report: Report): void {

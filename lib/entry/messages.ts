@@ -18,8 +18,8 @@ export interface Setup {
   readonly owner: { readonly uid: number; readonly gid: number } | undefined
 }
 
-/** From the router to the app. */
-export type Order = 'ping' | 'stop'
+/** From the router to the app. `'end'` stands for SIGTERM where there are no signals. */
+export type Order = 'ping' | 'stop' | 'end'
 
 /** An error as it crosses the wall: what Express and its like look for. */
 export interface PlainError {
@@ -45,7 +45,6 @@ export type Report =
   | { readonly type: 'ready'; readonly takesUpgrades: boolean; readonly figures: Figures }
   | { readonly type: 'no handler'; readonly detail: string }
   | { readonly type: 'failed'; readonly error: PlainError }
-  | { readonly type: 'refused'; readonly detail: string }
   | { readonly type: 'pong'; readonly figures: Figures }
   | { readonly type: 'stopped'; readonly error: PlainError | undefined }
 

@@ -26,6 +26,9 @@ export interface UpstreamFigures {
   readonly cpu: number | null
 }
 
+/** How long an app's own `close()` may take, in milliseconds. */
+export const CLOSE_TIMEOUT: number = 10 * 1000
+
 /** An app that runs, wherever it runs. The router does not know where. */
 export interface Launched {
   readonly isolation: Isolation

@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 
+/** How long what has ended may hold its output open, in milliseconds. */
+const LAST_LINES = 200
+
 /**
  * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
  * `longest` is told in parts, so that an app which never ends a line cannot fill the memory.
@@ -20,4 +23,16 @@ export function readLines(stream: Readable, longest: number, tell: (line: string
     rest = ''
   })
   stream.on('error', () => {})
+}
+
+/** Settles when all that streams will bring is read, or a moment later: what an app started may hold them open. */
+export async function lastLines(streams: readonly Readable[]): Promise<void> {
+  const open = streams.filter(stream => !stream.closed)
+  const ends = open.map(stream => new Promise(resolve => stream.once('close', resolve)))
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise(resolve => {
+    timer = setTimeout(resolve, LAST_LINES)
+  })
+  await Promise.race([Promise.all(ends), late])
+  clearTimeout(timer)
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
-import { readLines } from './output-lines.ts'
+import { lastLines, readLines } from './output-lines.ts'
 import type { Reaper } from './reaper.ts'
 import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
 
@@ -53,7 +53,8 @@ function exitOf(child: ChildProcess): Promise<Exit> {
     child.once('exit', (code, signal) => {
       // What it had started itself goes with it.
       killGroup(child)
-      resolve({ code, signal, error: undefined })
+      const exit = { code, signal, error: undefined }
+      void lastLines([child.stdout as Readable, child.stderr as Readable]).then(() => resolve(exit))
     })
   })
 }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
 import type { Order, Report, Setup } from '../entry/messages.ts'
 
 /** How a thread or a process has ended. */
@@ -37,5 +38,5 @@ export interface Runner {
 export const PRELOAD: readonly string[] = ['--require', bootPath()]
 
 function bootPath(): string {
-  return new URL('../entry/boot.cjs', import.meta.url).pathname
+  return fileURLToPath(new URL('../entry/boot.cjs', import.meta.url))
 }

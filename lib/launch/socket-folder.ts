@@ -37,9 +37,10 @@ export class SocketFolder {
 }
 
 function makeFolder(): string {
-  const longest = 'express-van-XXXXXX/'.length + 10
+  const name = `express-van-${process.pid}-`
+  const longest = `${name}XXXXXX/`.length + 10
   for (const folder of [tmpdir(), '/tmp']) {
-    if (Buffer.byteLength(folder) + 1 + longest <= MAX_PATH) return mkdtempSync(join(folder, 'express-van-'))
+    if (Buffer.byteLength(folder) + 1 + longest <= MAX_PATH) return mkdtempSync(join(folder, name))
   }
   throw new Error('the path of the folder for temporary files is too long for a Unix socket')
 }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
-import { type Order, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { lastLines } from './output-lines.ts'
 import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
 
 const MEBIBYTE = 2 ** 20
@@ -29,11 +30,13 @@ export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner
     stderr: worker.stderr,
     onReport: undefined,
     exited: new Promise<Exit>(resolve => {
-      worker.once('exit', code => resolve({ code, signal: null, error }))
+      worker.once('exit', code => {
+        const exit = { code, signal: null, error }
+        void lastLines([worker.stdout, worker.stderr]).then(() => resolve(exit))
+      })
     }),
-    order: (order: Order) => worker.postMessage({ order }),
-    // A thread gets no signals; what listens for one was told when it was stopped.
-    end: () => void worker.terminate(),
+    order: order => worker.postMessage({ order }),
+    end: () => worker.postMessage({ order: 'end' }),
     kill: () => void worker.terminate(),
   }
   worker.on('message', (message: { expressVan?: Report } | null) => {

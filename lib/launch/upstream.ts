@@ -5,7 +5,7 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import { Forward } from './forward.ts'
-import type { Launched, Next, UpstreamFigures } from './launch.ts'
+import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
 import type { Exit, Runner } from './runner.ts'
 
@@ -96,7 +96,12 @@ export class Upstream implements Launched {
     this.#isStopping = true
     this.#endHeartbeat()
     this.#forward.close()
-    const failure = await Promise.race([this.#stop(), this.exited.then(() => undefined)])
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<undefined>(resolve => {
+      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT)
+    })
+    const failure = await Promise.race([this.#stop(), this.exited.then(() => undefined), tooLong])
+    clearTimeout(timer)
     this.#runner.end()
     await this.#endWithin(TERM_GRACE)
     if (failure) throw toError(failure)

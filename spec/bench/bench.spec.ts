@@ -8,7 +8,7 @@ import { chooseBenches } from './benches.ts'
 import { comparedWith } from './decay.ts'
 import { Exchanges } from './exchanges.ts'
 import { figureOf, median, medianOf, numberOf, quantile } from './figure.ts'
-import { KeepAliveClients } from './keep-alive-clients.ts'
+import { KeepAliveClients, requestTo } from './keep-alive-clients.ts'
 import type { Measure } from './measure.ts'
 import { measuredElsewhere } from './recorded-peers.ts'
 import { interleaved, roundByRound } from './rounds.ts'
@@ -147,9 +147,9 @@ describe('bench', () => {
     await once(server, 'listening')
     using clients = new KeepAliveClients((server.address() as AddressInfo).port, 2)
     try {
-      assert.ok((await clients.run(20, () => 'a.test')) >= 2)
+      assert.ok((await clients.run(20, () => requestTo('a.test'))) >= 2)
       await assert.rejects(
-        clients.run(20, () => 'b.test'),
+        clients.run(20, () => requestTo('b.test')),
         /not served: HTTP\/1.1 404/,
       )
     } finally {

@@ -7,6 +7,7 @@ const ORDER = [
   'dispatch',
   'flip',
   'flips-under-load',
+  'isolation',
   'cold-load',
   'many-folders',
   'idle',

@@ -1,6 +1,6 @@
 import { type Figure, medianOf } from './figure.ts'
 import type { HttpVerbs, Layer } from './http-process.ts'
-import { KeepAliveClients } from './keep-alive-clients.ts'
+import { KeepAliveClients, requestTo } from './keep-alive-clients.ts'
 import { type Measure, type Mode, namedCount } from './measure.ts'
 import { pick } from './random.ts'
 import { measuredElsewhere } from './recorded-peers.ts'
@@ -79,7 +79,7 @@ async function costOf(layer: Layer, count: number, rounds: number): Promise<Cost
 
   const cpuPerRequest = async (clients: KeepAliveClients, into: number[]): Promise<number> => {
     const [cpu, start] = [await worker.ask('cpuMilliseconds', undefined), performance.now()]
-    const requests = await clients.run(ROUND_MS, () => pick(hosts))
+    const requests = await clients.run(ROUND_MS, () => requestTo(pick(hosts)))
     into.push((1000 * requests) / (performance.now() - start))
     return (1000 * ((await worker.ask('cpuMilliseconds', undefined)) - cpu)) / requests
   }

@@ -14,10 +14,10 @@ export class KeepAliveClients {
   }
 
   /** Sends requests for so long, and resolves with how many were answered when the last one was. */
-  async run(milliseconds: number, nextHost: () => string): Promise<number> {
+  async run(milliseconds: number, nextRequest: () => string): Promise<number> {
     while (this.#clients.length < this.#connections) this.#clients.push(await Client.open(this.#port))
     const end = performance.now() + milliseconds
-    const counts = await Promise.all(this.#clients.map(client => client.run(end, nextHost)))
+    const counts = await Promise.all(this.#clients.map(client => client.run(end, nextRequest)))
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
@@ -47,12 +47,12 @@ class Client {
     socket.on('close', () => this.#failed(new Error('the server has closed the connection')))
   }
 
-  async run(end: number, nextHost: () => string): Promise<number> {
+  async run(end: number, nextRequest: () => string): Promise<number> {
     let count = 0
     await new Promise<void>((resolve, reject) => {
       const send = (): void => {
         this.#received = 0
-        this.#socket.write(`GET / HTTP/1.1\r\nHost: ${nextHost()}\r\n\r\n`)
+        this.#socket.write(nextRequest(), 'latin1')
       }
       this.#failed = reject
       this.#heard = chunk => {
@@ -78,6 +78,11 @@ class Client {
   close(): void {
     this.#socket.destroy()
   }
+}
+
+/** The least that asks a host. */
+export function requestTo(host: string, path = '/'): string {
+  return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`
 }
 
 function lengthOf(first: Buffer): number | undefined {

@@ -15,6 +15,8 @@ export interface Measure {
   readonly beside: Readonly<Record<string, Figure>>
   /** Ours is to be no more than this. */
   readonly limit?: number
+  /** Ours is to be no less than this. */
+  readonly least?: number
   /** Which of `beside` costs more where the machine is slower: what a decay is measured by. */
   readonly yardstick?: string
   readonly note?: string

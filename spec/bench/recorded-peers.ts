@@ -12,6 +12,7 @@ const RECORDED: readonly [measure: string, peer: string, recorded: number, sourc
   ['requests/s, 1 vhost', 'vhost', 0.97, WRK],
   ['requests/s, 100 vhosts', 'vhost', 0.61, WRK],
   ['requests/s, 10,000 vhosts', 'vhost', 0.02, WRK],
+  ['requests/s behind another process', 'Passenger', 0.094, PASSENGER],
   ['flip', 'mod-wsgi-van', 519, APACHE],
   ['flip', 'Passenger', 172, PASSENGER],
   ['flips lost', 'mod-wsgi-van of 50', 2, APACHE],

@@ -15,7 +15,8 @@ export function inShort(figure: Figure, unit: Unit): string {
   return withUnit('recorded' in figure ? figure.recorded : figure.value, unit)
 }
 
-export function targetOf({ limit, unit }: Measure): string {
+export function targetOf({ limit, least, unit }: Measure): string {
+  if (least !== undefined) return `≥ ${withUnit(least, unit)}`
   if (limit === undefined) return ''
   return limit === 0 ? '0' : `≤ ${withUnit(limit, unit)}`
 }

@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import http, { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import express from 'express'
+import { type Isolation, vhostRouter } from '../../lib/index.ts'
+import { answer } from './worker.ts'
+
+const KINDS: readonly Isolation[] = ['none', 'thread', 'process']
+
+interface StartQuestion {
+  readonly base: string
+  readonly host: string
+}
+
+const verbs = answer({ start, reload, stall, firstAnswer, cpuMilliseconds, resident, close })
+export type IsolationVerbs = typeof verbs
+
+const routers = new Map<Isolation, { vhosts: ReturnType<typeof vhostRouter>; port: number }>()
+
+/** A server for each kind of isolation, in one process, before the same folder; all have loaded the host's app. */
+async function start({ base, host }: StartQuestion): Promise<Record<Isolation, number>> {
+  const ports: Partial<Record<Isolation, number>> = {}
+  for (const isolation of KINDS) {
+    const vhosts = vhostRouter({
+      basePath: base,
+      isolation,
+      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
+      watch: false,
+      updateInterval: 60 * 60 * 1000,
+      maxApps: 10_000,
+    })
+    const server = createServer({ keepAliveTimeout: 5 * 60 * 1000 }, express().use(vhosts)).listen(
+      0,
+      '127.0.0.1',
+    )
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    routers.set(isolation, { vhosts, port })
+    ports[isolation] = port
+    await firstAnswer({ isolation, host })
+  }
+  return ports as Record<Isolation, number>
+}
+
+async function reload({ isolation, host }: { isolation: Isolation; host: string }): Promise<void> {
+  await router(isolation).vhosts.reload(host)
+}
+
+/** The longest that the event loop stands still while an app loads, in milliseconds. */
+async function stall({ isolation, host }: { isolation: Isolation; host: string }): Promise<number> {
+  let [longest, last] = [0, performance.now()]
+  let isLoading = true
+  const look = (): void => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+    if (isLoading) setImmediate(look)
+  }
+  look()
+  const release = await router(isolation).vhosts.load(host)
+  isLoading = false
+  if (!release) throw new Error(`${host} leads nowhere`)
+  return longest
+}
+
+/** The milliseconds from a request for a host that is not loaded to the end of its answer. */
+async function firstAnswer({ isolation, host }: { isolation: Isolation; host: string }): Promise<number> {
+  const begin = performance.now()
+  const options = {
+    port: router(isolation).port,
+    host: '127.0.0.1',
+    agent: false,
+    headers: { host },
+  } as const
+  const [response] = (await once(http.get({ ...options, path: '/json' }), 'response')) as [IncomingMessage]
+  await text(response)
+  if (response.statusCode !== 200) throw new Error(`${host} was answered by ${response.statusCode}`)
+  return performance.now() - begin
+}
+
+function router(isolation: Isolation): { vhosts: ReturnType<typeof vhostRouter>; port: number } {
+  const found = routers.get(isolation)
+  if (!found) throw new Error(`there is no router with isolation '${isolation}'`)
+  return found
+}
+
+function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** Bytes of this process. */
+function resident(): number {
+  const gc = globalThis.gc as () => void
+  gc()
+  return process.memoryUsage.rss()
+}
+
+async function close(): Promise<void> {
+  await Promise.all([...routers.values()].map(({ vhosts }) => vhosts.close({ drainTimeout: 0 })))
+}

@@ -1,0 +1,217 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { Isolation } from '../../lib/index.ts'
+import { type Figure, figureOf, medianOf, quantile } from './figure.ts'
+import type { IsolationVerbs } from './isolation-process.ts'
+import { KeepAliveClients, requestTo } from './keep-alive-clients.ts'
+import { type Measure, type Mode, namedCount } from './measure.ts'
+import { measuredElsewhere } from './recorded-peers.ts'
+import { interleaved, present, roundByRound } from './rounds.ts'
+import { Sites } from './sites.ts'
+import { Worker } from './worker.ts'
+
+const HOST = 'host.bench.test'
+const CONNECTIONS = 32
+const ROUND_MS = 200
+const WARM_UP = 6
+const ROUNDS: Record<Mode, number> = { check: 8, short: 30, full: 200 }
+const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
+const RELOADS: Record<Mode, number> = { check: 60, short: 200, full: 1000 }
+/** Before these the allocator has not seen all it will. */
+const SETTLED = 50
+const MIB = 2 ** 20
+const ISOLATED = ['thread', 'process'] as const
+type Isolated = (typeof ISOLATED)[number]
+
+const UPLOAD =
+  `POST /upload HTTP/1.1\r\nHost: ${HOST}\r\nContent-Type: application/octet-stream\r\n` +
+  `Content-Length: ${MIB}\r\n\r\n${'u'.repeat(MIB)}`
+
+const WORKLOADS: readonly { name: string; request: string; least: number }[] = [
+  { name: 'small JSON', request: requestTo(HOST, '/json'), least: 0.55 },
+  { name: '64 KiB', request: requestTo(HOST, '/64k'), least: 0.4 },
+  { name: '1 MiB streamed down', request: requestTo(HOST, '/1m'), least: 0.35 },
+  { name: '1 MiB up', request: UPLOAD, least: 0.4 },
+]
+
+/** Requests to one Express app in a thread, in a process and in the router's own process, and what the former cost. */
+export async function measure(mode: Mode): Promise<Measure[]> {
+  using sites = new Sites()
+  writeApp(sites.base, HOST)
+  await using worker = new Worker<IsolationVerbs>('isolation-process')
+  const ports = await worker.ask('start', { base: sites.base, host: HOST })
+  const measures: Measure[] = []
+  for (const { name, request, least } of WORKLOADS) {
+    const ratios = await ratiosOf(ports, request, ROUNDS[mode])
+    for (const isolation of ISOLATED) {
+      measures.push({
+        name: `requests/s in a ${isolation} against in-process, ${name}`,
+        unit: '×',
+        ours: ratios[isolation],
+        beside: name === 'small JSON' ? measuredElsewhere('requests/s behind another process') : {},
+        least,
+      })
+    }
+  }
+  measures.push(...(await addedLatency(ports, ROUNDS[mode])))
+  measures.push(...(await costOfLoads(worker, sites.base, LOADS[mode])))
+  for (const isolation of ISOLATED) measures.push(await slopeOf(worker, isolation, RELOADS[mode]))
+  await worker.ask('close', undefined)
+  return measures
+}
+
+type Ports = Record<Isolation, number>
+
+async function ratiosOf(ports: Ports, request: string, rounds: number): Promise<Record<Isolated, Figure>> {
+  using none = new KeepAliveClients(ports.none, CONNECTIONS)
+  using thread = new KeepAliveClients(ports.thread, CONNECTIONS)
+  using own = new KeepAliveClients(ports.process, CONNECTIONS)
+  const rate = async (clients: KeepAliveClients): Promise<number> => {
+    const start = performance.now()
+    const requests = await clients.run(ROUND_MS, () => request)
+    return requests / (performance.now() - start)
+  }
+  const rates = await interleaved(
+    { none: () => rate(none), thread: () => rate(thread), process: () => rate(own) },
+    { rounds, warmUp: WARM_UP },
+  )
+  const ratio = (all: (number | undefined)[]): Figure =>
+    medianOf(roundByRound(all, rates.none, (one, bare) => one / bare))
+  return { thread: ratio(rates.thread), process: ratio(rates.process) }
+}
+
+/** At one connection, where nothing waits for anything else. */
+async function addedLatency(ports: Ports, rounds: number): Promise<Measure[]> {
+  using none = new KeepAliveClients(ports.none, 1)
+  using thread = new KeepAliveClients(ports.thread, 1)
+  using own = new KeepAliveClients(ports.process, 1)
+  const request = requestTo(HOST, '/json')
+  const latency = async (clients: KeepAliveClients): Promise<number> => {
+    const times: number[] = []
+    let sent = performance.now()
+    await clients.run(ROUND_MS, () => {
+      const now = performance.now()
+      if (times.length > 0 || sent !== now) times.push(now - sent)
+      sent = now
+      return request
+    })
+    // The first is from before it was sent.
+    return quantile(times.slice(1), 0.5)
+  }
+  const medians = await interleaved(
+    { none: () => latency(none), thread: () => latency(thread), process: () => latency(own) },
+    { rounds, warmUp: WARM_UP },
+  )
+  return ISOLATED.map(isolation => ({
+    name: `latency added by a ${isolation}, one connection, median`,
+    unit: 'ms',
+    ours: medianOf(roundByRound(medians[isolation], medians.none, (one, bare) => one - bare)),
+    beside: {},
+    limit: 0.2,
+  }))
+}
+
+async function costOfLoads(worker: Worker<IsolationVerbs>, base: string, loads: number): Promise<Measure[]> {
+  const measures: Measure[] = []
+  let copy = 0
+  const newHost = (): string => {
+    const host = `copy-${copy++}.bench.test`
+    writeApp(base, host)
+    return host
+  }
+  const stalls = await interleaved(
+    {
+      none: () => worker.ask('stall', { isolation: 'none', host: newHost() }),
+      thread: () => worker.ask('stall', { isolation: 'thread', host: newHost() }),
+      process: () => worker.ask('stall', { isolation: 'process', host: newHost() }),
+    },
+    { rounds: loads, warmUp: 1 },
+  )
+  const answers = await interleaved(
+    {
+      none: () => worker.ask('firstAnswer', { isolation: 'none', host: newHost() }),
+      thread: () => worker.ask('firstAnswer', { isolation: 'thread', host: newHost() }),
+      process: () => worker.ask('firstAnswer', { isolation: 'process', host: newHost() }),
+    },
+    { rounds: loads, warmUp: 1 },
+  )
+  for (const isolation of ISOLATED) {
+    const [all, bare] = [present(stalls[isolation]), present(stalls.none)]
+    measures.push({
+      name: `longest stall of the router while an Express app loads in a ${isolation}, of ${namedCount(loads, 'load')}`,
+      unit: 'ms',
+      ours: figureOf(Math.max(...all), all),
+      beside: { 'in-process': figureOf(Math.max(...bare), bare) },
+      limit: 10,
+    })
+  }
+  for (const isolation of ISOLATED) {
+    measures.push({
+      name: `first answer of an Express app in a ${isolation}`,
+      unit: 'ms',
+      ours: medianOf(present(answers[isolation])),
+      beside: { 'in-process': medianOf(present(answers.none)) },
+    })
+  }
+  return measures
+}
+
+/** How much of the router's memory each reload keeps. */
+async function slopeOf(
+  worker: Worker<IsolationVerbs>,
+  isolation: Isolated,
+  reloads: number,
+): Promise<Measure> {
+  const samples: number[] = []
+  for (let reload = 0; reload < reloads; reload++) {
+    await worker.ask('reload', { isolation, host: HOST })
+    if (reload >= Math.min(SETTLED, reloads / 2))
+      samples.push((await worker.ask('resident', undefined)) / MIB)
+  }
+  return {
+    name: `memory kept by each of ${namedCount(reloads, 'reload')} in a ${isolation}`,
+    unit: 'MB',
+    ours: figureOf(slope(samples)),
+    beside: {},
+    limit: 0.05,
+  }
+}
+
+/** Of the straight line through the samples, by least squares. */
+function slope(samples: readonly number[]): number {
+  const middle = (samples.length - 1) / 2
+  const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length
+  let [above, below] = [0, 0]
+  for (const [at, sample] of samples.entries()) {
+    above += (at - middle) * (sample - mean)
+    below += (at - middle) ** 2
+  }
+  return above / below
+}
+
+const express = createRequire(import.meta.url).resolve('express')
+
+const APP = `
+const app = require(${JSON.stringify(express)})()
+const { Readable } = require('node:stream')
+const kib64 = Buffer.alloc(64 * 1024, 'd')
+app.get('/json', (req, res) => res.json({ hello: 'world', at: 1 }))
+app.get('/64k', (req, res) => res.end(kib64))
+app.get('/1m', (req, res) => {
+  res.setHeader('Content-Length', 16 * kib64.length)
+  Readable.from(Array.from({ length: 16 }, () => kib64)).pipe(res)
+})
+app.post('/upload', (req, res) => {
+  let length = 0
+  req.on('data', chunk => { length += chunk.length })
+  req.on('end', () => res.json({ length }))
+})
+module.exports = app
+`
+
+function writeApp(base: string, host: string): void {
+  const file = join(base, host, 'app', 'index.js')
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, APP)
+}
