@@ -7,14 +7,14 @@ import { type PlainError, plainError, toError } from './messages.ts'
  * What a request and its answer cannot say on a private socket goes in headers. None of these names passes from or to
  * a client.
  */
-export const PRIVATE_HEADER: RegExp = /^x-express-van-/i
+export const PRIVATE_PREFIX = 'x-express-van-'
 
 /** Of the client: address, port, family, protocol, mount path, and the original target where that is not the sum. */
 const CLIENT = 'x-express-van-client'
 /** `req.vhost`. */
 const VHOST = 'x-express-van-vhost'
 /** On an answer: the app called `next()`, with what. */
-const NEXT = 'x-express-van-next'
+export const NEXT = 'x-express-van-next'
 
 const NO_ERROR = '-'
 const ABSENT = '-'
@@ -46,21 +46,48 @@ export function applyClient(req: MountedRequest): void {
   hide(req)
   if (typeof client !== 'string') return
   const [address, port, family, protocol, baseUrl = '', original = ''] = client.split(' ')
-  // Own properties: the pooled connection brings the next request from somebody else.
-  const own: Record<string, unknown> = {
-    remoteAddress: address === ABSENT ? undefined : address,
-    remotePort: port === ABSENT ? undefined : Number(port),
-    remoteFamily: family === ABSENT ? undefined : family,
-    encrypted: protocol === 'https',
-  }
-  for (const [name, value] of Object.entries(own)) {
-    Object.defineProperty(req.socket, name, { value, configurable: true, writable: true })
-  }
+  // The pooled connection brings the next request from somebody else.
+  tellClient(req.socket, {
+    address: address === ABSENT ? undefined : address,
+    port: port === ABSENT ? undefined : Number(port),
+    family: family === ABSENT ? undefined : family,
+    isEncrypted: protocol === 'https',
+  })
   if (baseUrl !== '') req.baseUrl = decodeURI(baseUrl)
   if (baseUrl !== '' || original !== '') {
     req.originalUrl = original === '' ? `${decodeURI(baseUrl)}${req.url}` : decodeURI(original)
   }
   if (typeof vhost === 'string') req.vhost = vhostOf(vhost)
+}
+
+const CLIENT_NOW = Symbol('client')
+type ToldSocket = Socket & { [CLIENT_NOW]?: Client; encrypted?: boolean }
+
+function tellClient(socket: ToldSocket, client: Client): void {
+  if (!socket[CLIENT_NOW]) Object.defineProperties(socket, CLIENT_PROPERTIES)
+  socket[CLIENT_NOW] = client
+  socket.encrypted = client.isEncrypted
+}
+
+const CLIENT_PROPERTIES: PropertyDescriptorMap & ThisType<ToldSocket> = {
+  remoteAddress: {
+    get() {
+      return this[CLIENT_NOW]?.address
+    },
+    configurable: true,
+  },
+  remotePort: {
+    get() {
+      return this[CLIENT_NOW]?.port
+    },
+    configurable: true,
+  },
+  remoteFamily: {
+    get() {
+      return this[CLIENT_NOW]?.family
+    },
+    configurable: true,
+  },
 }
 
 /** On the app's side: answers that the app left the request to whoever comes next, with the headers it had set. */
@@ -75,19 +102,17 @@ export function passOn(res: ServerResponse, error: unknown): void {
   res.end()
 }
 
-/** On the router's side: whether the app called `next()`, and with what; undefined where it has answered. */
-export function passedOn({ headers }: IncomingMessage): { error: unknown } | undefined {
-  const told = headers[NEXT]
-  if (typeof told !== 'string') return undefined
-  return { error: told === NO_ERROR ? undefined : toError(decode(told)) }
+/** On the router's side: with what the app called `next()`, by the header that says so. */
+export function passedOn(told: string): unknown {
+  return told === NO_ERROR ? undefined : toError(decode(told))
 }
 
 function hide(req: IncomingMessage): void {
-  delete req.headers[CLIENT]
   delete req.headers[VHOST]
+  delete req.headers[CLIENT]
   const { rawHeaders } = req
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (PRIVATE_HEADER.test(rawHeaders[at] as string)) rawHeaders.splice(at, 2)
+    if (rawHeaders[at]?.startsWith(PRIVATE_PREFIX)) rawHeaders.splice(at, 2)
   }
 }
 

@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { addPrivateHeaders, type Client, PRIVATE_HEADER } from '../entry/private-headers.ts'
+import type { IncomingMessage } from 'node:http'
+import { addPrivateHeaders, type Client, NEXT, PRIVATE_PREFIX } from '../entry/private-headers.ts'
 import { trustOf } from '../express-app.ts'
 import { forwardedClient, type Trusts } from '../trust-proxy.ts'
 import type { VhostInfo } from '../vhost-info.ts'
@@ -22,9 +22,9 @@ const EXPECT = 'expect'
 const NEVER_NAMED = new Set(['content-length', 'host'])
 /** What apps take for the client's address where they are told to; a stranger could say anything. */
 const CLAIM =
-  /^(?:forwarded|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/i
+  /^(?:forwarded|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/
 /** These three are said by the router, which knows. */
-const REPLACED = /^x-forwarded-(?:for|proto|host)$/i
+const REPLACED = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
 
 /** The headers with which a request goes on to its app, as a flat list, in the client's order and spelling. */
 export function requestHeaders(
@@ -43,7 +43,7 @@ export function requestHeaders(
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower) || lower === EXPECT || dropped?.has(lower) || name.startsWith(':')) continue
     if (lower === 'host' && host !== undefined) continue
-    if (PRIVATE_HEADER.test(lower) || REPLACED.test(lower) || (!isTrusted && CLAIM.test(lower))) continue
+    if (lower.startsWith(PRIVATE_PREFIX) || REPLACED.has(lower) || (!isTrusted && CLAIM.test(lower))) continue
     headers.push(name, rawHeaders[at + 1] as string)
   }
   const client = clientOf(req, isTrusted ? trusts : undefined)
@@ -54,24 +54,49 @@ export function requestHeaders(
   return headers
 }
 
-/** Puts the headers of an app's answer on the response: all of a name at once, or Node 20 would keep the last. */
-export function copyHeaders(from: IncomingMessage, res: ServerResponse, mayHaveTrailers: boolean): void {
-  const dropped = namedByConnection(from.headers.connection)
-  const { rawHeaders } = from
-  const groups = new Map<string, { name: string; values: string[] }>()
+/** The head of an app's answer, as it is to go on. */
+export interface AnswerHead {
+  /** All of a name at once, or Node 20 would keep the last; in the app's order and spelling. */
+  readonly fields: readonly Field[]
+  readonly hasLength: boolean
+  readonly isChunked: boolean
+  /** What it says to the router alone. */
+  readonly next: string | undefined
+}
+
+interface Field {
+  readonly name: string
+  readonly lower: string
+  value: string | string[]
+}
+
+/** Read in one pass: `from.headers` would make an object of all of them, which nobody needs. */
+export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
+  const fields: Field[] = []
+  let connection: string | undefined
+  let next: string | undefined
+  let hasLength = false
+  let isChunked = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
+    const value = rawHeaders[at + 1] as string
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || dropped?.has(lower) || PRIVATE_HEADER.test(lower)) continue
-    // Node throws where it stands on an answer that is not sent in chunks.
-    if (lower === 'trailer' && !mayHaveTrailers) continue
-    const group = groups.get(lower)
-    if (group) group.values.push(rawHeaders[at + 1] as string)
-    else groups.set(lower, { name, values: [rawHeaders[at + 1] as string] })
+    hasLength ||= lower === 'content-length'
+    isChunked ||= lower === 'transfer-encoding'
+    if (lower === 'connection') connection = connection === undefined ? value : `${connection}, ${value}`
+    else if (lower === NEXT) next = value
+    else if (!HOP_BY_HOP.has(lower) && !lower.startsWith(PRIVATE_PREFIX)) addField(fields, name, lower, value)
   }
-  for (const { name, values } of groups.values()) {
-    res.setHeader(name, values.length === 1 ? (values[0] as string) : values)
-  }
+  const dropped = namedByConnection(connection)
+  const left = dropped ? fields.filter(({ lower }) => !dropped.has(lower)) : fields
+  return { fields: left, hasLength, isChunked, next }
+}
+
+function addField(fields: Field[], name: string, lower: string, value: string): void {
+  const known = fields.find(field => field.lower === lower)
+  if (!known) fields.push({ name, lower, value })
+  else if (typeof known.value === 'string') known.value = [known.value, value]
+  else known.value.push(value)
 }
 
 function clientOf(req: IncomingMessage, trusts: Trusts | undefined): Client {

@@ -12,7 +12,7 @@ import { passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
-import { copyHeaders, requestHeaders } from './forward-headers.ts'
+import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import type { Next } from './launch.ts'
 
@@ -33,6 +33,11 @@ export interface ForwardOptions {
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 /** Connections that wait for requests. */
 const MAX_FREE_SOCKETS = 256
+/**
+ * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
+ * stands still while the other works.
+ */
+const MOST_WAITING = 128 * 1024
 /** The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 64 * 1024
 
@@ -119,7 +124,7 @@ class Exchange {
     const up = this.#up
     req.on('data', (chunk: Buffer) => {
       // Once the answer is over the rest is read, or the connection could not be used again.
-      if (!this.#isOver && !up.write(chunk)) req.pause()
+      if (!this.#isOver && !up.write(chunk) && up.writableLength >= MOST_WAITING) req.pause()
     })
     up.on('drain', () => req.resume())
     up.on('close', () => req.resume())
@@ -130,13 +135,10 @@ class Exchange {
     clearTimeout(this.#timer)
     this.#down = down
     const res = this.#res
-    const passed = passedOn(down)
-    const mayHaveTrailers = !passed && isChunked(down, res)
+    const head = readHead(down)
     try {
-      if (down.headers['content-length'] !== undefined && down.headers['transfer-encoding'] !== undefined) {
-        throw new Error('an answer with both a length and chunks')
-      }
-      copyHeaders(down, res, mayHaveTrailers)
+      if (head.hasLength && head.isChunked) throw new Error('an answer with both a length and chunks')
+      setHeaders(res, head)
       res.statusCode = down.statusCode as number
       if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
     } catch (cause) {
@@ -144,12 +146,12 @@ class Exchange {
       this.#fail(new VhostError('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', cause }))
       return
     }
-    if (passed) {
+    if (head.next !== undefined) {
       down.resume()
       res.statusCode = 200
       if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
       this.#end()
-      this.#next(passed.error)
+      this.#next(passedOn(head.next))
       return
     }
     down.on('data', this.#onData)
@@ -165,7 +167,7 @@ class Exchange {
 
   readonly #onData = (chunk: Buffer): void => {
     const res = this.#res
-    if (res.write(chunk) || this.#isDraining) return
+    if (res.write(chunk) || this.#isDraining || res.writableLength < MOST_WAITING) return
     this.#isDraining = true
     this.#down?.pause()
     res.once('drain', () => {
@@ -271,10 +273,13 @@ function framed(headers: string[], req: IncomingMessage, body: boolean): string[
   return headers
 }
 
-function isChunked(down: IncomingMessage, res: ServerResponse): boolean {
-  return (
-    down.headers['content-length'] === undefined && res.req.httpVersion === '1.1' && res.req.method !== 'HEAD'
-  )
+function setHeaders(res: ServerResponse, { fields, hasLength, next }: AnswerHead): void {
+  const { httpVersion, method } = res.req
+  const isChunked = next === undefined && !hasLength && httpVersion === '1.1' && method !== 'HEAD'
+  for (const { name, lower, value } of fields) {
+    // Node throws where it stands on an answer that is not sent in chunks.
+    if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
+  }
 }
 
 function pairs(flat: readonly string[]): [string, string][] {
