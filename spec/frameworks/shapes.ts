@@ -290,8 +290,11 @@ export const SHAPES: readonly Shape[] = [
   },
 ]
 
-/** The app as a module that answers with a name, and echoes it with what comes by WebSocket. */
-export function moduleOf(shape: Shape, system: System, name: string): string {
+/**
+ * The app as a module that answers with a name, echoes it with what comes by WebSocket, and notes it in a file when it is
+ * told of its end.
+ */
+export function moduleOf(shape: Shape, system: System, name: string, notes: string): string {
   const { uses, app, server, isProgram, exportName } = shape
   const isImported = system === 'ES module'
   const imports = Object.entries({ ...uses, '{ WebSocketServer }': 'ws' }).map(([names, from]) =>
@@ -311,7 +314,7 @@ export function moduleOf(shape: Shape, system: System, name: string): string {
   const exported = names.join(', ')
   return `${imports.join('\n')}
     const NAME = '${name}'
-    const ended = () => { globalThis.ended.push(NAME) }
+    const ended = () => process.getBuiltinModule('fs').appendFileSync('${notes}', NAME + '\\n')
     const webSockets = server => new WebSocketServer(server ? { server } : { noServer: true })
       .on('connection', client => client.on('message', data => client.send(NAME + ' ' + data)))
     ${app}

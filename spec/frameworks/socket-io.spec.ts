@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { Server } from 'socket.io'
 import { io, type Socket } from 'socket.io-client'
 import { WebSocket } from 'ws'
+import type { Isolation } from '../../lib/index.ts'
 import { eventually, World } from '../support/world.ts'
 
 const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']] as const
@@ -39,7 +40,13 @@ const SITES: Record<string, (name: string) => string> = {
     server.listen(3000)`,
 }
 
-describe('socket.io', () => {
+for (const isolation of ['none', 'thread', 'process'] as const) {
+  describe(`socket.io, isolation: '${isolation}',`, () => behaves(isolation))
+}
+
+function behaves(isolation: Isolation): void {
+  const withSites = (source: Source, ...names: string[]): Promise<World> => start(isolation, source, names)
+
   for (const [site, source] of Object.entries(SITES)) {
     for (const transports of TRANSPORTS) {
       it(`works in ${site} by ${transports.join(', then ')}`, async () => {
@@ -136,12 +143,12 @@ describe('socket.io', () => {
     )
     assert.equal(await world.body('aries.test', '/?a=b'), 'aries b')
   })
-})
+}
 
 type Source = (name: string) => string
 
-async function withSites(source: Source, ...names: string[]): Promise<World> {
-  const world = await World.start({ trustProxy: 'loopback' })
+async function start(isolation: Isolation, source: Source, names: readonly string[]): Promise<World> {
+  const world = await World.start({ isolation, trustProxy: 'loopback' })
   for (const name of names) {
     world.link(`${name}.test/node_modules`, resolve('node_modules'))
     world.write(`${name}.test/app/index.js`, source(name))
