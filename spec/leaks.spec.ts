@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { describe, it, type TestContext } from 'node:test'
-import { heapInUse, type ProcessState, processState } from './support/process-state.ts'
+import { describe, it } from 'node:test'
+import { unchanged } from './support/unchanged.ts'
 import { eventually, World } from './support/world.ts'
 
 /** 80 kB, so that an app that is kept shows. */
@@ -141,49 +141,4 @@ function rounds(
       await Promise.all(sites.map(host => deploy(host, text)))
     }
   }
-}
-
-/** `growth` is in MB, of the heap. */
-async function unchanged(
-  t: TestContext,
-  world: World | undefined,
-  warmUp: () => Promise<void>,
-  act: () => Promise<void>,
-  growth = 3,
-): Promise<void> {
-  await warmUp()
-  const before = await settledState()
-  world?.told.splice(0)
-  const heapBefore = await heapInUse()
-  const start = performance.now()
-  await act()
-  const seconds = (performance.now() - start) / 1000
-  let after = processState()
-  await eventually(() => {
-    after = processState()
-    assert.deepEqual(after, before)
-  })
-  // What the spec itself keeps.
-  world?.told.splice(0)
-  const grown = (await heapInUse()) - heapBefore
-  t.diagnostic(`${seconds.toFixed(1)} s; heap ${grown.toFixed(2)} MB; ${JSON.stringify(after)}`)
-  assert.ok(grown < growth, `the heap has grown by ${grown.toFixed(2)} MB`)
-}
-
-/** Longer than what is gone is looked for. */
-const QUIET = 500
-
-/** The state as soon as it no longer changes: watches are opened and closed after an answer. */
-async function settledState(): Promise<ProcessState> {
-  let state = processState()
-  let since = performance.now()
-  await eventually(() => {
-    const now = processState()
-    if (JSON.stringify(now) !== JSON.stringify(state)) {
-      state = now
-      since = performance.now()
-    }
-    return performance.now() - since > QUIET
-  })
-  return state
 }

@@ -6,6 +6,8 @@ export interface ProcessState {
   watches: number
   /** Linux only; 0 elsewhere. */
   descriptors: number
+  /** Linux only; 0 elsewhere. */
+  threads: number
   /** Timers and handles that keep the process alive. */
   resources: Record<string, number>
   /** Listeners on `process`. */
@@ -21,6 +23,7 @@ export function processState(): ProcessState {
   return {
     watches: inotifyWatches(),
     descriptors: listed('/proc/self/fd').length,
+    threads: listed('/proc/self/task').length,
     resources,
     listeners: process.eventNames().reduce((count, event) => count + process.listenerCount(event), 0),
   }
