@@ -9,7 +9,11 @@ import { LoadQueue, type Urgency } from './load-queue.ts'
 import type { Settings } from './options.ts'
 import type { Release } from './release.ts'
 
-/** The longest pause between two attempts at a release that does not load. */
+/**
+ * The first and the longest pause between two attempts at a release that does not load. The first is short: what was
+ * missing may have been on its way, in a folder whose version does not tell of it.
+ */
+const FIRST_BACKOFF = 100
 const MAX_BACKOFF = 30 * 1000
 const MAX_FAILURES = 1000
 /** More reloads of one release than this within a minute are reported, once. */
@@ -379,7 +383,8 @@ export class AppCache {
     const before = this.#failures.get(release.realPath)
     const isSame = before !== undefined && Object.is(before.release.version, release.version)
     const attempts = isSame ? before.attempts + 1 : 1
-    const backoff = Math.min(this.#settings.updateInterval * 2 ** (attempts - 1), MAX_BACKOFF)
+    const first = Math.min(FIRST_BACKOFF, this.#settings.updateInterval)
+    const backoff = Math.min(first * 2 ** (attempts - 1), MAX_BACKOFF)
     this.#failures.set(release.realPath, {
       release,
       error,

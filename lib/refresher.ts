@@ -83,7 +83,10 @@ export class Refresher {
     if (known) this.#retireUnled(known.realPath)
   }
 
-  /** An app that was loaded for a name which leads elsewhere by now goes, unless a name comes to it soon. */
+  /**
+   * For whoever has loaded an app: where the name that it was loaded for leads elsewhere by now it goes, unless a name
+   * comes to it soon.
+   */
   #retireUnled(realPath: string): void {
     const app = this.#apps.peek(realPath)
     if (!app || this.#table.hostnames(realPath).length > 0) return
@@ -114,6 +117,7 @@ export class Refresher {
     if (!present) return this.#apps.peek(found.realPath)
     const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
     for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
+    this.#retireUnled(found.realPath)
     return app
   }
 
@@ -229,6 +233,7 @@ export class Refresher {
       // Of the names that share a release, the first to see the change has it replaced for all.
       if (isSameRelease(serving.release, settled.release)) return
       await this.#apps.replace(serving, settled.release, hostname, 'changed')
+      this.#retireUnled(realPath)
     } else {
       await this.#move(vhost, serving, settled)
     }
@@ -243,6 +248,7 @@ export class Refresher {
     this.enter(vhost.hostname, settled)
     const app = await this.#apps.acquire(settled.release, vhost.hostname)
     app.waiting--
+    this.#retireUnled(settled.realPath)
   }
 
   /** Leads one name to another release; the app behind it goes when no other name leads there. */

@@ -565,6 +565,35 @@ describe('a change', { concurrency: 4 }, () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'built'))
   })
 
+  it('of a release that the name has left when it is loaded is not kept', async () => {
+    await using world = await World.start({ updateInterval: 50 })
+    let open = (): void => {}
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    Object.assign(globalThis, { gateOfAries: gate })
+    world.site('releases/1', 'one')
+    world.site('releases/2', 'two')
+    world.link('aries.test', 'releases/1')
+    assert.equal(await world.body('aries.test'), 'one')
+    world.write(
+      'releases/1/app/index.js',
+      'globalThis.isArriving = true; module.exports = globalThis.gateOfAries.then(() => (req, res) => res.end("late"))',
+    )
+    await eventually(() => 'isArriving' in globalThis)
+    world.link('aries.test', 'releases/2')
+    await world.vhosts.reload('aries.test')
+    open()
+    await eventually(() =>
+      world.events('reload').some(({ realPath }) => realPath === world.path('releases/1')),
+    )
+    await eventually(() => {
+      const serving = world.vhosts.stats().vhosts.map(({ hostnames, realPath }) => [hostnames, realPath])
+      assert.deepEqual(serving, [[['aries.test'], world.path('releases/2')]])
+    })
+    assert.equal(await world.body('aries.test'), 'two')
+  })
+
   it('is seen while others take long to load', async () => {
     await using world = await World.start({ updateInterval: 30, watch: false, loadTimeout: 3000 })
     const names = Array.from({ length: 6 }, (_, n) => `slow${n}.test`)
