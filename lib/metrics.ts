@@ -68,6 +68,16 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
         ['failed', totals.failed],
       ]),
     ),
+    gauge(
+      'memory_bytes',
+      'Of apps with a process or thread of their own: resident memory, or the heap of a thread',
+      figuresOf(apps, 'memory'),
+    ),
+    counter(
+      'cpu_seconds_total',
+      'Processor time of apps with a process or thread of their own, since that started',
+      figuresOf(apps, 'cpu').map(([labels, milliseconds]) => [labels, milliseconds / 1000]),
+    ),
     gauge('hostnames', 'Hostnames that lead to an app', plain(totals.hostnames)),
     gauge(
       'stale_module_graphs',
@@ -75,6 +85,14 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
       plain(stats.staleGraphs),
     ),
   ]
+}
+
+function figuresOf(apps: AppCache, figure: 'memory' | 'cpu'): Metric['samples'] {
+  const known = apps.apps.flatMap(({ name, figures }): [string, number][] => {
+    const value = figures?.[figure]
+    return typeof value === 'number' ? [[name, value]] : []
+  })
+  return byHostname(new Map(known))
 }
 
 function refusals(stats: VhostStats, apps: AppCache): Map<string, number> {

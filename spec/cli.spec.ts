@@ -53,6 +53,13 @@ describe('express-van', () => {
     [['serve', '.', '--port', 'x'], /--port takes a whole number, not 'x'/],
     [['serve', '.', '--port', '70000'], /--port is at most 65535/],
     [['serve', '.', '--max-apps', '0'], /--max-apps must be a whole number of apps/],
+    [['serve', '.', '--isolation', 'jail'], /--isolation must be 'none', 'thread', 'process'/],
+    [['serve', '.', '--env', 'x'], /--env takes NAME=text, not 'x'/],
+    [['serve', '.', '--env', 'A=b'], /--env must be nothing with isolation: 'none'/],
+    [
+      ['serve', '.', '--isolation', 'thread', '--memory-limit', '1'],
+      /--memory-limit must be a whole number of bytes/,
+    ],
     [['serve', '.', '--app-dir', '..'], /--app-dir must be a relative path/],
     [['serve', '.', '--vhost-dir', '/%0'], /--vhost-dir: "\/%0"/],
     [['serve', '.', '--trust-proxy', 'nowhere'], /--trust-proxy/],
@@ -130,6 +137,21 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual([nobody.code, nobody.out], [1, ''])
     assert.match(nobody.err, /nobody\.test: no such vhost, or no app in it/)
     await eventually(() => assert.match(site.out, /reload aries\.test www\.aries\.test/))
+  })
+
+  it('serves isolated apps, with their environment, output and figures', async () => {
+    await using site = await Site.start([
+      ...['--isolation', 'process', '--env', 'GREETING=a=b', '--env', 'OTHER=', '--request-timeout', '300'],
+    ])
+    site.world.write(
+      'aries.test/app/index.js',
+      `console.log('hello from ' + process.env.GREETING)
+       module.exports = (req, res) => { if (req.url === '/') res.end(process.env.GREETING + process.env.OTHER) }`,
+    )
+    assert.deepEqual(await site.get('aries.test'), [200, 'a=b'])
+    assert.deepEqual(await site.get('aries.test', '/never'), [504, 'Gateway Timeout\n'])
+    await eventually(() => assert.match(site.out, /^aries\.test \| hello from a=b$/m))
+    assert.match((await site.run('status')).out, /^aries\.test +serving .* \d+ MiB +0 +\S+aries\.test$/m)
   })
 
   it('shows events as they come, and what was refused', async () => {

@@ -18,7 +18,7 @@ describe('metrics', () => {
     world.site('aries.test', 'aries')
     await world.body('aries.test')
     const parsed = parse(world.vhosts.metrics())
-    assert.equal(parsed.length, 13)
+    assert.equal(parsed.length, 15)
     for (const { name, help, type } of parsed) {
       assert.match(name, /^express_van_[a-z_]+$/)
       assert.ok(help.length > 10, name)
@@ -91,6 +91,22 @@ describe('metrics', () => {
     )
     world.site('aries.test', 'mended')
     await eventually(() => metric(world, 'release_refused', { hostname: 'aries.test' }) === 0)
+  })
+
+  it('tell memory and processor time of apps that have their own', async () => {
+    await using world = await World.start({
+      isolation: ({ realPath }) => (realPath.endsWith('aries.test') ? 'process' : 'none'),
+    })
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.body(name)
+    }
+    const memory = metric(world, 'memory_bytes', { hostname: 'aries.test' }) ?? 0
+    assert.ok(memory > 2 ** 20 && memory < 2 ** 30, `${memory} bytes`)
+    const cpu = metric(world, 'cpu_seconds_total', { hostname: 'aries.test' }) ?? 0
+    assert.ok(cpu > 0 && cpu < 60, `${cpu} s`)
+    assert.equal(metric(world, 'memory_bytes', { hostname: 'taurus.test' }), undefined)
+    assert.equal(metric(world, 'cpu_seconds_total', { hostname: 'taurus.test' }), undefined)
   })
 
   it('tell what is in flight, and of names that may be anything', async () => {

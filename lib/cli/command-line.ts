@@ -78,6 +78,28 @@ const ROUTER: Record<string, Flag> = {
   },
   'no-watch': { text: 'no file-system events: for network mounts' },
   'watch-tree': { text: 'see any edit below the app folder: for development' },
+  isolation: {
+    value: 'kind',
+    option: 'isolation',
+    text: 'where apps run: none (here), thread or process',
+  },
+  env: {
+    value: 'NAME=text',
+    isRepeatable: true,
+    option: 'env',
+    text: 'a variable for isolated apps; may be given several times',
+  },
+  'memory-limit': {
+    value: 'bytes',
+    option: 'memoryLimit',
+    text: 'JavaScript heap of each isolated app',
+  },
+  'request-timeout': {
+    value: 'ms',
+    option: 'requestTimeout',
+    text: 'how long an isolated app may take to begin its answer (0: for ever)',
+  },
+  user: { value: 'owner', option: 'user', text: "owner: each app runs as its folder's owner; needs root" },
   'max-apps': { value: 'number', option: 'maxApps', text: 'how many apps stay loaded (100)' },
   'idle-timeout': {
     value: 'ms',
@@ -181,9 +203,22 @@ export function routerOptions({ name, flags }: Command): VhostRouterOptions {
     const given = flags[flag]
     if (!option || given === undefined) continue
     if (option === 'trustProxy') options[option] = trustOf(given)
-    else options[option] = value === 'ms' || value === 'number' ? numberOf(name, flag, given) : given
+    else if (option === 'env') options[option] = environmentOf(name, given as readonly string[])
+    else options[option] = NUMBERS.has(value) ? numberOf(name, flag, given) : given
   }
   return options
+}
+
+/** What the values of flags are called that are whole numbers. */
+const NUMBERS = new Set<string | undefined>(['ms', 'number', 'bytes'])
+
+function environmentOf(command: CommandName, given: readonly string[]): Record<string, string> {
+  const variables = given.map((variable): [string, string] => {
+    const at = variable.indexOf('=')
+    if (at < 1) throw new UsageError(`--env takes NAME=text, not '${variable}'`, command)
+    return [variable.slice(0, at), variable.slice(at + 1)]
+  })
+  return Object.fromEntries(variables)
 }
 
 /** How many hops, whether all, or which addresses. */

@@ -21,7 +21,7 @@ export async function status(command: Command): Promise<boolean> {
   }
   console.log(
     formatTable(
-      ['HOST', 'STATE', 'SINCE', 'REQUESTS', 'IN FLIGHT', 'ERRORS', 'LOAD', 'RELEASE'],
+      ['HOST', 'STATE', 'SINCE', 'REQUESTS', 'IN FLIGHT', 'ERRORS', 'LOAD', 'MEMORY', 'RESTARTS', 'RELEASE'],
       body.vhosts.map(rowOf),
     ),
   )
@@ -102,6 +102,8 @@ function rowOf(app: AppStats): (string | number)[] {
     app.inFlight,
     app.errors,
     app.loadDurationMs === null ? '-' : `${Math.round(app.loadDurationMs)} ms`,
+    app.memory === null ? '-' : `${Math.round(app.memory / 2 ** 20)} MiB`,
+    app.restarts,
     app.realPath,
   ]
 }
