@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { lastLines, readLines } from '../../lib/launch/output-lines.ts'
+
+async function linesOf(chunks: readonly Buffer[], longest = 1000): Promise<string[]> {
+  const stream = new PassThrough()
+  const lines: string[] = []
+  readLines(stream, longest, line => lines.push(line))
+  for (const chunk of chunks) stream.write(chunk)
+  stream.end()
+  await lastLines([stream])
+  return lines
+}
+
+describe('readLines', () => {
+  it('tells of each line, and of a last one without an end', async () => {
+    assert.deepEqual(await linesOf([Buffer.from('one\r\ntwo\n\nthree')]), ['one', 'two', '', 'three'])
+    assert.deepEqual(await linesOf([Buffer.from('one\n')]), ['one'])
+    assert.deepEqual(await linesOf([]), [])
+  })
+
+  it('gives the same wherever the chunks part, within a character too', async () => {
+    const text = 'ä€😀\nzwei\n\nlast'
+    const bytes = Buffer.from(text)
+    const cuts = fc.uniqueArray(fc.integer({ min: 1, max: bytes.length - 1 }))
+    await fc.assert(
+      fc.asyncProperty(cuts, async places => {
+        const edges = [0, ...places.sort((a, b) => a - b), bytes.length]
+        const chunks = edges.slice(1).map((end, at) => bytes.subarray(edges[at], end))
+        assert.deepEqual(await linesOf(chunks), text.split('\n'))
+      }),
+    )
+  })
+
+  it('tells what is too long in parts', async () => {
+    const chunks = Array.from({ length: 25 }, () => Buffer.from('x'.repeat(10)))
+    assert.deepEqual(
+      (await linesOf(chunks, 100)).map(line => line.length),
+      [100, 100, 50],
+    )
+  })
+})
+
+describe('lastLines', () => {
+  it('waits for a moment only where a stream is held open', async () => {
+    const start = performance.now()
+    await lastLines([new PassThrough()])
+    const waited = performance.now() - start
+    assert.ok(waited > 100 && waited < 5000, `${waited} ms`)
+  })
+})
