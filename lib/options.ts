@@ -63,8 +63,9 @@ export interface VhostRouterOptions {
   isolation?: Isolation | ((vhost: { realPath: string }) => Isolation) | undefined
   /**
    * Bytes of JavaScript heap that an isolated app may have, or a function that tells it for each vhost. In a process it
-   * is `--max-old-space-size`; in a thread `resourceLimits`, which Node keeps as best it can. Buffers are outside
-   * of both. @default Node's own
+   * is `--max-old-space-size`, and where the router may make cgroups one that allows 128 MiB beside the heap; in a
+   * thread `resourceLimits`, which Node keeps as best it can, and buffers are outside
+   * of that. @default Node's own
    */
   memoryLimit?: number | ((vhost: { realPath: string }) => number | undefined) | undefined
   /**

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { chownSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from 'node:fs'
 import http from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AppStats, VhostError } from '../lib/index.ts'
+import { MemoryCgroups } from '../lib/launch/memory-cgroup.ts'
 import { eventually, World } from './support/world.ts'
 
 const packages = resolve('node_modules')
@@ -576,6 +577,31 @@ describe("isolation: 'process' alone", () => {
   })
 
   const isRoot = process.getuid?.() === 0
+  it('a limit of memory is one of all memory, where cgroups may be made', {
+    skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
+    timeout: 60_000,
+  }, async () => {
+    const { prefix } = new MemoryCgroups()
+    await using world = await World.start({ isolation: 'process', memoryLimit: 64 * 2 ** 20 })
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+         const all = []
+         for (let mebibytes = Number(req.url.slice(1)); mebibytes > 0; mebibytes--) all.push(Buffer.alloc(2 ** 20, 1))
+         res.end(String(all.length))
+       }`,
+    )
+    assert.equal(await world.body('aries.test', '/20'), '20')
+    assert.equal(cgroupsOf(prefix).length, 1)
+    const evicted = world.event('evict')
+    assert.equal((await world.get('aries.test', '/1000', { method: 'POST' })).status, 502)
+    assert.equal((await evicted).reason, 'crashed')
+    assert.equal(await world.body('aries.test', '/20'), '20')
+    assert.match(String(world.vhosts.stats().vhosts[0]?.lastExit?.how), /it was ended by SIGKILL/)
+    await world.vhosts.close()
+    await eventually(() => cgroupsOf(prefix).length === 0)
+  })
+
   describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
     it('runs each app as the owner of its folder, with none of the rights of root', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })
@@ -623,6 +649,21 @@ function socketFolders(): string[] {
   return readdirSync(tmpdir())
     .filter(name => name.startsWith(`express-van-${process.pid}-`))
     .map(name => join(tmpdir(), name))
+}
+
+function mayMakeCgroups(): boolean {
+  const { prefix } = new MemoryCgroups()
+  try {
+    mkdirSync(`${prefix}spec`)
+    rmdirSync(`${prefix}spec`)
+    return prefix !== ''
+  } catch {
+    return false
+  }
+}
+
+function cgroupsOf(prefix: string): string[] {
+  return readdirSync(dirname(prefix)).filter(name => name.startsWith(basename(prefix)))
 }
 
 function isAlive(pid: number): boolean {

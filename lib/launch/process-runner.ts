@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import type { MemoryCgroups } from './memory-cgroup.ts'
 import { lastLines, readLines } from './output-lines.ts'
 import type { Reaper } from './reaper.ts'
 import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
@@ -11,7 +12,11 @@ const MEBIBYTE = 2 ** 20
 const MAX_REPORT = MEBIBYTE
 
 /** Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies. */
-export function startProcess({ setup, env, memoryLimit }: RunnerSettings, reaper: Reaper): Runner {
+export function startProcess(
+  { setup, env, memoryLimit }: RunnerSettings,
+  reaper: Reaper,
+  cgroups: MemoryCgroups,
+): Runner {
   const limit = memoryLimit === undefined ? [] : [`--max-old-space-size=${Math.ceil(memoryLimit / MEBIBYTE)}`]
   const child = spawn(process.execPath, [...limit, ...PRELOAD, setup.entry], {
     cwd: setup.appFolder,
@@ -24,6 +29,8 @@ export function startProcess({ setup, env, memoryLimit }: RunnerSettings, reaper
   const channel = child.stdio[3] as Duplex
   const { pid } = child
   if (pid !== undefined) reaper.watch(pid)
+  const isLimited = pid !== undefined && memoryLimit !== undefined
+  const cgroup = isLimited ? cgroups.limit(pid, memoryLimit) : undefined
   for (const handle of [child, child.stdout, child.stderr, channel]) (handle as unknown as Socket).unref()
   const runner: Runner = {
     pid: pid ?? null,
@@ -33,6 +40,7 @@ export function startProcess({ setup, env, memoryLimit }: RunnerSettings, reaper
     onReport: undefined,
     exited: exitOf(child).finally(() => {
       if (pid !== undefined) reaper.forget(pid)
+      void cgroup?.remove()
     }),
     order: order => {
       if (channel.writable) channel.write(`${order}\n`)

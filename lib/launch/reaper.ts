@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 
 /**
  * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group, and removes the
- * folder of the sockets. A shell takes a megabyte, where Node would take forty.
+ * folder of the sockets and the cgroups. A shell takes a megabyte, where Node would take forty.
  */
 const SCRIPT = `
 trap '' INT TERM HUP
@@ -16,6 +16,11 @@ while read -r change pid; do
 done
 for pid in $pids; do kill -9 "-$pid" || kill -9 "$pid"; done
 rm -rf -- "$1"
+[ -n "$2" ] || exit 0
+for look in 1 2 3 4 5 6 7 8 9 10; do
+  rmdir -- "$2"* && exit 0
+  sleep 0.1
+done
 `
 
 /**
@@ -23,15 +28,17 @@ rm -rf -- "$1"
  */
 export class Reaper {
   readonly #folder: string
+  readonly #cgroups: string
   #shell: ChildProcess | undefined
 
-  /** `folder` is removed with them. */
-  constructor(folder: string) {
+  /** `folder` is removed with them, and so are cgroups whose paths begin with `cgroups`, where that is not empty. */
+  constructor(folder: string, cgroups: string) {
     this.#folder = folder
+    this.#cgroups = cgroups
   }
 
   watch(pid: number): void {
-    this.#shell ??= startShell(this.#folder)
+    this.#shell ??= startShell(this.#folder, this.#cgroups)
     this.#tell(`+ ${pid}\n`)
   }
 
@@ -49,8 +56,8 @@ export class Reaper {
   }
 }
 
-function startShell(folder: string): ChildProcess {
-  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder], {
+function startShell(folder: string, cgroups: string): ChildProcess {
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder, cgroups], {
     cwd: '/',
     env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
     stdio: ['pipe', 'ignore', 'ignore'],

@@ -9,6 +9,7 @@ import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { findEntryModule } from './entry-module.ts'
 import type { Launched, Tell } from './launch.ts'
+import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
 import { probe } from './probe.ts'
 import { startProcess } from './process-runner.ts'
@@ -34,6 +35,7 @@ export class Upstreams {
   readonly #write: WriteLine
   #folder: SocketFolder | undefined
   #reaper: Reaper | undefined
+  readonly #cgroups = new MemoryCgroups()
   #isClosed = false
   /** Those that have not ended. */
   readonly #running = new Set<Upstream>()
@@ -107,7 +109,9 @@ export class Upstreams {
     const { trusts, requestTimeout } = this.#settings
     const { socketPath } = runnerSettings.setup
     const runner =
-      isolation === 'thread' ? startThread(runnerSettings) : startProcess(runnerSettings, this.#watchdog())
+      isolation === 'thread'
+        ? startThread(runnerSettings)
+        : startProcess(runnerSettings, this.#watchdog(), this.#cgroups)
     for (const name of ['stdout', 'stderr'] as const) {
       readLines(runner[name], MAX_LINE, line => this.#write(release, name, line))
     }
@@ -130,7 +134,7 @@ export class Upstreams {
   }
 
   #watchdog(): Reaper {
-    this.#reaper ??= new Reaper((this.#folder as SocketFolder).path)
+    this.#reaper ??= new Reaper((this.#folder as SocketFolder).path, this.#cgroups.prefix)
     return this.#reaper
   }
 

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { debug } from '../events.ts'
+
+/** Bytes that an app may have beside its JavaScript heap: Node itself takes about 40 MiB, the rest is for buffers. */
+const BESIDE_HEAP = 128 * 2 ** 20
+/** What was killed is not gone at once. */
+const REMOVAL_PAUSE = 100
+const MAX_REMOVALS = 50
+
+/** A folder of the kernel's that limits the memory of the processes in it: cgroups(7). */
+export interface MemoryCgroup {
+  /** Settles when it is gone, or will not go. */
+  remove(): Promise<void>
+}
+
+/** Limits all the memory of a process, not only its heap, where this process may make cgroups. */
+export class MemoryCgroups {
+  readonly #parents = parentCgroups(readText('/proc/self/cgroup'), readText('/proc/self/mounts'))
+
+  /** With what the paths of all that are made here begin; empty where none can be made. */
+  get prefix(): string {
+    const [parent] = this.#parents
+    return parent === undefined ? '' : join(parent.folder, `express-van-${process.pid}-`)
+  }
+
+  /** `heap` is in bytes; so many more are allowed beside it. Undefined where there is no such right. */
+  limit(pid: number, heap: number): MemoryCgroup | undefined {
+    while (this.#parents[0]) {
+      try {
+        return limited(
+          `${this.prefix}${randomBytes(4).toString('hex')}`,
+          this.#parents[0],
+          pid,
+          heap + BESIDE_HEAP,
+        )
+      } catch (error) {
+        debug('no cgroup for memory: %s', (error as Error).message)
+        this.#parents.shift()
+      }
+    }
+    return undefined
+  }
+}
+
+export interface ParentCgroup {
+  readonly folder: string
+  readonly limitFile: 'memory.max' | 'memory.limit_in_bytes'
+}
+
+/**
+ * Where cgroups of one's own could be made, by what `/proc/self/cgroup` and `/proc/self/mounts` say. With version 2 a
+ * cgroup that has processes in it cannot pass memory on to those below, so it is the one above, where that is one's
+ * own: systemd's `Delegate=yes` with `DelegateSubgroup=`.
+ */
+export function parentCgroups(cgroup: string, mounts: string): ParentCgroup[] {
+  const places = mounts.split('\n').map(line => line.split(' '))
+  const own = new Map(
+    [...cgroup.matchAll(/^\d+:([^:]*):(.*)$/gm)].map(([, controllers = '', path = '']) => [
+      controllers,
+      path,
+    ]),
+  )
+  const parents: ParentCgroup[] = []
+  const first = places.find(
+    ([, , type, flags = '']) => type === 'cgroup' && flags.split(',').includes('memory'),
+  )?.[1]
+  const firstPath = own.get('memory')
+  if (first && firstPath) parents.push({ folder: join(first, firstPath), limitFile: 'memory.limit_in_bytes' })
+  const second = places.find(([, , type]) => type === 'cgroup2')?.[1]
+  const secondPath = own.get('')
+  if (second && secondPath && secondPath !== '/' && !/\.(?:service|scope|slice)$/.test(secondPath)) {
+    parents.push({ folder: join(second, dirname(secondPath)), limitFile: 'memory.max' })
+  }
+  return parents
+}
+
+function limited(folder: string, { limitFile }: ParentCgroup, pid: number, limit: number): MemoryCgroup {
+  mkdirSync(folder)
+  try {
+    writeFileSync(join(folder, limitFile), String(limit))
+    writeFileSync(join(folder, 'cgroup.procs'), String(pid))
+  } catch (error) {
+    rmdirSync(folder)
+    throw error
+  }
+  return { remove: () => removed(folder) }
+}
+
+async function removed(folder: string): Promise<void> {
+  for (let attempt = 0; attempt < MAX_REMOVALS; attempt++) {
+    try {
+      rmdirSync(folder)
+      return
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return
+      await delay(REMOVAL_PAUSE, undefined, { ref: false })
+    }
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
