@@ -37,6 +37,8 @@ export class MemoryCgroups {
           heap + BESIDE_HEAP,
         )
       } catch (error) {
+        // It has ended already.
+        if ((error as NodeJS.ErrnoException).code === 'ESRCH') return undefined
         debug('no cgroup for memory: %s', (error as Error).message)
         this.#parents.shift()
       }
@@ -77,7 +79,14 @@ export function parentCgroups(cgroup: string, mounts: string): ParentCgroup[] {
   return parents
 }
 
-function limited(folder: string, { limitFile }: ParentCgroup, pid: number, limit: number): MemoryCgroup {
+function limited(
+  folder: string,
+  { folder: parent, limitFile }: ParentCgroup,
+  pid: number,
+  limit: number,
+): MemoryCgroup {
+  // With version 2 a cgroup passes on what it was told to.
+  if (limitFile === 'memory.max') writeFileSync(join(parent, 'cgroup.subtree_control'), '+memory')
   mkdirSync(folder)
   try {
     writeFileSync(join(folder, limitFile), String(limit))

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 
 /** How long what has ended may hold its output open, in milliseconds. */
-const LAST_LINES = 200
+const LAST_LINES = 1000
 
 /**
  * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
@@ -31,7 +31,8 @@ export async function lastLines(streams: readonly Readable[]): Promise<void> {
   const ends = open.map(stream => new Promise(resolve => stream.once('close', resolve)))
   let timer: NodeJS.Timeout | undefined
   const late = new Promise(resolve => {
-    timer = setTimeout(resolve, LAST_LINES)
+    // Once more after what is there to be read: the process may have been kept from it for as long.
+    timer = setTimeout(() => setImmediate(resolve), LAST_LINES)
   })
   await Promise.race([Promise.all(ends), late])
   clearTimeout(timer)

@@ -48,6 +48,6 @@ describe('lastLines', () => {
     const start = performance.now()
     await lastLines([new PassThrough()])
     const waited = performance.now() - start
-    assert.ok(waited > 100 && waited < 5000, `${waited} ms`)
+    assert.ok(waited > 500 && waited < 10_000, `${waited} ms`)
   })
 })

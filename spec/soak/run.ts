@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { VhostStats } from '../../lib/index.ts'
+import type { Isolation, VhostStats } from '../../lib/index.ts'
 import type { ProcessState } from '../support/process-state.ts'
 import { Client } from './client.ts'
 import { clock } from './clock.ts'
@@ -18,6 +18,7 @@ export interface SoakOptions {
   /** Within so many milliseconds what was deployed must be live. */
   readonly bound: number
   readonly watch: boolean
+  readonly isolation: Isolation
   /** Told how it goes, now and then. */
   readonly tell?: (text: string) => void
 }
@@ -66,7 +67,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     for (const folder of ['www', 'middle', 'aside']) await mkdir(join(base, folder))
     // What `.js` is must not depend on where the machine keeps temporary files.
     await writeFile(join(base, 'package.json'), '{}')
-    await using server = await ServingProcess.start(join(base, 'www'), options.watch)
+    await using server = await ServingProcess.start(join(base, 'www'), options)
     const run = new Soak(base, server, options)
     await run.run()
     await server[Symbol.asyncDispose]()

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
-import { vhostRouter } from '../../lib/index.ts'
+import { type Isolation, vhostRouter } from '../../lib/index.ts'
 import { heapInUse, type ProcessState, processState } from '../support/process-state.ts'
 
 /** What the soak may ask of the process that serves. */
@@ -27,8 +27,13 @@ export interface Reply {
   readonly error?: string
 }
 
-const [basePath = '', watch = 'true'] = process.argv.slice(2)
-const vhosts = vhostRouter({ basePath, vhostDir: ['%0/current', '%0'], watch: watch === 'true' })
+const [basePath = '', watch = 'true', isolation = 'none'] = process.argv.slice(2)
+const vhosts = vhostRouter({
+  basePath,
+  vhostDir: ['%0/current', '%0'],
+  watch: watch === 'true',
+  isolation: isolation as Isolation,
+})
 vhosts.on('error', () => {})
 
 const app = express()

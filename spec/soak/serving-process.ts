@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { Isolation } from '../../lib/index.ts'
 import type { Question, Reply, Verbs } from './server.ts'
 
 /** The router, in a process of its own: what is done to the folders falls into the midst of its work. */
@@ -13,9 +14,12 @@ export class ServingProcess {
   readonly #waiting = new Map<number, PromiseWithResolvers>()
   #questions = 0
 
-  static async start(basePath: string, watch: boolean): Promise<ServingProcess> {
+  static async start(
+    basePath: string,
+    { watch, isolation }: { watch: boolean; isolation: Isolation },
+  ): Promise<ServingProcess> {
     const file = join(import.meta.dirname, `server${import.meta.filename.endsWith('.ts') ? '.ts' : '.js'}`)
-    const child = fork(file, [basePath, String(watch)], {
+    const child = fork(file, [basePath, String(watch), isolation], {
       execArgv: ['--expose-gc'],
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     })

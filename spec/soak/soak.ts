@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import type { Isolation } from '../../lib/index.ts'
 import type { Violation } from './motion-log.ts'
 import { type SoakReport, soak } from './run.ts'
 
@@ -8,6 +9,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     bound: { type: 'string', default: '3000' },
     poll: { type: 'boolean', default: false },
+    isolation: { type: 'string', default: 'none' },
   },
 })
 
@@ -16,6 +18,7 @@ const report = await soak({
   milliseconds: Number(values.minutes) * 60 * 1000,
   bound: Number(values.bound),
   watch: !values.poll,
+  isolation: values.isolation as Isolation,
   tell: text => console.log(text),
 })
 console.log(summaryOf(report))
