@@ -17,18 +17,20 @@ export function readLines(stream: Readable, longest: number, tell: (line: string
     for (const line of lines) tell(line.endsWith('\r') ? line.slice(0, -1) : line)
     for (; rest.length > longest; rest = rest.slice(longest)) tell(rest.slice(0, longest))
   })
-  stream.once('close', () => {
+  const tellRest = (): void => {
     rest += decoder.end()
     if (rest !== '') tell(rest)
     rest = ''
-  })
+  }
+  // A socket says that it has closed long after its end; what is destroyed has no end.
+  stream.once('end', tellRest).once('close', tellRest)
   stream.on('error', () => {})
 }
 
 /** Settles when all that streams will bring is read, or a moment later: what an app started may hold them open. */
 export async function lastLines(streams: readonly Readable[]): Promise<void> {
-  const open = streams.filter(stream => !stream.closed)
-  const ends = open.map(stream => new Promise(resolve => stream.once('close', resolve)))
+  const open = streams.filter(stream => !stream.readableEnded && !stream.destroyed)
+  const ends = open.map(stream => new Promise(resolve => stream.once('end', resolve).once('close', resolve)))
   let timer: NodeJS.Timeout | undefined
   const late = new Promise(resolve => {
     // Once more after what is there to be read: the process may have been kept from it for as long.
