@@ -123,11 +123,22 @@ export class AppCache {
   }
 
   /**
-   * The app of a release, loaded if need be, for `hostname`. It is kept from eviction until the caller has handed its
-   * request over and calls `app.waiting--`.
+   * The app of a release, loaded if need be, for a request to `hostname`. It is kept from eviction until the caller has
+   * handed its request over and calls `app.waiting--`.
    * @throws VhostError where it cannot be loaded, at once where the same version failed a moment ago
    */
   async acquire(release: Release, hostname: string): Promise<App> {
+    const wasLoading = this.#loads.has(release.realPath)
+    try {
+      return await this.acquireOnce(release, hostname)
+    } catch (error) {
+      if (!wasLoading || !this.#mayHaveMissed(release)) throw error
+      return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+    }
+  }
+
+  /** As `acquire`, where no request waits: a load that had begun before will do. */
+  async acquireOnce(release: Release, hostname: string): Promise<App> {
     const app = this.#apps.get(release.realPath)
     if (app) {
       app.waiting++
@@ -135,14 +146,7 @@ export class AppCache {
     }
     const failure = this.#failures.get(release.realPath)
     if (failure && !this.#mayTry(failure, release)) throw forHostname(failure.error, hostname)
-    const joined = this.#loads.get(release.realPath)
-    if (!joined) return await this.#join(this.#begin(release, 'first'), hostname)
-    try {
-      return await this.#join(joined, hostname)
-    } catch (error) {
-      if (!this.#mayHaveMissed(release)) throw error
-      return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
-    }
+    return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
   }
 
   /**

@@ -242,11 +242,12 @@ export class Refresher {
   /** Tries a release again that failed while nothing serves, when it has changed; requests try by time. */
   async #mend(vhost: Vhost, found: Found): Promise<void> {
     const failure = this.#apps.failure(vhost.realPath)
-    if (failure && isSameRelease(failure.release, found.release)) return
+    // Where none is known a request is about to load it, or reload() is.
+    if (!failure || isSameRelease(failure.release, found.release)) return
     const settled = await this.#settled(vhost, found)
     if (!settled || this.#table.peek(vhost.hostname) !== vhost) return
     this.enter(vhost.hostname, settled)
-    const app = await this.#apps.acquire(settled.release, vhost.hostname)
+    const app = await this.#apps.acquireOnce(settled.release, vhost.hostname)
     app.waiting--
     this.#retireUnled(settled.realPath)
   }

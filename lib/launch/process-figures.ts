@@ -5,20 +5,19 @@ import type { Figures } from '../entry/messages.ts'
 const TICK_MS = 10
 const UTIME = 11
 const STIME = 12
-const RSS = 21
-const PAGE = 4096
 
 /** What Linux says of a process now; undefined where it says nothing. */
 export function readProcessFigures(pid: number): Figures | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     // The name of the program, in brackets, may hold anything.
-    const fields = stat
-      .slice(stat.lastIndexOf(')') + 2)
-      .split(' ')
-      .map(Number)
-    const [utime = 0, stime = 0, rss = 0] = [UTIME, STIME, RSS].map(at => fields[at])
-    return { memory: rss * PAGE, cpu: (utime + stime) * TICK_MS }
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    // Not from `stat`, which counts pages: their size is the kernel's.
+    const [, kibibytes] = /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
+    return {
+      memory: kibibytes === undefined ? null : Number(kibibytes) * 1024,
+      cpu: (Number(fields[UTIME]) + Number(fields[STIME])) * TICK_MS,
+    }
   } catch {
     return undefined
   }

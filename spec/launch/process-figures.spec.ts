@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { readProcessFigures } from '../../lib/launch/process-figures.ts'
+
+describe('readProcessFigures', () => {
+  it('tells memory and processor time as the process itself does', () => {
+    const before = process.cpuUsage()
+    const figures = readProcessFigures(process.pid)
+    const rss = process.memoryUsage.rss()
+    assert.ok(figures)
+    assert.ok(Math.abs((figures.memory ?? 0) - rss) < rss / 10, `${figures.memory} and ${rss} bytes`)
+    const own = (before.user + before.system) / 1000
+    assert.ok(Math.abs((figures.cpu ?? 0) - own) < 200, `${figures.cpu} and ${own} ms`)
+  })
+
+  it('tells nothing of a process that is not there', () => {
+    // Above the highest number that Linux gives.
+    assert.equal(readProcessFigures(2 ** 22 + 1), undefined)
+  })
+})
