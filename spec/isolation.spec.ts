@@ -297,11 +297,10 @@ function behaves(isolation: 'thread' | 'process'): void {
       const source = `const limit = require('v8').getHeapStatistics().heap_size_limit / 2 ** 20
         module.exports = (req, res) => res.end(String(limit))`
       for (const name of ['aries.test', 'leo.test']) world.write(`${name}/app/index.js`, source)
-      const limits = [Number(await world.body('aries.test')), Number(await world.body('leo.test'))]
-      assert.ok(
-        (limits[0] as number) >= 96 && (limits[0] as number) < 200 && (limits[1] as number) > 200,
-        String(limits),
-      )
+      const limited = Number(await world.body('aries.test'))
+      const usual = Number(await world.body('leo.test'))
+      // Beside the old generation, which is limited, stands a young one, whose size is the version's.
+      assert.ok(limited >= 96 && limited < usual / 2, `${limited} and ${usual} MiB`)
     })
 
     it('a loop while it loads ends with the time for it', async () => {
