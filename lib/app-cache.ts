@@ -28,6 +28,8 @@ export interface Failure {
   readonly release: Release
   readonly error: VhostError
   readonly attempts: number
+  /** When this version was first refused. */
+  readonly since: Date
   /** When the same version may be tried again, by `performance.now()`. */
   readonly retryAt: number
   /** How many requests the app that serves instead had seen. */
@@ -302,7 +304,14 @@ export class AppCache {
     if (pause > 0) {
       const waiting = new VhostError('ERR_VHOST_CRASHED', { retryAfter: Math.ceil(pause / 1000) })
       const retryAt = performance.now() + pause
-      this.#failures.set(realPath, { release, error: waiting, attempts: 1, retryAt, requestsThen: 0 })
+      this.#failures.set(realPath, {
+        release,
+        error: waiting,
+        attempts: 1,
+        since: new Date(),
+        retryAt,
+        requestsThen: 0,
+      })
     }
     setTimeout(() => this.#hooks.revive(hostnames[0] ?? name), pause).unref()
   }
@@ -393,6 +402,7 @@ export class AppCache {
       release,
       error,
       attempts,
+      since: isSame ? before.since : new Date(),
       retryAt: performance.now() + backoff,
       requestsThen: serving?.requests ?? 0,
     })

@@ -13,6 +13,7 @@ import {
   lastError,
   type PlainVersion,
   plainVersion,
+  stackOf,
   type VhostState,
 } from './stats.ts'
 import { locateVhost } from './vhost-path.ts'
@@ -24,6 +25,8 @@ export interface VhostExplanation {
   /** As it was asked; null where the request would have no Host. */
   readonly host: string | null
   readonly hostname: string | null
+  /** The patterns of `vhostDir` in order, up to the one that leads to a folder. */
+  readonly patterns: readonly string[]
   readonly vhostPath: string | null
   readonly realPath: string | null
   /** What is on disk now. */
@@ -66,6 +69,7 @@ async function follow(
   const nothing = {
     host: host ?? null,
     hostname: null,
+    patterns: [],
     vhostPath: null,
     realPath: null,
     version: null,
@@ -83,12 +87,14 @@ async function follow(
     const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
     return { ...nothing, outcome: 'refused', status: error.status, error: plainError(error) }
   }
+  const all = settings.getVhostPath ? ['getVhostPath()'] : settings.vhostPatterns.map(({ text }) => text)
+  const named = { ...nothing, hostname, patterns: all }
   try {
     const known = table.peek(hostname)
     const location = await locateVhost(hostname, settings)
-    if (!location) return { ...nothing, hostname }
-    const { vhostPath, realPath } = location
-    const found = { ...nothing, hostname, vhostPath, realPath }
+    if (!location) return named
+    const { vhostPath, realPath, skipped } = location
+    const found = { ...named, patterns: all.slice(0, skipped + 1), vhostPath, realPath }
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app' }
     const entry = release.entry ?? (await entryOf(realPath, settings))
@@ -109,7 +115,7 @@ async function follow(
   } catch (cause) {
     const isForbidden = (cause as NodeJS.ErrnoException | null)?.code === 'EACCES'
     const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
-    return { ...nothing, hostname, status: isForbidden ? 404 : error.status, error: plainError(error) }
+    return { ...named, status: isForbidden ? 404 : error.status, error: plainError(error) }
   }
 }
 
@@ -139,5 +145,13 @@ function stateOf(app: App | undefined, failure: Failure | undefined, isLoading: 
 }
 
 function plainError({ code, message, cause }: VhostError): LastError {
-  return { code, message, cause: causeOf(cause), version: null, realPath: null }
+  return {
+    code,
+    message,
+    cause: causeOf(cause),
+    stack: stackOf(cause),
+    since: null,
+    version: null,
+    realPath: null,
+  }
 }

@@ -18,6 +18,10 @@ export interface LastError {
   readonly message: string
   /** What is behind it, for the operator; may name paths. */
   readonly cause: string | null
+  /** Where the cause was thrown; null where it has no stack. */
+  readonly stack: string | null
+  /** When this version was first refused, in ISO 8601; null where it was not tried. */
+  readonly since: string | null
   /** Which version was refused, and where it lies; null where it did not come to that. */
   readonly version: PlainVersion
   readonly realPath: string | null
@@ -68,6 +72,8 @@ export interface VhostStats {
   }
   /** ES module graphs that Node keeps although nothing uses them any more. */
   readonly staleGraphs: number
+  /** Whether `close()` was called. */
+  readonly isClosed: boolean
 }
 
 const NO_FIGURES: UpstreamFigures = { pid: null, threadId: null, memory: null, cpu: null }
@@ -78,6 +84,7 @@ export function collectStats(
   table: VhostTable,
   staleGraphs: number,
   isolation: Isolation | null,
+  isClosed: boolean,
 ): VhostStats {
   const serving = apps.apps.map(app => ofApp(app, 'serving', apps, table))
   const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
@@ -102,6 +109,7 @@ export function collectStats(
       errors: sum(running, 'errors'),
     },
     staleGraphs,
+    isClosed,
   }
 }
 
@@ -113,11 +121,13 @@ export function plainVersion(version: unknown): PlainVersion {
   return inspect(version, { customInspect: false, depth: 1, breakLength: Number.POSITIVE_INFINITY })
 }
 
-export function lastError({ error, release }: Failure): LastError {
+export function lastError({ error, release, since }: Failure): LastError {
   return {
     code: error.code,
     message: error.message,
     cause: causeOf(error.cause),
+    stack: stackOf(error.cause),
+    since: since.toISOString(),
     version: plainVersion(release.version),
     realPath: release.realPath,
   }
@@ -129,6 +139,16 @@ export function causeOf(thrown: unknown): string | null {
     return thrown === undefined ? null : String(thrown)
   } catch {
     return inspect(thrown, { customInspect: false })
+  }
+}
+
+/** The stack of what an app threw, which may be anything. */
+export function stackOf(thrown: unknown): string | null {
+  try {
+    const { stack } = Object(thrown)
+    return typeof stack === 'string' ? stack : null
+  } catch {
+    return null
   }
 }
 

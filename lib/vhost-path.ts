@@ -29,6 +29,8 @@ export interface PathSettings {
 
 /** A pattern of `vhostDir`, compiled. */
 export interface VhostPattern {
+  /** As it was written. */
+  readonly text: string
   /** A path relative to the base path, or nothing where the hostname leads nowhere safe. */
   readonly pathOf: (hostname: string) => string | undefined
   readonly capturesOf: (hostname: string) => readonly string[]
@@ -188,6 +190,7 @@ function compilePattern(pattern: string): VhostPattern {
   // No specifier holds or gives a slash, so the segments of pattern and path are the same in number.
   const isHidden = pattern.split('/').map(segment => segment.startsWith('.'))
   return {
+    text: pattern,
     pathOf(hostname) {
       if (isIPv6Literal(hostname) || hostname.includes('/')) return undefined
       const path = toPath(hostname)

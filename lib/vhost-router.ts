@@ -316,6 +316,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       table,
       launcher.staleGraphs,
       typeof settings.isolation === 'string' ? settings.isolation : null,
+      closing !== undefined,
     )
   }
 

@@ -7,6 +7,7 @@ import { World } from './support/world.ts'
 const NOTHING: VhostExplanation = {
   host: null,
   hostname: null,
+  patterns: [],
   vhostPath: null,
   realPath: null,
   version: null,
@@ -27,6 +28,7 @@ describe('why', () => {
     assert.deepEqual(await world.vhosts.why('Aries.TEST.:8080'), {
       host: 'Aries.TEST.:8080',
       hostname: 'aries.test',
+      patterns: ['%0'],
       vhostPath: world.path('aries.test'),
       realPath: world.path('releases/1'),
       version: 'v1',
@@ -56,11 +58,13 @@ describe('why', () => {
       ...NOTHING,
       host: 'nobody.test',
       hostname: 'nobody.test',
+      patterns: ['%0'],
     })
     assert.deepEqual(await world.vhosts.why('[::1]:80'), {
       ...NOTHING,
       host: '[::1]:80',
       hostname: '[::1]',
+      patterns: ['%0'],
     })
     assert.deepEqual(await world.vhosts.why(), NOTHING)
     for (const name of ['__proto__', 'constructor', 'node_modules']) {
@@ -75,6 +79,7 @@ describe('why', () => {
       ...NOTHING,
       host: 'aries.test',
       hostname: 'aries.test',
+      patterns: ['%0'],
       vhostPath: world.path('aries.test'),
       realPath: world.path('aries.test'),
       outcome: 'no app',
@@ -137,7 +142,9 @@ describe('why', () => {
       assert.equal(why.state, 'failed')
       assert.equal(why.outcome, 'app')
       assert.equal(why.entry, world.path(host, 'app/index.js'))
-      const { message, ...error } = why.error as NonNullable<typeof why.error>
+      const { message, stack, since, ...error } = why.error as NonNullable<typeof why.error>
+      assert.equal(stack?.startsWith('Error: boom\n') ?? false, cause !== null)
+      assert.ok(Date.parse(String(since)) <= Date.now())
       assert.deepEqual(error, { code, cause, version: 1, realPath: world.path(host) })
       assert.ok(!message.includes(world.base))
     }
@@ -245,5 +252,5 @@ function omitError({ error: _, ...rest }: VhostExplanation): Omit<VhostExplanati
 }
 
 function emptyError(): object {
-  return { code: 0, message: 0, cause: null, version: null, realPath: null }
+  return { code: 0, message: 0, cause: null, stack: null, since: null, version: null, realPath: null }
 }

@@ -13,10 +13,17 @@ describe('stats', () => {
       vhosts: [],
       totals: { apps: 0, draining: 0, failed: 0, hostnames: 0, requests: 0, inFlight: 0, errors: 0 },
       staleGraphs: 0,
+      isClosed: false,
     }
     assert.deepEqual(world.vhosts.stats(), empty)
     for (const host of ['nobody.test', 'a..b']) await world.get(host)
     assert.deepEqual(world.vhosts.stats(), empty)
+  })
+
+  it('say when the router is closed', async () => {
+    await using world = await World.start()
+    await world.vhosts.close()
+    assert.equal(world.vhosts.stats().isClosed, true)
   })
 
   it('tell of what serves', async () => {
@@ -122,8 +129,14 @@ describe('stats', () => {
   it('tell of what failed with nothing to serve, and which version was refused', async () => {
     await using world = await World.start({ getVersion: () => 'v1' })
     world.write('aries.test/app/index.js', 'throw new TypeError("boom")')
+    const before = Date.now()
     await world.get('aries.test')
-    assert.deepEqual(world.vhosts.stats().vhosts, [
+    const { vhosts } = world.vhosts.stats()
+    const lastError = vhosts[0]?.lastError
+    assert.match(String(lastError?.stack), /^TypeError: boom\n +at .*index\.js:1:/m)
+    const since = Date.parse(String(lastError?.since))
+    assert.ok(since >= before && since <= Date.now())
+    assert.deepEqual(vhosts, [
       {
         hostnames: ['aries.test'],
         realPath: world.path('aries.test'),
@@ -140,6 +153,8 @@ describe('stats', () => {
           code: 'ERR_VHOST_LOAD',
           message: 'The app cannot be loaded',
           cause: 'TypeError: boom',
+          stack: lastError?.stack ?? null,
+          since: lastError?.since ?? null,
           version: 'v1',
           realPath: world.path('aries.test'),
         },

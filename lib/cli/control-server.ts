@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
-import { causeOf } from '../stats.ts'
+import { plainError, toPlain } from '../plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { checkSocketPath } from './control-socket.ts'
 import { EVENTS } from './event-line.ts'
@@ -61,16 +61,6 @@ function stream(res: ServerResponse, vhosts: VhostRouter): void {
   res.once('close', () => {
     for (const stop of listeners) stop()
   })
-}
-
-function toPlain(_: string, value: unknown): unknown {
-  if (value instanceof Error) return plainError(value)
-  return typeof value === 'bigint' || typeof value === 'symbol' ? String(value) : value
-}
-
-function plainError(error: unknown): object {
-  const { code, message, cause } = error as NodeJS.ErrnoException & { cause?: unknown }
-  return { code, message, cause: causeOf(cause) }
 }
 
 function send(res: ServerResponse, status: number, body: unknown): void {

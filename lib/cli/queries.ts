@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline'
 import type { VhostExplanation } from '../explain.ts'
+import { explanationSteps } from '../explanation-steps.ts'
 import type { AppStats, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
@@ -41,7 +42,7 @@ export async function why(command: Command): Promise<boolean> {
   const host = command.operand ?? ''
   const explanation = await explain(command, host)
   if (command.flags.json) printJson(explanation)
-  else console.log(formatTable(['STEP', 'WHAT'], stepsOf(explanation)))
+  else console.log(formatTable(['STEP', 'WHAT'], explanationSteps(explanation)))
   return explanation.outcome === 'app' && explanation.status === 200
 }
 
@@ -106,18 +107,6 @@ function rowOf(app: AppStats): (string | number)[] {
     app.restarts,
     app.realPath,
   ]
-}
-
-function stepsOf(explanation: VhostExplanation): [string, string][] {
-  const { error, environmentWrites, ...steps } = explanation
-  const rows = Object.entries(steps).map(([step, value]): [string, string] => [
-    step.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`),
-    value === null ? '-' : String(value),
-  ])
-  if (error)
-    rows.push(['error', `${error.code}: ${error.message}${error.cause === null ? '' : `: ${error.cause}`}`])
-  if (environmentWrites.length > 0) rows.push(['environment', `wrote ${environmentWrites.join(', ')}`])
-  return rows.map(([step, value]) => [step, value.split('\n', 1)[0] as string])
 }
 
 /** A line on a terminal that says how long it has been waited; gives what ends it. */

@@ -1,0 +1,187 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { explanationSteps } from './explanation-steps.ts'
+import { hostOf, parseHost } from './hostname.ts'
+import type { VhostRouter } from './index.ts'
+import { optionError, shown, unknownOption } from './option-error.ts'
+import { plainError, toPlain } from './plain.ts'
+import { Board } from './status-page/board.ts'
+import { makeDocument } from './status-page/document.ts'
+import { Viewers } from './status-page/viewers.ts'
+
+export type { BoardChange, BoardRow, BoardSnapshot, Deploy } from './status-page/board.ts'
+
+/** Options of `statusPage()`. */
+export interface StatusPageOptions {
+  /**
+   * The page's own hostname, as a request's Host says it; a port is of no account. No vhost can have it: mount the page
+   * before `static()` and the router. `X-Forwarded-Host` is not asked.
+   */
+  host: string
+  /** Whether a request may see, and do, anything here; asked at each. Otherwise it gets 401. */
+  authorize: (req: IncomingMessage) => boolean | Promise<boolean>
+  /** @default 'express-van' */
+  title?: string | undefined
+}
+
+type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
+/** What the page asks the router. */
+type Watched = Pick<VhostRouter, 'stats' | 'why' | 'reload' | 'on'>
+
+/**
+ * Middleware that shows operators what a router does, on a host of its own: `GET /` the page, `GET /status.json`,
+ * `GET /events` (server-sent events), `GET /why?host=`, and `POST /reload?host=` with the token of the page. On any other
+ * host it does nothing but `next()`.
+ *
+ * @example
+ * app.use(statusPage(vhosts, { host: 'status.example.com', authorize: req => isOperator(req) }))
+ * app.use(vhosts)
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` on an unknown or missing option or a bad value
+ */
+export function statusPage(vhosts: Watched, options: StatusPageOptions): Middleware {
+  const { hostname, authorize, title } = checkOptions(options)
+  const token = randomBytes(32).toString('base64url')
+  const { html, policy } = makeDocument(title, token)
+  const board = new Board(vhosts)
+  const viewers = new Viewers(board)
+
+  const routes: Record<string, { method: 'GET' | 'POST'; answer: Answer }> = {
+    '/': { method: 'GET', answer: (_, res) => send(res, 200, 'text/html; charset=utf-8', html) },
+    '/status.json': {
+      method: 'GET',
+      answer: (_, res) => sendJson(res, 200, { ...vhosts.stats(), deploys: board.deploys }),
+    },
+    '/events': { method: 'GET', answer: (req, res) => viewers.add(req, res) },
+    '/why': { method: 'GET', answer: (_, res, query) => why(res, query) },
+    '/reload': { method: 'POST', answer: (req, res, query) => reload(req, res, query) },
+  }
+
+  return function statusPageMiddleware(req, res, next) {
+    if (hostnameOf(req) !== hostname) {
+      next()
+      return
+    }
+    protect(res, policy)
+    answerOwn(req, res).catch(next)
+  }
+
+  async function answerOwn(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    if ((await authorize(req)) !== true) {
+      // RFC 9110 §15.5.2: a 401 says how one could be let in.
+      res.setHeader('WWW-Authenticate', 'Basic realm="status", charset="UTF-8"')
+      sendStatus(res, 401)
+      return
+    }
+    const [path = '', query = ''] = pathOf(req).split(/\?(.*)/s)
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+    const isAllowed = req.method === route?.method || (req.method === 'HEAD' && route?.method === 'GET')
+    if (!route) return sendStatus(res, 404)
+    if (!isAllowed) {
+      res.setHeader('Allow', route.method === 'GET' ? 'GET, HEAD' : 'POST')
+      return sendStatus(res, 405)
+    }
+    await route.answer(req, res, new URLSearchParams(query))
+  }
+
+  async function why(res: ServerResponse, query: URLSearchParams): Promise<void> {
+    const explanation = await vhosts.why(query.get('host') ?? undefined)
+    sendJson(res, 200, { explanation, steps: explanationSteps(explanation) })
+  }
+
+  async function reload(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
+    if (!isFromPage(req, hostname) || !isEqual(String(req.headers['x-status-token'] ?? ''), token)) {
+      return sendJson(res, 403, { message: 'this was not asked by the page as it is now: load it again' })
+    }
+    try {
+      const release = await vhosts.reload(query.get('host') ?? '')
+      if (release) sendJson(res, 200, { realPath: release.realPath })
+      else sendJson(res, 404, { message: 'no such vhost, or no app in it' })
+    } catch (error) {
+      sendJson(res, (error as { status?: number }).status ?? 500, plainError(error))
+    }
+  }
+}
+
+type Answer = (req: IncomingMessage, res: ServerResponse, query: URLSearchParams) => void | Promise<void>
+
+function checkOptions(options: StatusPageOptions): {
+  hostname: string
+  authorize: StatusPageOptions['authorize']
+  title: string
+} {
+  const owner = 'statusPage()'
+  if (typeof options !== 'object' || options === null) {
+    throw optionError(`${owner} needs an object with 'host' and 'authorize', not ${shown(options)}`)
+  }
+  const known = ['host', 'authorize', 'title']
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw unknownOption(owner, name, known)
+  }
+  const { host, authorize, title = 'express-van' } = options
+  const hostname = typeof host === 'string' ? parseHost(host) : { refused: 'it is no string' }
+  if (typeof hostname !== 'string') {
+    throw optionError(`option 'host' of ${owner} must be a hostname, not ${shown(host)}: ${hostname.refused}`)
+  }
+  if (typeof authorize !== 'function') {
+    throw optionError(`option 'authorize' of ${owner} must be a function, not ${shown(authorize)}`)
+  }
+  if (typeof title !== 'string') {
+    throw optionError(`option 'title' of ${owner} must be a string, not ${shown(title)}`)
+  }
+  return { hostname, authorize, title }
+}
+
+/** As the router reads it, but that no proxy is asked. */
+function hostnameOf(req: IncomingMessage): string | undefined {
+  const host = hostOf(req)
+  const hostname = typeof host === 'string' ? parseHost(host) : undefined
+  return typeof hostname === 'string' ? hostname : undefined
+}
+
+function pathOf({ url = '/' }: IncomingMessage): string {
+  return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/^(?!\/)/, '/')
+}
+
+/** A browser says where a request that changes something comes from; what says nothing has the token, or not. */
+function isFromPage({ headers }: IncomingMessage, hostname: string): boolean {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined && site !== 'same-origin') return false
+  if (headers.origin === undefined) return true
+  const origin = URL.canParse(headers.origin) ? parseHost(new URL(headers.origin).host) : undefined
+  return origin === hostname
+}
+
+/** In a time that does not tell how much of it is right. */
+function isEqual(one: string, other: string): boolean {
+  const [first, second] = [one, other].map(text => createHash('sha256').update(text).digest())
+  return timingSafeEqual(first as Buffer, second as Buffer)
+}
+
+function protect(res: ServerResponse, policy: string): void {
+  res.setHeader('Content-Security-Policy', policy)
+  res.setHeader('X-Content-Type-Options', 'nosniff')
+  res.setHeader('Referrer-Policy', 'no-referrer')
+  res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+  res.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
+  res.setHeader('Cache-Control', 'no-store')
+}
+
+const PHRASES: Record<number, string> = {
+  401: 'Unauthorized',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+}
+
+function sendStatus(res: ServerResponse, status: number): void {
+  send(res, status, 'text/plain; charset=utf-8', `${PHRASES[status]}\n`)
+}
+
+function sendJson(res: ServerResponse, status: number, body: unknown): void {
+  send(res, status, 'application/json', JSON.stringify(body, toPlain))
+}
+
+function send(res: ServerResponse, status: number, type: string, body: string): void {
+  res.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }).end(body)
+}

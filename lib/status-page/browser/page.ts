@@ -1,0 +1,112 @@
+function byId<T extends HTMLElement>(id: string): T {
+  return document.getElementById(id) as T
+}
+
+const table = new VhostTable(byId<HTMLTableElement>('vhosts'))
+const deployList = new DeployList(byId('deploys'))
+const filter = byId<HTMLInputElement>('filter')
+const totals = new Map<string, HTMLElement>()
+const title = document.title
+
+filter.addEventListener('input', () => table.filterBy(filter.value))
+byId('previous').addEventListener('click', () => table.turn(-1))
+byId('next').addEventListener('click', () => table.turn(1))
+byId('why').addEventListener('submit', event => {
+  event.preventDefault()
+  void explain(byId<HTMLInputElement>('host').value)
+})
+document.addEventListener('keydown', event => {
+  if (event.key !== '/' || event.target instanceof HTMLInputElement) return
+  event.preventDefault()
+  filter.focus()
+})
+
+// The browser connects again by itself; each time the whole is told first.
+const source = new EventSource('events')
+source.addEventListener('open', () => setText(byId('connection'), 'live'))
+source.addEventListener('error', () => {
+  setText(byId('connection'), 'disconnected: what is shown is old')
+  // After an answer that is no stream a browser gives up.
+  if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10_000)
+})
+source.addEventListener('snapshot', ({ data }) => {
+  const { rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
+  table.clear()
+  for (const row of rows) table.set(row)
+  for (const [name, rates] of Object.entries(series)) table.series.set(name, [...rates])
+  deployList.clear()
+  deployList.add(deploys)
+  show(figures)
+})
+source.addEventListener('change', ({ data }) => {
+  const { rows, gone, isSample, deploys, ...figures } = JSON.parse(data) as BoardChange
+  for (const id of gone) table.delete(id)
+  for (const row of rows) table.set(row)
+  if (isSample) table.addSample()
+  deployList.add(deploys)
+  show(figures)
+})
+
+function show({ totals, staleGraphs }: Pick<BoardChange, 'totals' | 'staleGraphs'>): void {
+  table.show()
+  const rows = [...table.rows]
+  const older = rows.filter(({ state }) => state === 'serving older').length
+  const memory = rows.reduce((sum, row) => sum + (row.memory ?? 0), 0)
+  showTotal('apps', totals.apps)
+  showTotal('failed', totals.failed)
+  showTotal('serving older', older)
+  showTotal('draining', totals.draining)
+  showTotal('hostnames', totals.hostnames)
+  showTotal('requests', totals.requests)
+  showTotal('rate', `${Math.round(rows.reduce((sum, { rate }) => sum + rate, 0) * 10) / 10}/s`)
+  showTotal('in flight', totals.inFlight)
+  showTotal('errors', totals.errors)
+  if (memory > 0) showTotal('memory', unit(memory, 2 ** 20, 'MiB'))
+  if (staleGraphs > 0) showTotal('stale graphs', staleGraphs)
+  const broken = totals.failed + older
+  document.title = broken > 0 ? `(${broken}) ${title}` : title
+}
+
+function showTotal(name: string, value: string | number): void {
+  let dd = totals.get(name)
+  if (!dd) {
+    dd = element('dd')
+    const pair = element('div')
+    pair.append(element('dt', '', name), dd)
+    byId('totals').append(pair)
+    totals.set(name, dd)
+  }
+  setText(dd, String(value))
+}
+
+function showCount(matching: number, all: number, page: number, pages: number): void {
+  const which = matching === all ? `${all} rows` : `${matching} of ${all} rows`
+  setText(byId('count'), pages > 1 ? `${which}, page ${page + 1} of ${pages}` : which)
+  byId<HTMLButtonElement>('previous').disabled = page === 0
+  byId<HTMLButtonElement>('next').disabled = page === pages - 1
+  ;(document.querySelector('.pages') as HTMLElement).hidden = pages === 1
+}
+
+async function explain(host: string): Promise<void> {
+  const steps = byId<HTMLTableElement>('steps')
+  const body = steps.tBodies[0] as HTMLTableSectionElement
+  const rows = await stepsOf(host)
+  body.replaceChildren(
+    ...rows.map(([step, text]) => {
+      const tr = element('tr')
+      const th = element('th', '', step)
+      th.scope = 'row'
+      tr.append(th, element('td', '', text))
+      return tr
+    }),
+  )
+  steps.hidden = false
+}
+
+async function stepsOf(host: string): Promise<[step: string, text: string][]> {
+  try {
+    return (await ask<{ steps: [string, string][] }>('GET', 'why', host)).body.steps
+  } catch {
+    return [['error', 'the server does not answer']]
+  }
+}

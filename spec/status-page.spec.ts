@@ -1,0 +1,377 @@
+import assert from 'node:assert/strict'
+import http, { type IncomingMessage } from 'node:http'
+import { describe, it } from 'node:test'
+import { vhostRouter } from '../lib/index.ts'
+import {
+  type BoardChange,
+  type BoardSnapshot,
+  type StatusPageOptions,
+  statusPage,
+} from '../lib/status-page.ts'
+import { type Answer, eventually, type RequestOptions, World } from './support/world.ts'
+
+const HOST = 'status.test'
+
+describe('statusPage()', () => {
+  it('needs a host and a function that authorizes, and knows no other option', async () => {
+    await using vhosts = vhostRouter()
+    const authorize = () => true
+    for (const [options, message] of [
+      [undefined, /needs an object with 'host' and 'authorize', not undefined/],
+      [{ authorize }, /'host' .* must be a hostname, not undefined/],
+      [{ host: 'a..b', authorize }, /must be a hostname, not "a..b": a label is empty/],
+      [{ host: HOST }, /'authorize' .* must be a function, not undefined/],
+      [{ host: HOST, authorize: true }, /must be a function, not true/],
+      [{ host: HOST, authorize, title: 1 }, /'title' .* must be a string, not 1/],
+      [{ host: HOST, authorise: authorize }, /no option "authorise"; did you mean 'authorize'/],
+    ] as const) {
+      assert.throws(() => statusPage(vhosts, options as unknown as StatusPageOptions), {
+        code: 'ERR_VHOST_OPTION',
+        message,
+      })
+    }
+  })
+
+  it('answers on its own host alone, however that is written, and no vhost has that host', async () => {
+    await using world = await withPage({ host: 'Status.Test:3000' })
+    world.site('status.test', 'a tenant')
+    world.site('aries.test', 'aries')
+    for (const host of ['status.test', 'STATUS.test.', 'status.test:8080']) {
+      assert.match((await world.get(host)).body, /<title>express-van<\/title>/)
+    }
+    assert.equal((await world.get(HOST, '/app')).status, 404)
+    assert.equal(await world.body('aries.test'), 'aries')
+    for (const path of ['/status.json', '/events', '/why?host=x', '/reload']) {
+      assert.equal(await world.body('aries.test', path), 'aries')
+      assert.equal((await world.get('evil.test', path)).status, 404)
+    }
+    const rebound = await world.get('evil.test', '/', { headers: { 'x-forwarded-host': HOST } })
+    assert.equal(rebound.body, 'nobody serves this')
+    assert.equal((await world.get('127.0.0.1')).status, 404)
+    assert.match(
+      await world.raw(
+        'GET http://status.test/status.json HTTP/1.1\r\nHost: status.test\r\nConnection: close\r\n\r\n',
+      ),
+      /^HTTP\/1.1 200 /,
+    )
+    assert.match(
+      await world.raw('GET http://status.test/ HTTP/1.1\r\nHost: aries.test\r\nConnection: close\r\n\r\n'),
+      /^HTTP\/1.1 400 /,
+    )
+  })
+
+  it('shows nothing to whom it is not authorized', async () => {
+    let authorize: StatusPageOptions['authorize'] = () => false
+    await using world = await withPage({ authorize: req => authorize(req) })
+    world.site('aries.test', 'one')
+    for (authorize of [() => false, async () => false, () => 'yes' as unknown as boolean]) {
+      for (const [method, path] of [
+        ['GET', '/'],
+        ['GET', '/status.json'],
+        ['GET', '/events'],
+        ['GET', '/why?host=aries.test'],
+        ['POST', '/reload?host=aries.test'],
+        ['GET', '/nothing'],
+      ] as const) {
+        const { status, body, headers } = await world.get(HOST, path, { method })
+        assert.deepEqual([status, body], [401, 'Unauthorized\n'], `${method} ${path}`)
+        assert.match(String(headers['www-authenticate']), /^Basic /)
+      }
+    }
+    assert.deepEqual(world.told, [])
+    for (authorize of [
+      () => {
+        throw new Error('no directory')
+      },
+      async () => {
+        throw new Error('no directory')
+      },
+    ]) {
+      assert.equal((await world.get(HOST)).body, 'outer error')
+    }
+  })
+
+  it('answers each path in its own way, and refuses what does not fit', async () => {
+    await using world = await withPage()
+    for (const [method, path, status, allow] of [
+      ['GET', '/', 200],
+      ['HEAD', '/', 200],
+      ['HEAD', '/status.json', 200],
+      ['HEAD', '/events', 200],
+      ['POST', '/', 405, 'GET, HEAD'],
+      ['OPTIONS', '/status.json', 405, 'GET, HEAD'],
+      ['DELETE', '/events', 405, 'GET, HEAD'],
+      ['GET', '/reload?host=aries.test', 405, 'POST'],
+      ['HEAD', '/reload', 405, 'POST'],
+      ['GET', '/nothing', 404],
+      ['GET', '/constructor', 404],
+      ['GET', '//', 404],
+      ['GET', '/%', 404],
+    ] as const) {
+      const answer = await world.get(HOST, path, { method })
+      assert.deepEqual([answer.status, answer.headers.allow], [status, allow], `${method} ${path}`)
+      assert.equal(answer.headers['cache-control'], 'no-store')
+      assert.equal(answer.headers['x-content-type-options'], 'nosniff')
+      if (method === 'HEAD') assert.equal(answer.body, '')
+    }
+  })
+
+  it('is one file that may load nothing, and its title is text', async () => {
+    const title = `</title><script>alert(1)</script> & "co"`
+    await using world = await withPage({ title })
+    const { body, headers } = await world.get(HOST)
+    assert.ok(body.includes('&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;co&quot;'))
+    assert.equal(body.match(/<script/g)?.length, 1)
+    assert.equal(body.match(/<\/script/g)?.length, 1)
+    assert.doesNotMatch(body, /(?:src|href)="(?!data:,"|status\.json")/)
+    const policy = String(headers['content-security-policy'])
+    assert.match(
+      policy,
+      /^default-src 'none'; script-src 'sha256-[^' ]+'; style-src 'sha256-[^' ]+'; connect-src 'self'/,
+    )
+    assert.doesNotMatch(policy, /unsafe|\*|http/)
+  })
+
+  it('tells stats and deploys as JSON', async () => {
+    await using world = await withPage()
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    const { deploys, ...stats } = JSON.parse(await world.body(HOST, '/status.json'))
+    assert.deepEqual(stats, JSON.parse(JSON.stringify(world.vhosts.stats())))
+    assert.deepEqual(
+      deploys.map(({ event, hostnames }: { event: string; hostnames: string[] }) => [event, ...hostnames]),
+      [['load', 'aries.test']],
+    )
+  })
+
+  it('explains a host in the words of the command line', async () => {
+    await using world = await withPage()
+    world.site('aries.test', 'one')
+    const { steps, explanation } = JSON.parse(await world.body(HOST, '/why?host=Aries.test:80'))
+    assert.deepEqual(explanation, JSON.parse(JSON.stringify(await world.vhosts.why('Aries.test:80'))))
+    assert.deepEqual(steps.slice(0, 5), [
+      ['host', 'Aries.test:80'],
+      ['hostname', 'aries.test'],
+      ['patterns', '%0'],
+      ['vhost path', world.path('aries.test')],
+      ['real path', world.path('aries.test')],
+    ])
+    const refused = JSON.parse(await world.body(HOST, '/why?host=a..b'))
+    assert.deepEqual(refused.steps.at(-1), [
+      'error',
+      'ERR_VHOST_HOST: The request names no valid host: a label is empty',
+    ])
+    assert.deepEqual(world.told, [])
+  })
+
+  describe('POST /reload', () => {
+    it('loads anew with the token of the page, and without it nothing', async () => {
+      await using world = await withPage()
+      world.site('aries.test', 'one')
+      await world.get('aries.test')
+      const token = await tokenOf(world)
+      for (const [given, ...others] of [
+        [undefined],
+        [''],
+        ['wrong'],
+        [`${token}x`],
+        [token, ['origin', 'http://evil.test']],
+        [token, ['origin', 'null']],
+        [token, ['sec-fetch-site', 'cross-site']],
+        [token, ['sec-fetch-site', 'same-site']],
+      ] as [string | undefined, ...[string, string][]][]) {
+        const answer = await reload(world, 'aries.test', given, Object.fromEntries(others))
+        assert.equal(answer.status, 403, `${given} ${others}`)
+      }
+      assert.deepEqual(world.events('reload'), [])
+      const own = { origin: `http://${HOST}:${world.port}`, 'sec-fetch-site': 'same-origin' }
+      for (const headers of [{}, own]) {
+        const { status, body } = await reload(world, 'aries.test', token, headers)
+        assert.deepEqual([status, JSON.parse(body)], [200, { realPath: world.path('aries.test') }])
+      }
+      assert.equal(world.events('reload').length, 2)
+    })
+
+    it('says why it failed', async () => {
+      await using world = await withPage()
+      world.write('bad.test/app/index.js', 'throw new Error("boom")')
+      const token = await tokenOf(world)
+      const nobody = await reload(world, 'nobody.test', token)
+      assert.deepEqual(
+        [nobody.status, JSON.parse(nobody.body).message],
+        [404, 'no such vhost, or no app in it'],
+      )
+      const bad = await reload(world, 'bad.test', token)
+      assert.equal(bad.status, 500)
+      assert.deepEqual(JSON.parse(bad.body), {
+        code: 'ERR_VHOST_LOAD',
+        message: 'bad.test: The app cannot be loaded',
+        cause: 'Error: boom',
+      })
+      assert.equal((await reload(world, 'a..b', token)).status, 400)
+    })
+
+    it('has a token for each page that is made', async () => {
+      await using one = await withPage()
+      await using other = await withPage()
+      assert.notEqual(await tokenOf(one), await tokenOf(other))
+    })
+  })
+
+  describe('GET /events', () => {
+    it('tells the whole first, then what changes: a load, a flip, a refusal, its repair', async () => {
+      await using world = await withPage({}, { updateInterval: 20 })
+      const stream = await listen(world)
+      const first = await stream.snapshot()
+      assert.deepEqual([first.rows, first.deploys, first.totals.apps], [[], [], 0])
+      world.site('releases/1', 'one')
+      world.link('aries.test', world.path('releases/1'))
+      await world.get('aries.test')
+      await stream.until(({ rows }) => rows.some(({ state }) => state === 'serving'))
+      world.site('releases/2', 'two')
+      world.link('aries.test', world.path('releases/2'))
+      await stream.until(({ rows }) => rows.some(({ realPath }) => realPath === world.path('releases/2')))
+      world.write('releases/3/app/index.js', 'throw new Error("boom")')
+      world.link('aries.test', world.path('releases/3'))
+      const refused = await stream.until(({ rows }) => rows.some(({ state }) => state === 'serving older'))
+      const [row] = refused.rows.filter(({ state }) => state === 'serving older')
+      assert.equal(row?.lastError?.cause, 'Error: boom')
+      assert.equal(row?.since, row?.lastError?.since)
+      world.site('releases/3', 'three')
+      await stream.until(({ rows }) =>
+        rows.some(row => row.realPath === world.path('releases/3') && row.state === 'serving'),
+      )
+      assert.deepEqual(
+        stream.deploys.filter(({ event }) => event !== 'evict').map(({ event }) => event),
+        ['load', 'reload', 'error', 'reload'],
+      )
+      stream.end()
+    })
+
+    it('shows what was evicted until it is loaded again', async () => {
+      await using world = await withPage({}, { idleTimeout: 20 })
+      world.site('aries.test', 'one')
+      const stream = await listen(world)
+      await world.get('aries.test')
+      const { rows } = await stream.until(({ rows }) => rows.some(({ state }) => state === 'evicted'))
+      const evicted = rows.find(({ state }) => state === 'evicted')
+      assert.deepEqual([evicted?.hostnames, evicted?.reason], [['aries.test'], 'idle'])
+      await world.get('aries.test')
+      await stream.until(({ gone }) => gone.includes(evicted?.id ?? ''))
+      stream.end()
+    })
+
+    it('counts requests while somebody looks', async () => {
+      await using world = await withPage()
+      world.site('aries.test', 'one')
+      await world.get('aries.test')
+      const stream = await listen(world)
+      for (let i = 0; i < 20; i++) await world.get('aries.test')
+      const { rows } = await stream.until(({ rows }) => rows.some(({ rate }) => rate > 0))
+      const row = rows.find(({ rate }) => rate > 0)
+      assert.equal(row?.requests, 21)
+      // Not those before: 20 in at least the interval between two samples.
+      assert.ok((row?.rate ?? 0) <= 10, `${row?.rate}`)
+      const other = await listen(world)
+      const snapshot = await other.snapshot()
+      assert.ok(snapshot.series['aries.test']?.some(rate => rate > 0))
+      stream.end()
+      other.end()
+    })
+
+    it('has no more than fifty listeners, and forgets who left', async () => {
+      await using world = await withPage()
+      const streams = await Promise.all(Array.from({ length: 50 }, () => listen(world)))
+      const refused = await world.get(HOST, '/events')
+      assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '10'])
+      streams[0]?.end()
+      await eventually(async () => {
+        const again = await listen(world)
+        again.end()
+        return again.status === 200
+      })
+      for (const stream of streams) stream.end()
+    })
+
+    it('ends when the router is closed, so that the server can end', async () => {
+      await using world = await withPage()
+      const stream = await listen(world)
+      await world.vhosts.close()
+      await stream.closed
+    })
+  })
+})
+
+async function withPage(
+  options: Partial<StatusPageOptions> = {},
+  routerOptions: ConstructorParameters<typeof World>[0] = {},
+): Promise<World> {
+  return await World.start(routerOptions, (app, vhosts) => {
+    app.use(statusPage(vhosts, { host: HOST, authorize: () => true, ...options }))
+    app.use(vhosts)
+  })
+}
+
+async function tokenOf(world: World): Promise<string> {
+  return /name="status-token" content="([\w-]{43})"/.exec(await world.body(HOST))?.[1] as string
+}
+
+async function reload(
+  world: World,
+  host: string,
+  token: string | undefined,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const options: RequestOptions = {
+    method: 'POST',
+    headers: { ...headers, ...(token !== undefined && { 'x-status-token': token }) },
+  }
+  return await world.get(HOST, `/reload?host=${encodeURIComponent(host)}`, options)
+}
+
+type Told = BoardSnapshot & BoardChange
+
+async function listen(world: World) {
+  const request = http.get({ port: world.port, path: '/events', agent: false, headers: { host: HOST } })
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    request.on('response', resolve).on('error', reject)
+  })
+  const told: { event: string; data: Told }[] = []
+  let rest = ''
+  response.setEncoding('utf8').on('data', (text: string) => {
+    const messages = `${rest}${text}`.split('\n\n')
+    rest = messages.pop() as string
+    for (const message of messages) {
+      const [, event = '', data = ''] = /^event: (\w+)\ndata: (.*)$/.exec(message) ?? []
+      told.push({ event, data: JSON.parse(data) })
+    }
+  })
+  let read = 0
+  const closed = new Promise<void>(resolve => response.once('close', resolve))
+  return {
+    status: response.statusCode,
+    closed,
+    get deploys() {
+      return told.flatMap(({ data }) => data.deploys)
+    },
+    /** What it began with. */
+    async snapshot(): Promise<BoardSnapshot> {
+      await eventually(() => told.length > 0)
+      assert.equal(told[0]?.event, 'snapshot')
+      return told[0]?.data as BoardSnapshot
+    },
+    /** The first message not yet read that passes. */
+    async until(passes: (data: Told) => boolean): Promise<Told> {
+      let found: Told | undefined
+      await eventually(() => {
+        for (; read < told.length && !found; read++) {
+          const { event, data } = told[read] as { event: string; data: Told }
+          if (event === 'change' && passes(data)) found = data
+        }
+        return found !== undefined
+      })
+      return found as Told
+    },
+    end: () => request.destroy(),
+  }
+}
