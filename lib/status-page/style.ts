@@ -42,6 +42,7 @@ th button, .name { border: 0; background: none; padding: .2rem 0; min-height: 1.
 .failed, .older, .error { color: var(--bad); font-weight: 600 }
 td.state { max-width: 22rem; overflow: hidden; text-overflow: ellipsis }
 .details td { white-space: normal; background: var(--back) }
+.details td > div { position: sticky; left: .6rem; width: min(85rem, 100vw - 4rem); overflow-wrap: anywhere }
 .details dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: .5rem 1rem; margin: .3rem 0 }
 #steps td { white-space: normal; overflow-wrap: anywhere }
 pre { margin: .4rem 0; padding: .6rem; overflow: auto; max-height: 20rem; background: var(--card);

@@ -48,7 +48,10 @@ class Details {
     this.#outcome.role = 'status'
     const actions = element('p')
     actions.append(this.#button, ' ', this.#outcome)
-    td.append(list, this.#chart, this.#error, this.#stack, actions)
+    // As wide as the window, where the table is wider.
+    const box = element('div')
+    box.append(list, this.#chart, this.#error, this.#stack, actions)
+    td.append(box)
     this.tr.append(td)
   }
 

@@ -12,7 +12,7 @@ interface Column {
 const COLUMNS: readonly Column[] = [
   { title: 'host', value: nameOf, text: nameOf },
   { title: 'state', value: stateOf, text: stateOf, className: 'state' },
-  { title: 'since', value: row => row.since ?? '', text: row => timeOf(row.since) },
+  { title: 'since (UTC)', value: row => row.since ?? '', text: row => timeOf(row.since) },
   { title: 'release', value: row => row.realPath, text: row => releaseOf(row), className: 'wide' },
   {
     title: 'isolation',
