@@ -2,7 +2,8 @@ import { rmSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
-import { causeOf } from '../stats.ts'
+import { errorPage } from '../error-page.ts'
+import { causeOf, stackOf } from '../stats.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
@@ -63,7 +64,11 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
     if (!flags['no-static']) app.use(vhosts.static({ dir: flags.static as string | undefined }))
     app.use(vhosts)
     app.use((_req, res) => void plain(res, 404))
-    app.use(((error, req, res, _next) => failed(error, req, res)) as import('express').ErrorRequestHandler)
+    const page = errorPage({ show: flags['watch-tree'] === true })
+    app.use(((error, req, res, _next) => {
+      tell(error, req)
+      page(error, req, res, () => req.socket.destroy())
+    }) as import('express').ErrorRequestHandler)
     return { handle: app as Handle, vhosts }
   } catch (error) {
     throw inFlags(error as Error, 'serve')
@@ -78,23 +83,11 @@ async function importExpress(): Promise<typeof import('express')> {
   }
 }
 
-// Paths and stacks are for the operator's eyes.
-function failed(
-  error: unknown,
-  req: IncomingMessage & { vhost?: { hostname: string } },
-  res: ServerResponse,
-): void {
-  const { status, headers, code } = Object(error)
-  const isFromRouter = String(code).startsWith('ERR_VHOST_')
+function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: string } }): void {
+  const isFromRouter = String(Object(error).code).startsWith('ERR_VHOST_')
   // What kept an app from loading is told once, by the event, not at each request.
-  if (!isFromRouter) console.error(printable(`${req.vhost?.hostname ?? '-'}: ${stackOf(error)}`))
-  if (res.headersSent) return void req.socket.destroy()
-  for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, String(value))
-  plain(res, status >= 400 && STATUS_CODES[status] ? status : 500)
-}
-
-function stackOf(error: unknown): string {
-  return (error instanceof Error ? error.stack : undefined) ?? String(causeOf(error))
+  if (!isFromRouter)
+    console.error(printable(`${req.vhost?.hostname ?? '-'}: ${stackOf(error) ?? causeOf(error)}`))
 }
 
 function plain(res: ServerResponse, status: number): void {

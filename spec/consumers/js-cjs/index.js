@@ -10,6 +10,8 @@ const { vhostRouter } = require('express-van')
 
 assert.equal(require('express-van').default, vhostRouter)
 assert.equal(typeof require('express-van/tls').vhostTls, 'function')
+assert.equal(typeof require('express-van/status-page').statusPage, 'function')
+assert.equal(require('express-van/error-page').errorPage().length, 4)
 
 async function main() {
   const basePath = mkdtempSync(join(tmpdir(), 'express-van-js-cjs-'))

@@ -24,6 +24,8 @@ import vhostRouterByDefault, {
   vhostAlias,
   vhostRouter,
 } from 'express-van'
+import { type ErrorPageOptions, errorPage } from 'express-van/error-page'
+import { type StatusPageOptions, statusPage } from 'express-van/status-page'
 import { type VhostTls, type VhostTlsOptions, vhostTls } from 'express-van/tls'
 
 assert.equal(vhostRouterByDefault, vhostRouter)
@@ -67,6 +69,14 @@ try {
   )
   http2.createSecureServer({ SNICallback: tls.SNICallback })
   http.createServer(tls.ask({ dir: 'public' }))
+  const pageOptions: StatusPageOptions = {
+    host: 'status.test',
+    authorize: req => req.headers.cookie === 'yes',
+  }
+  const errorOptions: ErrorPageOptions = { show: false }
+  http.createServer((req, res) =>
+    statusPage(vhosts, pageOptions)(req, res, error => errorPage(errorOptions)(error, req, res, () => {})),
+  )
 } finally {
   await vhosts.close({ drainTimeout: 0 })
   server.close()

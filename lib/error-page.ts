@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { VhostError } from './errors.ts'
+import { optionError, shown, unknownOption } from './option-error.ts'
+import { importOwn } from './package-import.ts'
+import { causeOf, stackOf } from './stats.ts'
+
+/** Options of `errorPage()`. */
+export interface ErrorPageOptions {
+  /**
+   * Whether clients may see what went wrong: stacks, code and paths of the machine.
+   * @default NODE_ENV is not 'production', as Express has it
+   */
+  show?: boolean | undefined
+}
+
+type ErrorMiddleware = (
+  error: unknown,
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void
+
+/**
+ * Error middleware for development: what an app threw while it was loaded or called, with its stack and the file in
+ * question, as a page where the client takes HTML (by the package youch, an optional peer), else as text. In production
+ * the status text alone.
+ *
+ * @example
+ * app.use(vhosts)
+ * app.use(errorPage()) // last
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` on an unknown option or a bad value
+ */
+export function errorPage(options: ErrorPageOptions = {}): ErrorMiddleware {
+  const isShown = checkOptions(options).show ?? process.env.NODE_ENV !== 'production'
+  // Four parameters make it one for errors, to Express.
+  return function errorPageMiddleware(error, req, res, next) {
+    // What has begun cannot become another answer: Express breaks the connection.
+    if (res.headersSent) {
+      next(error)
+      return
+    }
+    answer(error, isShown, req, res).catch(next)
+  }
+}
+
+async function answer(
+  error: unknown,
+  isShown: boolean,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const { status, statusCode = status, headers } = Object(error)
+  const known =
+    Number.isInteger(statusCode) && statusCode >= 400 && STATUS_CODES[statusCode] ? statusCode : 500
+  const title = STATUS_CODES[known] as string
+  const nonce = randomBytes(16).toString('base64')
+  const text = isShown ? shownText(error) : `${title}\n`
+  // What youch cannot show, such as an object without a prototype, is shown as text.
+  const html =
+    isShown && takesHtml(req) ? await htmlOf(error, title, nonce, req).catch(() => undefined) : undefined
+  if (res.headersSent || res.destroyed) return
+  for (const name of res.getHeaderNames()) if (isAboutContent(name)) res.removeHeader(name)
+  for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, String(value))
+  // Whatever a message says, it is no part of the page that runs.
+  const policy = html ? `style-src 'nonce-${nonce}'; script-src 'nonce-${nonce}'; img-src data:; ` : ''
+  res.setHeader('Content-Security-Policy', `default-src 'none'; ${policy}base-uri 'none'; form-action 'none'`)
+  res.setHeader('X-Content-Type-Options', 'nosniff')
+  const body = html ?? text
+  res.writeHead(known, {
+    'Content-Type': `text/${html ? 'html' : 'plain'}; charset=utf-8`,
+    'Content-Length': Buffer.byteLength(body),
+  })
+  res.end(body)
+}
+
+/** What is used of youch. */
+interface Youch {
+  toHTML(error: unknown, options: object): Promise<string>
+}
+
+async function htmlOf(
+  error: unknown,
+  title: string,
+  cspNonce: string,
+  { url, method }: IncomingMessage & { originalUrl?: string },
+): Promise<string | undefined> {
+  const found = (await importOwn('youch')) as { Youch: new () => Youch } | undefined
+  // Not the headers: among them are cookies.
+  return await (found &&
+    new found.Youch().toHTML(withFrame(causeIn(error)), { title, cspNonce, request: { url, method } }))
+}
+
+/** What an app threw, behind the router's own error. */
+function causeIn(error: unknown): unknown {
+  return error instanceof VhostError && error.cause !== undefined ? error.cause : error
+}
+
+/**
+ * The same error with the file of a syntax error as the first frame of its stack: of CommonJS Node writes it before the
+ * message.
+ */
+function withFrame(error: unknown): unknown {
+  const stack = stackOf(error)
+  const [, file, line] = /^(.+):(\d+)\n/.exec(stack ?? '') ?? []
+  if (!(error instanceof SyntaxError) || stack === null || file === undefined) return error
+  const frames = stack.split('\n').filter(text => /^ {4}at /.test(text))
+  const copy = new SyntaxError(error.message)
+  copy.stack = [String(error), `    at ${file}:${line}:1`, ...frames].join('\n')
+  return copy
+}
+
+function shownText(error: unknown): string {
+  const cause = causeIn(error)
+  const text = stackOf(cause) ?? causeOf(cause)
+  return cause === error ? `${text}\n` : `${(error as Error).message}\n\n${text}\n`
+}
+
+function takesHtml({ headers }: IncomingMessage): boolean {
+  return /\btext\/html\b/i.test(headers.accept ?? '')
+}
+
+/** What an app had said of the answer that it did not give. */
+function isAboutContent(name: string): boolean {
+  return (
+    name.startsWith('content-') ||
+    ['etag', 'last-modified', 'cache-control', 'transfer-encoding'].includes(name)
+  )
+}
+
+function checkOptions(options: ErrorPageOptions): ErrorPageOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw optionError(`errorPage() takes an object of options, not ${shown(options)}`)
+  }
+  for (const name of Object.keys(options))
+    if (name !== 'show') throw unknownOption('errorPage()', name, ['show'])
+  if (options.show !== undefined && typeof options.show !== 'boolean') {
+    throw optionError(`option 'show' of errorPage() must be true or false, not ${shown(options.show)}`)
+  }
+  return options
+}
