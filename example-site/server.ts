@@ -1,10 +1,11 @@
 import { readdirSync } from 'node:fs'
-import { createServer, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import express, { type ErrorRequestHandler } from 'express'
 import { treeVersion, vhostRouter } from 'express-van'
+import { statusPage } from 'express-van/status-page'
 
 const port = process.env.PORT || '3000'
 if (!/^\d{1,5}$/.test(port) || Number(port) > 65535) fail(`PORT is a number from 0 to 65535, not '${port}'`)
@@ -19,6 +20,9 @@ const vhosts = vhostRouter({
 })
 
 const app = express().disable('x-powered-by')
+// Who sits at this machine may see it; behind a proxy everybody would seem to, so there ask for a password.
+const isLocal = (req: IncomingMessage) => /^(::ffff:)?127\.|^::1$/.test(req.socket.remoteAddress ?? '')
+app.use(statusPage(vhosts, { host: 'status.localhost', authorize: isLocal, title: 'example-site' }))
 app.use(vhosts.static())
 app.use(vhosts)
 app.use((req, res) => {
@@ -56,6 +60,7 @@ const server = createServer(app).listen(Number(port), () => {
   const sites = readdirSync(basePath).filter(name => !name.startsWith('.'))
   for (const site of sites.sort())
     console.log(`http://${site}:${port}/`.padEnd(36), `curl -H 'Host: ${site}' http://localhost:${port}/`)
+  console.log(`http://status.localhost:${port}/`.padEnd(36), 'what they do, live')
 })
 server.on('upgrade', vhosts.upgrade)
 server.on('error', (error: NodeJS.ErrnoException) =>

@@ -219,6 +219,19 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(await answer, 'cut')
   })
 
+  it('tells clients what went wrong with --watch-tree alone', async () => {
+    for (const [flags, wanted] of [
+      [[], /^Internal Server Error\n$/],
+      [['--watch-tree'], /^Error: boom\n +at .*index\.js:1:/m],
+    ] as const) {
+      await using site = await Site.start([...flags])
+      site.world.write('aries.test/app/index.js', `throw new Error('boom')`)
+      const [status, body] = await site.get('aries.test')
+      assert.equal(status, 500)
+      assert.match(String(body), wanted)
+    }
+  })
+
   it('keeps its control socket from others', async () => {
     await using site = await Site.start()
     const folder = join(site.runtime, `express-van-${process.getuid?.()}`)

@@ -107,6 +107,16 @@ function listeningPorts(pid: number): number {
 }
 
 describe('example-site', () => {
+  it('has a page of what its sites do', async () => {
+    await using example = await Example.start()
+    await eventually(() =>
+      assert.match(example.printed, /^http:\/\/status\.localhost:\d+\/ +what they do, live$/m),
+    )
+    const { status, body } = await example.get('status')
+    assert.equal(status, 200)
+    assert.match(body, /<title>example-site<\/title>/)
+  })
+
   it('prints a line with a URL and a curl for each site, and serves all of them', async () => {
     await using example = await Example.start()
     const { port } = example
