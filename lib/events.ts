@@ -25,6 +25,14 @@ export interface VhostEvents {
   }
 }
 
+/** `EventEmitter.errorMonitor` of `node:events` is told of errors too, and they still count as heard by nobody. */
+export interface Listen<R> {
+  <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): R
+  (event: typeof EventEmitter.errorMonitor, listener: (about: VhostEvents['error']) => void): R
+}
+
+type Listener = (about: never) => void
+
 type Note = <E extends keyof VhostEvents>(event: E, about: VhostEvents[E]) => void
 
 /** Writes decisions to stderr where `NODE_DEBUG` names `express-van`. */
@@ -40,31 +48,27 @@ export class Events {
     this.#note = note
   }
 
-  readonly on = <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): void => {
-    this.#emitter.on(event, listener)
+  readonly on: Listen<void> = (event: string | symbol, listener: Listener): void => {
+    this.#emitter.on(event, listener as () => void)
   }
 
-  readonly once = <E extends keyof VhostEvents>(
-    event: E,
-    listener: (about: VhostEvents[E]) => void,
-  ): void => {
-    this.#emitter.once(event, listener)
+  readonly once: Listen<void> = (event: string | symbol, listener: Listener): void => {
+    this.#emitter.once(event, listener as () => void)
   }
 
-  readonly off = <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): void => {
-    this.#emitter.off(event, listener)
+  readonly off: Listen<void> = (event: string | symbol, listener: Listener): void => {
+    this.#emitter.off(event, listener as () => void)
   }
 
   emit<E extends keyof VhostEvents>(event: E, about: VhostEvents[E]): void {
     debug('%s %s %o', event, about.hostnames.join(' '), about)
     this.#note(event, about)
     channel(`express-van:${event}`).publish(about)
-    if (event === 'error' && this.#emitter.listenerCount('error') === 0) {
-      writeError(about as VhostEvents['error'])
-      return
-    }
+    const isUnheard = event === 'error' && this.#emitter.listenerCount('error') === 0
+    if (isUnheard) writeError(about as VhostEvents['error'])
     try {
-      this.#emitter.emit(event, about)
+      // An EventEmitter throws an error that nobody listens to.
+      this.#emitter.emit(isUnheard ? EventEmitter.errorMonitor : event, about)
     } catch (error) {
       // A listener's mistake must not end a swap half way; as an uncaught exception it is still seen. Not by
       // `process.nextTick`: after an `fs.promises.realpath()` Node 24 and 26 lose what is thrown there.

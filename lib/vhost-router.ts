@@ -7,7 +7,7 @@ import { AppFinder, isForbidden, unreadable } from './app-finder.ts'
 import { Counters } from './counters.ts'
 import { documentRoot } from './document-root.ts'
 import { VhostError } from './errors.ts'
-import { Events, type VhostEvents } from './events.ts'
+import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
 import { hostOf, parseHost } from './hostname.ts'
@@ -48,9 +48,9 @@ export interface VhostRouter {
   ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
   /** Routes upgrades: `server.on('upgrade', vhosts.upgrade)`. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
-  on<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
-  once<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
-  off<E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): this
+  readonly on: Listen<this>
+  readonly once: Listen<this>
+  readonly off: Listen<this>
   /** What the router knows, as plain JSON. */
   stats(): VhostStats
   /**
@@ -320,11 +320,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     )
   }
 
-  function chain<V extends unknown[]>(listen: (...values: V) => void): (...values: V) => VhostRouter {
-    return (...values) => {
-      listen(...values)
+  function chain(listen: Listen<void>): Listen<VhostRouter> {
+    return ((event: 'error', listener: () => void) => {
+      listen(event, listener)
       return router
-    }
+    }) as Listen<VhostRouter>
   }
 }
 

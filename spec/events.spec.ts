@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { EventEmitter } from 'node:events'
 import { describe, it } from 'node:test'
 import { Events, type VhostEvents } from '../lib/events.ts'
 import { type Release, VhostError } from '../lib/index.ts'
@@ -207,6 +208,22 @@ describe('Events', () => {
       ],
     )
     assert.equal(mock.calls[0]?.arguments[1], about.error)
+  })
+
+  it('tells a monitor of errors, which leaves stderr as it is', t => {
+    const written = t.mock.method(console, 'error', () => {})
+    const events = new Events()
+    const monitored: unknown[] = []
+    const monitor = (told: unknown): number => monitored.push(told)
+    events.on(EventEmitter.errorMonitor, monitor)
+    events.emit('error', about)
+    assert.deepEqual([monitored, written.mock.callCount()], [[about], 1])
+    events.on('error', () => {})
+    events.emit('error', about)
+    assert.deepEqual([monitored, written.mock.callCount()], [[about, about], 1])
+    events.off(EventEmitter.errorMonitor, monitor)
+    events.emit('error', about)
+    assert.equal(monitored.length, 2)
   })
 
   it('leaves stderr alone where somebody listens', t => {

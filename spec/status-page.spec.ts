@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { vhostRouter } from '../lib/index.ts'
 import {
@@ -142,6 +145,21 @@ describe('statusPage()', () => {
       deploys.map(({ event, hostnames }: { event: string; hostnames: string[] }) => [event, ...hostnames]),
       [['load', 'aries.test']],
     )
+  })
+
+  it('is not one who listens to errors: they still go to stderr', async t => {
+    const written = t.mock.method(console, 'error', () => {})
+    const base = mkdtempSync(join(tmpdir(), 'express-van-'))
+    mkdirSync(join(base, 'bad.test/app'), { recursive: true })
+    writeFileSync(join(base, 'bad.test/app/index.js'), 'throw new Error("boom")')
+    try {
+      await using vhosts = vhostRouter({ basePath: base })
+      statusPage(vhosts, { host: HOST, authorize: () => true })
+      await assert.rejects(vhosts.load('bad.test'), { code: 'ERR_VHOST_LOAD' })
+      assert.match(String(written.mock.calls[0]?.arguments[0]), /bad\.test: nothing serves/)
+    } finally {
+      rmSync(base, { recursive: true })
+    }
   })
 
   it('explains a host in the words of the command line', async () => {

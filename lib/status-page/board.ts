@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
 import { causeOf, type PlainVersion, plainVersion, stackOf } from '../stats.ts'
@@ -86,9 +87,11 @@ export class Board {
 
   constructor(vhosts: Pick<VhostRouter, 'stats' | 'on'>) {
     this.#vhosts = vhosts
-    for (const event of ['load', 'reload', 'evict', 'error'] as const) {
+    for (const event of ['load', 'reload', 'evict'] as const) {
       vhosts.on(event, about => this.#note(event, about))
     }
+    // As a listener of errors it would take the place of stderr.
+    vhosts.on(EventEmitter.errorMonitor, about => this.#note('error', about))
   }
 
   get figures(): Pick<VhostStats, 'totals' | 'staleGraphs' | 'isClosed'> {

@@ -46,6 +46,8 @@ export class Viewers {
       res.end()
       return
     }
+    // Gone while it was authorized: no `close` would come any more.
+    if (res.destroyed) return
     res.flushHeaders()
     // Those who look already know less than what is remembered as told: they hear of it first.
     if (this.#viewers.size > 0) this.#tell(false)
@@ -83,11 +85,16 @@ export class Viewers {
     const { isClosed } = this.#board.figures
     const change = this.#change(isSample)
     for (const viewer of this.#viewers) {
-      if (isClosed || performance.now() > viewer.end) viewer.res.end()
+      if (isClosed || performance.now() > viewer.end) this.#end(viewer)
       else if (viewer.res.writableLength > MAX_WAITING) viewer.isBehind = true
       else if (viewer.isBehind) this.#sendSnapshot(viewer)
       else this.#sendChange(viewer, change)
     }
+  }
+
+  #end(viewer: Viewer): void {
+    this.#viewers.delete(viewer)
+    viewer.res.end()
   }
 
   #change(isSample: boolean): Omit<BoardChange, 'deploys'> {

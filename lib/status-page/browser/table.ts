@@ -142,8 +142,8 @@ class VhostTable {
       else th.ariaSort = null
     }
     this.#place(shown.flatMap(row => this.#lineOf(row)))
-    const ids = new Set(shown.map(({ id }) => id))
-    for (const id of this.#lines.keys()) if (!ids.has(id)) this.#lines.delete(id)
+    const keys = new Set(shown.map(keyOf))
+    for (const key of this.#lines.keys()) if (!keys.has(key)) this.#lines.delete(key)
     showCount(rows.length, this.#rows.size, this.#page, pages)
   }
 
@@ -164,7 +164,7 @@ class VhostTable {
   }
 
   #lineOf(row: BoardRow): HTMLTableRowElement[] {
-    const line = this.#lines.get(row.id) ?? this.#makeLine(row)
+    const line = this.#lines.get(keyOf(row)) ?? this.#makeLine(row)
     for (const [i, { text }] of COLUMNS.entries()) setText(line.cells[i] as HTMLElement, text(row))
     const state = line.cells[1] as HTMLElement
     state.className = `state ${row.state === 'serving older' ? 'older' : row.state}`
@@ -195,7 +195,7 @@ class VhostTable {
     last.append(chart)
     tr.append(th, ...others, last)
     const line = { tr, cells: [name, ...others], chart }
-    this.#lines.set(row.id, line)
+    this.#lines.set(keyOf(row), line)
     return line
   }
 
@@ -212,6 +212,11 @@ class VhostTable {
       focused.focus({ preventScroll: true })
     }
   }
+}
+
+/** One line for a vhost through all its releases, so that a focus stays; what drains has no name any more. */
+function keyOf({ hostnames, id }: BoardRow): string {
+  return hostnames[0] ?? id
 }
 
 function nameOf({ hostnames, realPath }: BoardRow): string {
