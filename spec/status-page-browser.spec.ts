@@ -108,6 +108,12 @@ describe('the status page in Chromium', { skip }, () => {
     )
     // The row was replaced by that of the new release, with its details.
     await eventually(async () => assert.equal(await focused(page), 'Reload'))
+    await page.getByRole('button', { name: 'gemini.test' }).focus()
+    await world.vhosts.reload('gemini.test')
+    await eventually(async () =>
+      assert.equal(await page.locator('#deploys').getByText('reloaded').count(), 2),
+    )
+    assert.equal(await focused(page), 'gemini.test')
     await keyboard.press('/')
     await keyboard.press('Control+A')
     await keyboard.press('Delete')

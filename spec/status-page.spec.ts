@@ -311,6 +311,30 @@ describe('statusPage()', () => {
       for (const stream of streams) stream.end()
     })
 
+    it('counts nobody who left before being authorized', async () => {
+      const asked: ((verdict: boolean) => void)[] = []
+      let gone = 0
+      await using world = await withPage({
+        authorize: req =>
+          new Promise(resolve => {
+            req.socket.once('close', () => gone++)
+            asked.push(resolve)
+          }),
+      })
+      const options = { port: world.port, path: '/events', agent: false, headers: { host: HOST } }
+      const requests = Array.from({ length: 50 }, () => http.get(options).on('error', () => {}))
+      await eventually(() => asked.length === 50)
+      for (const request of requests) request.destroy()
+      await eventually(() => gone === 50)
+      for (const answer of asked) answer(true)
+      const last = listen(world)
+      await eventually(() => asked.length === 51)
+      asked[50]?.(true)
+      const { status, end } = await last
+      assert.equal(status, 200)
+      end()
+    })
+
     it('ends when the router is closed, so that the server can end', async () => {
       await using world = await withPage()
       const stream = await listen(world)
