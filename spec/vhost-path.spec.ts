@@ -114,6 +114,10 @@ describe('compileVhostDir', () => {
     ['%1%%%2', 'a.bc', ['a', 'bc'], false],
     ['%2.0.%1', 'a.bc', ['bc', 'a'], true],
     ['100%%/v-%0', 'a.bc', ['a.bc'], true],
+    ['%5/%0', 'a.b', ['_', 'a.b'], true],
+    ['%1', 'a.b', ['a'], false],
+    ['%2', 'a.b', ['b'], false],
+    ['%1/%2', 'a.b.c', ['a', 'b'], false],
   ]
   for (const [pattern, hostname, values, isExact] of captures) {
     it(`captures ${values.join(' and ') || 'nothing'} of ${hostname} by ${pattern}`, () => {
@@ -157,6 +161,11 @@ describe('compileVhostDir', () => {
       assert.throws(() => compileVhostDir(vhostDir), optionError(part))
     })
   }
+
+  it('leads nowhere by a segment of one dot, whatever made it', () => {
+    assert.equal(one('.%0').pathOf(''), undefined)
+    assert.equal(one('.%0').pathOf('a'), '.a')
+  })
 
   it('stays below the base path for any pattern and any hostname', () => {
     const pieces = [
@@ -414,6 +423,22 @@ describe('locateVhost', () => {
       const path = await folder('sites/aries')
       const location = await locate('aries.test', '%0', { getVhostPath: () => 'sites/aries' })
       assert.deepEqual([location?.vhostPath, location?.skipped], [path, 0])
+    })
+
+    it('has captured nothing, and is the host\u2019s own where a folder below the base path bears its name', async () => {
+      for (const [base, path, isExact] of [
+        ['base', 'aries.test/current', true],
+        ['base', 'shared', false],
+        ['aries.test', 'shared', false],
+        ['aries.test', 'aries.test', true],
+      ] as const) {
+        await mkdir(join(root, base, path), { recursive: true })
+        const location = await locate('aries.test', '%0', {
+          basePath: join(root, base),
+          getVhostPath: () => path,
+        })
+        assert.deepEqual([location?.captures, location?.isExact], [[], isExact], `${base}/${path}`)
+      }
     })
 
     it('awaits it, and takes an absolute path though there is no base path', async () => {
