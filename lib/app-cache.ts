@@ -1,13 +1,17 @@
 import { inspect } from 'node:util'
 import { LRUCache } from 'lru-cache'
 import { App } from './app.ts'
+import { Chain } from './chain.ts'
 import { Crashes, type LastExit } from './crashes.ts'
 import { VhostError } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
+import type { Flight } from './flight.ts'
 import type { Launch } from './launch/launch.ts'
 import { LoadQueue, type Urgency } from './load-queue.ts'
 import type { Settings } from './options.ts'
 import type { Release } from './release.ts'
+import type { Vhost } from './vhost-table.ts'
+import { chooseVictim } from './victim.ts'
 
 /**
  * The first and the longest pause between two attempts at a release that does not load. The first is short: what was
@@ -18,8 +22,6 @@ const MAX_BACKOFF = 30 * 1000
 const MAX_FAILURES = 1000
 /** More reloads of one release than this within a minute are reported, once. */
 const RELOADS_A_MINUTE = 5
-/** The share of apps, least recently used first, among which the victim is chosen. */
-const ELIGIBLE = 0.9
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
 
@@ -46,6 +48,8 @@ interface Load {
 
 interface AppCacheHooks {
   hostnamesOf(realPath: string): string[]
+  /** Another app serves there from now on, or none. */
+  switched(realPath: string): void
   /** An app left the cache for good: no name leads to it any more. */
   left(realPath: string): void
   /** An app has drained and is disposed. */
@@ -61,12 +65,14 @@ export class AppCache {
   readonly #events: Events
   readonly #hooks: AppCacheHooks
   readonly #queue: LoadQueue
-  readonly #apps: LRUCache<string, App>
+  readonly #apps = new Map<string, App>()
+  readonly #flights = new Chain<Flight>()
   readonly #failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
   readonly #loads = new Map<string, Load>()
   readonly #crashes = new Crashes()
   readonly #reloadTimes = new LRUCache<string, number[]>({ max: MAX_FAILURES })
   readonly #retiring = new Map<App, Promise<void>>()
+  #uses = 0
   #evictions = 0
   #isClosed = false
 
@@ -76,18 +82,22 @@ export class AppCache {
     this.#events = events
     this.#hooks = hooks
     this.#queue = new LoadQueue(settings.maxConcurrentLoads)
-    // #makeRoom() chooses victims; the limit here is beyond what swaps and loads in progress can reach.
-    this.#apps = new LRUCache({ max: 2 * settings.maxApps + settings.maxConcurrentLoads + 100 })
   }
 
   /** The app that serves a real path now; a use. */
   get(realPath: string): App | undefined {
-    return this.#apps.get(realPath)
+    return this.#use(this.#apps.get(realPath))
+  }
+
+  /** As `get`, for a name: what it leads to is looked up once for each app. */
+  serving(vhost: Pick<Vhost, 'realPath' | 'app'>): App | undefined {
+    vhost.app ??= this.#apps.get(vhost.realPath)
+    return this.#use(vhost.app)
   }
 
   /** As `get`, but not a use. */
   peek(realPath: string): App | undefined {
-    return this.#apps.peek(realPath)
+    return this.#apps.get(realPath)
   }
 
   /** Why the newest release of a real path is not the one that serves. */
@@ -141,7 +151,7 @@ export class AppCache {
 
   /** As `acquire`, where no request waits: a load that had begun before will do. */
   async acquireOnce(release: Release, hostname: string): Promise<App> {
-    const app = this.#apps.get(release.realPath)
+    const app = this.get(release.realPath)
     if (app) {
       app.waiting++
       return app
@@ -170,7 +180,7 @@ export class AppCache {
     // A load that is under way may have read what was there before the caller asked.
     if (reason === 'reloaded') {
       await this.#loads.get(release.realPath)?.promise.catch(() => {})
-      await this.#apps.peek(release.realPath)?.predecessor
+      await this.#apps.get(release.realPath)?.predecessor
     }
     const load = this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason)
     const app = await this.#join(load, hostname)
@@ -187,9 +197,9 @@ export class AppCache {
     hostnames: string[] = this.#hooks.hostnamesOf(realPath),
     successor?: App,
   ): void {
-    const app = this.#apps.peek(realPath)
+    const app = this.#apps.get(realPath)
     if (!app) return
-    this.#apps.delete(realPath)
+    this.#switch(realPath, undefined)
     const ended = this.#end(app, reason, hostnames)
     successor?.succeed(ended)
     this.#hooks.left(realPath)
@@ -204,8 +214,8 @@ export class AppCache {
     this.#isClosed = true
     for (const app of this.#retiring.keys()) app.hasten(drainTimeout)
     for (const realPath of [...this.#apps.keys()]) {
-      const app = this.#apps.peek(realPath)
-      this.#apps.delete(realPath)
+      const app = this.#apps.get(realPath)
+      this.#switch(realPath, undefined)
       if (app) void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
     }
     const loads = [...this.#loads.values()].map(load => load.promise)
@@ -244,7 +254,7 @@ export class AppCache {
     await Promise.resolve()
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!serving) this.#findRoom()
+      if (!serving) this.#findVictim()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
       throw this.#noteFailure(release, error, serving, own())
@@ -259,7 +269,13 @@ export class AppCache {
     // Whoever began it waits for it.
     const [hostname] = load.hostnames
     const launched = await this.#launch(release, hostname as string)
-    const app = new App(release, nameFor(serving, reason, load), launched, performance.now() - start)
+    const app = new App(
+      release,
+      nameFor(serving, reason, load),
+      launched,
+      performance.now() - start,
+      this.#flights,
+    )
     app.waiting = load.waiting
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
@@ -276,9 +292,10 @@ export class AppCache {
   #insert(app: App, serving: App | undefined, reason: EvictReason, asking: string[]): void {
     const { release, loadDurationMs: durationMs } = app
     const { realPath } = release
-    const replaced = this.#apps.peek(realPath)
+    const replaced = this.#apps.get(realPath)
     const hostnames = [...new Set([...this.#hooks.hostnamesOf(realPath), ...asking])]
-    this.#apps.set(realPath, app)
+    this.#switch(realPath, app)
+    this.#use(app)
     this.#failures.delete(realPath)
     this.#evictWhenIdle(app)
     void app.crashed?.then(error => this.#noteCrash(app, error))
@@ -296,7 +313,7 @@ export class AppCache {
   #noteCrash(app: App, error: VhostError): void {
     const { release, name } = app
     const { realPath } = release
-    if (this.#isClosed || this.#apps.peek(realPath) !== app) return
+    if (this.#isClosed || this.#apps.get(realPath) !== app) return
     const hostnames = this.#hooks.hostnamesOf(realPath)
     const pause = this.#crashes.note(app, error)
     this.#events.emit('error', { hostnames, ...release, error: forHostname(error, name), serving: undefined })
@@ -321,7 +338,7 @@ export class AppCache {
     if (idleTimeout === 0) return
     const { realPath } = app.release
     const timer = setTimeout(() => {
-      if (!app.isBusy && this.#apps.peek(realPath) === app) this.retire(realPath, 'idle')
+      if (!app.isBusy && this.#apps.get(realPath) === app) this.retire(realPath, 'idle')
     }, idleTimeout).unref()
     app.onIdle = () => timer.refresh()
   }
@@ -337,7 +354,7 @@ export class AppCache {
       .retire(reason, drainTimeout)
       .catch(cause => {
         const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
-        const serving = this.#apps.peek(app.release.realPath)?.release
+        const serving = this.#apps.get(app.release.realPath)?.release
         this.#events.emit('error', { hostnames, ...app.release, error, serving })
       })
       .then(() => {
@@ -349,30 +366,34 @@ export class AppCache {
     return ended
   }
 
+  #switch(realPath: string, app: App | undefined): void {
+    if (app) this.#apps.set(realPath, app)
+    else this.#apps.delete(realPath)
+    this.#hooks.switched(realPath)
+  }
+
+  #use(app: App | undefined): App | undefined {
+    if (app) app.usedAt = ++this.#uses
+    return app
+  }
+
   #makeRoom(): void {
-    for (let victim = this.#findRoom(); victim !== undefined; victim = this.#findRoom()) {
-      this.retire(victim, 'lru')
+    for (let victim = this.#findVictim(); victim; victim = this.#findVictim()) {
+      this.retire(victim.release.realPath, 'lru')
       if (++this.#evictions % (AGE_EVERY * this.#settings.maxApps) === 0)
         for (const app of this.apps) app.age()
     }
   }
 
   /**
-   * The app to evict before one more is loaded; undefined where there is room. Of the nine tenths that were not asked
-   * for the longest it is the one that was asked for the least: so those in use stay, however many others a stranger
-   * opens once. What Node would keep in memory goes last.
+   * The app to evict before one more is loaded; undefined where there is room.
    * @throws VhostError `ERR_VHOST_OVERLOADED` where every app is busy
    */
-  #findRoom(): string | undefined {
+  #findVictim(): App | undefined {
     if (this.#apps.size < this.#settings.maxApps) return undefined
-    let eligible = Math.floor(this.#apps.size * ELIGIBLE)
-    let victim: App | undefined
-    for (const app of this.#apps.rvalues()) {
-      if (eligible-- <= 0 && victim) break
-      if (app && !app.isBusy && (!victim || isLessNeeded(app, victim))) victim = app
-    }
+    const victim = chooseVictim(this.apps)
     if (!victim) throw new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
-    return victim.release.realPath
+    return victim
   }
 
   #mayTry(failure: Failure, release: Release): boolean {
@@ -429,11 +450,6 @@ export class AppCache {
 function nameFor(serving: App | undefined, reason: EvictReason, { hostnames }: Load): string {
   const [first = ''] = hostnames
   return serving && reason !== 'moved' ? serving.name : first
-}
-
-function isLessNeeded(app: App, other: App): boolean {
-  if (app.isKeptByNode !== other.isKeptByNode) return other.isKeptByNode
-  return app.uses < other.uses
 }
 
 function forHostname(error: VhostError, hostname: string): VhostError {

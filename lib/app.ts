@@ -1,41 +1,62 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { Chain } from './chain.ts'
+import type { Chain } from './chain.ts'
 import type { VhostError } from './errors.ts'
 import type { EvictReason } from './events.ts'
 import { Flight } from './flight.ts'
-import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch/launch.ts'
+import {
+  CLOSE_TIMEOUT,
+  type Handle,
+  type Launched,
+  type Next,
+  type UpstreamFigures,
+} from './launch/launch.ts'
 import type { Isolation } from './options.ts'
 import type { Release } from './release.ts'
+import type { Used } from './uses.ts'
 
 const MAX_USES = 15
 
 /** A loaded release: its handler, its requests in flight, its end. */
-export class App {
+export class App implements Used {
+  // What each request reads and writes lies side by side.
+  usedAt = 0
+  requests = 0
+  /** Requests and upgraded sockets that have not ended. */
+  inFlight = 0
+  /** Called each time the last request in flight has ended. */
+  onIdle: (() => void) | undefined
+  readonly #handle: Handle
+  readonly #flights: Chain<Flight>
   readonly release: Release
   /** The hostname that it was loaded for first; one that others may share. */
   readonly name: string
   readonly loadDurationMs: number
   readonly loadedAt: Date = new Date()
-  requests = 0
   errors = 0
   /** Requests that wait to be handed over; an app that has any is no victim. */
   waiting = 0
-  /** Called each time the last request in flight has ended. */
-  onIdle: (() => void) | undefined
   #predecessor: Promise<void> | undefined
   #aged = 0
   readonly #launched: Launched
-  readonly #flights = new Chain<Flight>()
   #isRetired = false
   #isDraining = false
 
-  constructor(release: Release, name: string, launched: Launched, loadDurationMs: number) {
+  /** `flights` are those of all apps beside it. */
+  constructor(
+    release: Release,
+    name: string,
+    launched: Launched,
+    loadDurationMs: number,
+    flights: Chain<Flight>,
+  ) {
     this.release = release
     this.name = name
     this.loadDurationMs = loadDurationMs
     this.#launched = launched
-    launched.watch?.(() => this.#flights.size > 0)
+    this.#handle = launched.handle
+    this.#flights = flights
+    launched.watch?.(() => this.inFlight > 0)
   }
 
   /** Settles when the app that this one replaced has ended; undefined once it has. */
@@ -60,13 +81,8 @@ export class App {
     this.#aged = this.requests - Math.floor(this.uses / 2)
   }
 
-  /** Requests and upgraded sockets that have not ended. */
-  get inFlight(): number {
-    return this.#flights.size
-  }
-
   get isBusy(): boolean {
-    return this.#flights.size > 0 || this.waiting > 0
+    return this.inFlight > 0 || this.waiting > 0
   }
 
   get isRetired(): boolean {
@@ -105,8 +121,9 @@ export class App {
     const flight = new Flight(this, this.#flights, req, res, socket, next)
     // Not `once()`, which makes a closure more: to end twice is harmless.
     res.on('close', flight.end)
+    const handle = this.#handle
     try {
-      const returned = this.#launched.handle(req, res, flight.next)
+      const returned = handle(req, res, flight.next)
       if (returned !== undefined) caught(returned, flight)
     } catch (error) {
       flight.next(error)
@@ -129,7 +146,7 @@ export class App {
    */
   async retire(reason: EvictReason, drainTimeout: number): Promise<void> {
     this.#isRetired = true
-    if (this.#flights.size > 0) await this.#drained(drainTimeout)
+    if (this.inFlight > 0) await this.#drained(drainTimeout)
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<never>((_, reject) => {
       const late = new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
@@ -159,7 +176,7 @@ export class App {
   }
 
   #cut(): void {
-    for (const flight of this.#flights.values()) flight.cut()
+    for (const flight of this.#flights.values()) if (flight.app === this) flight.cut()
   }
 }
 

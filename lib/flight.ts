@@ -8,6 +8,7 @@ import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 interface Counts {
   requests: number
   errors: number
+  inFlight: number
   readonly onIdle: (() => void) | undefined
 }
 
@@ -22,9 +23,8 @@ interface FlightSocket extends Duplex {
  * One request or upgraded socket. It ends at the first of: `next` was called, the response closed, the socket closed.
  */
 export class Flight {
-  readonly #app: Counts
-  readonly #all: Chain<Flight>
-  readonly #inApp: Link<Flight>
+  readonly app: Counts
+  readonly #inAll: Link<Flight>
   readonly #onSocket: Link<Flight> | undefined
   readonly #req: IncomingMessage
   readonly #res: ServerResponse | undefined
@@ -34,7 +34,10 @@ export class Flight {
   readonly #next: Next
   readonly #writtenBefore: number
 
-  /** `socket` is undefined for HTTP/2, where it is a stand-in and the response says all. */
+  /**
+   * `all` are those of all apps: to be in a chain of its app's own would, with thousands of apps, make the garbage
+   * collector keep account of each. `socket` is undefined for HTTP/2, where it is a stand-in and the response says all.
+   */
   constructor(
     app: Counts,
     all: Chain<Flight>,
@@ -43,8 +46,7 @@ export class Flight {
     socket: Duplex | undefined,
     next: Next,
   ) {
-    this.#app = app
-    this.#all = all
+    this.app = app
     this.#req = req
     this.#res = res
     this.#reqPrototype = Object.getPrototypeOf(req)
@@ -53,22 +55,23 @@ export class Flight {
     this.#next = next
     this.#writtenBefore = !res && socket ? bytesWritten(socket) : 0
     app.requests++
-    this.#inApp = all.add(this)
+    app.inFlight++
+    this.#inAll = all.add(this)
     this.#onSocket = socket && flightsOn(socket).add(this)
     // Who went away while the app was loaded says so no more.
     if (socket?.destroyed) this.end()
   }
 
   readonly end = (): void => {
-    if (!this.#inApp.leave()) return
+    if (!this.#inAll.leave()) return
     this.#onSocket?.leave()
-    if (this.#all.size === 0) this.#app.onIdle?.()
+    if (--this.app.inFlight === 0) this.app.onIdle?.()
   }
 
   readonly next = (error?: unknown): void => {
     this.end()
     this.#restorePrototypes()
-    if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.#app.errors++
+    if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.app.errors++
     this.#next(error)
   }
 

@@ -58,6 +58,11 @@ export class Refresher {
   /** Enters a name that leads somewhere and keeps an eye on it from now on. */
   enter(hostname: string, found: Found): Vhost {
     const vhost: Vhost = {
+      // What each request reads lies side by side.
+      usedAt: 0,
+      app: undefined,
+      info: undefined,
+      spelling: '',
       hostname,
       vhostPath: found.vhostPath,
       realPath: found.realPath,
@@ -65,6 +70,7 @@ export class Refresher {
       captures: found.captures,
       readAt: found.readAt,
       lastRead: found.release,
+      absence: undefined,
     }
     this.#table.set(vhost)
     this.#watch(vhost)

@@ -103,7 +103,7 @@ export function collectStats(
       apps: serving.length,
       draining: draining.length,
       failed: failed.length,
-      hostnames: table.all().length,
+      hostnames: table.size,
       requests: sum(running, 'requests'),
       inFlight: sum(running, 'inFlight'),
       errors: sum(running, 'errors'),

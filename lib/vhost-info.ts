@@ -36,14 +36,21 @@ interface Known {
   readonly vhostPath: string
   readonly realPath: string
   readonly captures: readonly string[]
-  /** Made once for each spelling of Host in a row. */
-  info?: VhostInfo
+}
+
+/** What requests to a name were told last. */
+export interface Told {
+  info: VhostInfo | undefined
+  /** Host as it stands in there: where it is the hostname, the same string, which the look-up has just compared. */
+  spelling: string
 }
 
 /** One object for all requests that spell Host alike, as nearly all do. */
-export function infoOf(vhost: Known, host: string): VhostInfo {
-  if (vhost.info?.host === host) return vhost.info
-  vhost.info = makeInfo(vhost, host)
+export function infoOf(vhost: Known & Told, host: string): VhostInfo {
+  if (vhost.info === undefined || vhost.spelling !== host) {
+    vhost.info = makeInfo(vhost, host)
+    vhost.spelling = host === vhost.hostname ? vhost.hostname : host
+  }
   return vhost.info
 }
 

@@ -102,6 +102,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     events,
     {
       hostnamesOf: realPath => table.hostnames(realPath),
+      switched: realPath => table.forgetApp(realPath),
       left: realPath => {
         for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
       },
@@ -117,7 +118,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const name = nameOf(req, settings.trusts ?? trustOf(req), next)
     if (!name) return
     const vhost = table.get(name.hostname)
-    const app = vhost && apps.get(vhost.realPath)
+    const app = vhost && apps.serving(vhost)
     if (!app) {
       void serveCold(name, req, res, next)
       return
@@ -214,7 +215,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     })
     if (!name) throw refusal
     const vhost = table.get(name.hostname)
-    const app = vhost && apps.get(vhost.realPath)
+    const app = vhost && apps.serving(vhost)
     if (!app) return await finder.find(name.hostname, name.host, req)
     tellVhost(req, infoOf(vhost, name.host))
     app.waiting++

@@ -1,9 +1,10 @@
-import { LRUCache } from 'lru-cache'
+import type { App } from './app.ts'
 import type { ReadRelease } from './release.ts'
-import type { VhostInfo } from './vhost-info.ts'
+import { leastRecent, type Used } from './uses.ts'
+import type { Told } from './vhost-info.ts'
 
 /** A name that leads to a release: one that serves, or one that failed to load. */
-export interface Vhost {
+export interface Vhost extends Used, Told {
   readonly hostname: string
   readonly vhostPath: string
   /** The real path of the release that serves this name; where none does, of the one that should. */
@@ -15,57 +16,62 @@ export interface Vhost {
   /** When the reading that led it there began, by `performance.now()`. */
   readonly readAt: number
   /** The last reading of what is on disk, which saves work at the next. */
-  lastRead?: ReadRelease | undefined
+  lastRead: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */
-  absence?: { readonly looks: number; readonly last: number } | undefined
-  /** Made once for each spelling of Host in a row. */
-  info?: VhostInfo
+  absence: { readonly looks: number; readonly last: number } | undefined
+  /** The app that serves this name, once it was asked for. */
+  app: App | undefined
 }
 
 /** Where wildcards lead any name to one release, it keeps this many; so strangers cannot crowd out other sites' names. */
 const MAX_NAMES_PER_RELEASE = 100
+/** The share of names that goes at once when there are too many: to find the least recent ones takes a look at all. */
+const LEAVING = 0.01
 
-/** The names that lead somewhere, at most so many; the least recently asked for goes first. */
+/** The names that lead somewhere, at most so many; the least recently asked for go first. */
 export class VhostTable {
-  readonly #byHostname: LRUCache<string, Vhost>
-  readonly #byRealPath = new Map<string, Set<string>>()
+  readonly #max: number
   readonly #left: (vhost: Vhost) => void
+  readonly #byHostname = new Map<string, Vhost>()
+  readonly #byRealPath = new Map<string, string[]>()
+  #uses = 0
 
   /** `left` is told of each name that had to make room for another. */
   constructor(max: number, left: (vhost: Vhost) => void) {
+    this.#max = max
     this.#left = left
-    this.#byHostname = new LRUCache({
-      max,
-      dispose: (vhost, _, reason) => {
-        this.#unlist(vhost)
-        // A deleted or re-pointed name is its caller's business.
-        if (reason === 'evict') left(vhost)
-      },
-    })
   }
 
   get(hostname: string): Vhost | undefined {
-    return this.#byHostname.get(hostname)
+    const vhost = this.#byHostname.get(hostname)
+    if (vhost) vhost.usedAt = ++this.#uses
+    return vhost
   }
 
   /** As `get`, but not a use. */
   peek(hostname: string): Vhost | undefined {
-    return this.#byHostname.peek(hostname)
+    return this.#byHostname.get(hostname)
   }
 
   set(vhost: Vhost): void {
-    this.#byHostname.set(vhost.hostname, vhost)
-    const names = this.#byRealPath.get(vhost.realPath) ?? new Set()
-    this.#byRealPath.set(vhost.realPath, names.add(vhost.hostname))
-    const [oldest] = names
-    const crowdedOut = names.size > MAX_NAMES_PER_RELEASE && oldest !== undefined && this.peek(oldest)
-    if (!crowdedOut) return
-    this.delete(crowdedOut.hostname)
-    this.#left(crowdedOut)
+    const { hostname, realPath } = vhost
+    this.delete(hostname)
+    vhost.usedAt = ++this.#uses
+    this.#byHostname.set(hostname, vhost)
+    const names = this.#byRealPath.get(realPath)
+    if (names) names.push(hostname)
+    else this.#byRealPath.set(realPath, [hostname])
+    if (names && names.length > MAX_NAMES_PER_RELEASE) this.#crowdOut(names[0] as string)
+    if (this.#byHostname.size > this.#max) this.#makeRoom()
   }
 
   delete(hostname: string): void {
+    const vhost = this.#byHostname.get(hostname)
+    if (!vhost) return
     this.#byHostname.delete(hostname)
+    const names = this.#byRealPath.get(vhost.realPath) as string[]
+    if (names.length === 1) this.#byRealPath.delete(vhost.realPath)
+    else names.splice(names.indexOf(hostname), 1)
   }
 
   /** Every name that leads to a real path. */
@@ -73,14 +79,27 @@ export class VhostTable {
     return [...(this.#byRealPath.get(realPath) ?? [])]
   }
 
-  /** Every name. */
-  all(): string[] {
-    return [...this.#byHostname.keys()]
+  /** Looks up anew what app serves there. */
+  forgetApp(realPath: string): void {
+    for (const hostname of this.#byRealPath.get(realPath) ?? []) {
+      const vhost = this.#byHostname.get(hostname)
+      if (vhost) vhost.app = undefined
+    }
   }
 
-  #unlist({ hostname, realPath }: Vhost): void {
-    const names = this.#byRealPath.get(realPath)
-    if (!names?.delete(hostname)) return
-    if (names.size === 0) this.#byRealPath.delete(realPath)
+  get size(): number {
+    return this.#byHostname.size
+  }
+
+  #makeRoom(): void {
+    const until = leastRecent(this.#byHostname.values(), Math.max(1, Math.floor(this.#max * LEAVING)))
+    for (const { hostname, usedAt } of this.#byHostname.values())
+      if (usedAt <= until) this.#crowdOut(hostname)
+  }
+
+  #crowdOut(hostname: string): void {
+    const vhost = this.#byHostname.get(hostname) as Vhost
+    this.delete(hostname)
+    this.#left(vhost)
   }
 }

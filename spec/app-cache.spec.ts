@@ -252,7 +252,7 @@ function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) 
     environmentWrites: [],
     async dispose() {},
   }
-  const hooks = { hostnamesOf: () => [], left() {}, ended() {}, revive() {} }
+  const hooks = { hostnamesOf: () => [], switched() {}, left() {}, ended() {}, revive() {} }
   const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, new Events(), hooks)
   return { cache, ask }
 

@@ -105,6 +105,20 @@ describe('memory', () => {
       })
     }
 
+    it('to which many names lead, each of them asked once', async () => {
+      await using world = await still()
+      world.write(`${HOST}/app/index.js`, `${TRACKED}; module.exports = (req, res) => res.end('served')`)
+      assert.equal(await world.body(HOST), 'served')
+      for (let round = 0; round < 20; round++) {
+        world.link(`${round}.test`, HOST)
+        assert.equal(await world.body(`${round}.test`), 'served')
+        await world.vhosts.reload(HOST)
+      }
+      await eventually(() => world.vhosts.stats().totals.draining === 0)
+      assert.equal(globals.generations.length, 21)
+      await eventually(async () => (await aliveGenerations()) <= 4)
+    })
+
     it('when they were evicted', async () => {
       await using world = await still({ maxApps: 1 })
       world.site('taurus.test', 'taurus')

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { App } from '../lib/app.ts'
 import { type Vhost, VhostTable } from '../lib/vhost-table.ts'
 
 describe('VhostTable', () => {
@@ -20,7 +21,7 @@ describe('VhostTable', () => {
     for (const name of ['aries.test', 'www.aries.test']) table.set(vhost(name, '/aries'))
     table.set(vhost('taurus.test', '/taurus'))
     assert.deepEqual(table.hostnames('/aries'), ['aries.test', 'www.aries.test'])
-    assert.deepEqual(table.all().sort(), ['aries.test', 'taurus.test', 'www.aries.test'])
+    assert.equal(table.size, 3)
     table.delete('aries.test')
     assert.deepEqual(table.hostnames('/aries'), ['www.aries.test'])
     table.delete('www.aries.test')
@@ -52,7 +53,27 @@ describe('VhostTable', () => {
     table.peek('aries.test')
     table.set(vhost('libra.test', '/libra'))
     assert.deepEqual(left, ['taurus.test', 'aries.test'], 'to peek is no use')
-    assert.deepEqual(table.all().sort(), ['libra.test', 'virgo.test'])
+    assert.deepEqual([table.size, table.peek('virgo.test')?.realPath], [2, '/virgo'])
+  })
+
+  it('lets one in a hundred go at once where it is large', () => {
+    const { table, left } = tableOf(300)
+    for (let name = 0; name < 300; name++) table.set(vhost(`${name}.test`, `/${name}`))
+    table.get('0.test')
+    assert.deepEqual([table.size, left], [300, []])
+    table.set(vhost('aries.test', '/aries'))
+    assert.deepEqual([table.size, left], [298, ['1.test', '2.test', '3.test']])
+  })
+
+  it('forgets the app of each name that leads to a real path', () => {
+    const { table } = tableOf(10)
+    const app = {} as App
+    for (const name of ['aries.test', 'www.aries.test']) table.set({ ...vhost(name, '/aries'), app })
+    table.set({ ...vhost('taurus.test', '/taurus'), app })
+    table.forgetApp('/aries')
+    table.forgetApp('/virgo')
+    const apps = ['aries.test', 'www.aries.test', 'taurus.test'].map(name => table.peek(name)?.app)
+    assert.deepEqual(apps, [undefined, undefined, app])
   })
 
   it('keeps a hundred names of one release, and lets the first entered go', () => {
@@ -98,5 +119,11 @@ function vhost(hostname: string, realPath: string): Vhost {
     isFirstChoice: true,
     captures: [],
     readAt: 0,
+    usedAt: 0,
+    lastRead: undefined,
+    absence: undefined,
+    info: undefined,
+    spelling: '',
+    app: undefined,
   }
 }

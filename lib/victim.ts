@@ -1,0 +1,27 @@
+import type { App } from './app.ts'
+import { leastRecent } from './uses.ts'
+
+/** The share of apps, least recently used first, among which the victim is chosen. */
+const ELIGIBLE = 0.9
+
+/**
+ * The app to evict for another one; undefined where every one is busy. Of the nine tenths that were not asked for the
+ * longest it is the one that was asked for the least: so those in use stay, however many others a stranger opens once.
+ * What Node would keep in memory goes last.
+ */
+export function chooseVictim(apps: readonly App[]): App | undefined {
+  const until = leastRecent(apps, Math.floor(apps.length * ELIGIBLE))
+  let victim: App | undefined
+  for (const app of apps) {
+    if (!app.isBusy && (!victim || goesBefore(app, victim, until))) victim = app
+  }
+  return victim
+}
+
+function goesBefore(app: App, other: App, until: number): boolean {
+  const isEligible = app.usedAt <= until
+  if (isEligible !== other.usedAt <= until) return isEligible
+  if (isEligible && app.isKeptByNode !== other.isKeptByNode) return other.isKeptByNode
+  if (isEligible && app.uses !== other.uses) return app.uses < other.uses
+  return app.usedAt < other.usedAt
+}

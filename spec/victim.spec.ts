@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import type { App } from '../lib/app.ts'
+import { chooseVictim } from '../lib/victim.ts'
+
+type Candidate = Pick<App, 'usedAt' | 'uses' | 'isBusy' | 'isKeptByNode'>
+
+function candidate(usedAt: number, more: Partial<Candidate> = {}): Candidate {
+  return { usedAt, uses: 1, isBusy: false, isKeptByNode: false, ...more }
+}
+
+function victimOf(...candidates: Candidate[]): number | undefined {
+  return chooseVictim(candidates as App[])?.usedAt
+}
+
+describe('chooseVictim', () => {
+  it('chooses the one that was not asked for the longest', () => {
+    assert.equal(victimOf(candidate(3), candidate(1), candidate(2)), 1)
+  })
+
+  it('prefers what was asked for less often, but never the tenth that was asked for last', () => {
+    const rest = [1, 2, 3, 4, 5, 6, 7, 8].map(usedAt => candidate(usedAt, { uses: 5 }))
+    assert.equal(victimOf(...rest, candidate(9, { uses: 4 }), candidate(10, { uses: 0 })), 9)
+  })
+
+  it('spares what Node would keep in memory', () => {
+    assert.equal(victimOf(candidate(1, { isKeptByNode: true }), candidate(2), candidate(3)), 2)
+  })
+
+  it('takes the last tenth where all others are busy, and nothing where every one is', () => {
+    const isBusy = true
+    assert.equal(victimOf(candidate(1, { isBusy }), candidate(2, { isBusy }), candidate(3)), 3)
+    assert.equal(victimOf(candidate(1, { isBusy }), candidate(2, { isBusy })), undefined)
+    assert.equal(victimOf(), undefined)
+  })
+
+  it('does not depend on the order that they are in', () => {
+    const some = fc.record({ uses: fc.nat(3), isBusy: fc.boolean(), isKeptByNode: fc.boolean() })
+    fc.assert(
+      fc.property(fc.array(some, { maxLength: 30 }), all => {
+        const candidates = all.map((more, usedAt) => candidate(usedAt, more))
+        assert.equal(victimOf(...candidates.toReversed()), victimOf(...candidates))
+      }),
+    )
+  })
+})
