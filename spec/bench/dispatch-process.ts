@@ -24,7 +24,8 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 
 /** Fresh objects of each contender in each round. */
 const BATCH = 300
-const WARM_UP = 20
+/** After thousands of loads it takes longer until code is compiled and the heap has settled. */
+const WARM_UP = 80
 /** A contender that is slow gets fewer objects, so that it takes no longer than this a round. */
 const MOST_MS = 20
 
