@@ -7,17 +7,21 @@ export interface Refusal {
   readonly refused: string
 }
 
+/** Whom a request trusts; asked only where it says something that is to be trusted. */
+export type TrustsOf = (req: IncomingMessage) => Trusts | undefined
+
 /**
  * The hostname a request asks for: that of an absolute-form target, else of Host; of X-Forwarded-Host instead
- * where `trusts` says so of the peer. Returns nothing where the request names no host at all.
+ * where `trustsOf` gives who is trusted, and that says so of the peer. Returns nothing where the request names no host
+ * at all.
  */
-export function hostnameOf(req: IncomingMessage, trusts?: Trusts): string | Refusal | undefined {
-  const host = hostOf(req, trusts)
+export function hostnameOf(req: IncomingMessage, trustsOf?: TrustsOf): string | Refusal | undefined {
+  const host = hostOf(req, trustsOf)
   return typeof host === 'string' ? parseHost(host) : host
 }
 
 /** The host that the hostname of a request comes from, as it was written, with its port. */
-export function hostOf(req: IncomingMessage, trusts?: Trusts): string | Refusal | undefined {
+export function hostOf(req: IncomingMessage, trustsOf?: TrustsOf): string | Refusal | undefined {
   // Node keeps the first of several Host lines in `headers`, so only `rawHeaders` can tell; and `headers` is
   // built when first read, which a request to an app that does not read it need not pay for.
   const headers = req.rawHeaders?.length > 0 ? req.rawHeaders : rebuildRawHeaders(req)
@@ -47,6 +51,7 @@ export function hostOf(req: IncomingMessage, trusts?: Trusts): string | Refusal 
   const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/'
   const asked = hostOfTarget(target, host, authority, scheme)
   if (forwarded === undefined || isRefusal(asked)) return asked
+  const trusts = trustsOf?.(req)
   return trusts?.(req.socket?.remoteAddress ?? '', 0) ? firstOf(forwarded) : asked
 }
 

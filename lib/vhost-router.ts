@@ -10,7 +10,7 @@ import { VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
-import { hostOf, parseHost } from './hostname.ts'
+import { hostOf, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
@@ -19,7 +19,6 @@ import { Refresher } from './refresher.ts'
 import type { Release } from './release.ts'
 import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
-import type { Trusts } from './trust-proxy.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
@@ -112,10 +111,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   )
   const refresher = new Refresher(settings, table, apps, events)
   const finder = new AppFinder(settings, apps, refresher)
+  const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   let closing: Promise<void> | undefined
 
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    const name = nameOf(req, settings.trusts ?? trustOf(req), next)
+    const name = nameOf(req, trustsOf, next)
     if (!name) return
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
@@ -128,8 +128,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   /** The name a request asks for; calls `next` and gives nothing where it is not to be routed. */
-  function nameOf(req: IncomingMessage, trusts: Trusts | undefined, next: Next): Name | undefined {
-    const host = hostOf(req, trusts)
+  function nameOf(req: IncomingMessage, trustsOf: TrustsOf, next: Next): Name | undefined {
+    const host = hostOf(req, trustsOf)
     const hostname = typeof host === 'string' ? parseHost(host) : host
     if (typeof hostname === 'string') {
       if (!closing) return { host: host as string, hostname }
@@ -183,7 +183,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   function staticMiddleware(staticOptions?: StaticOptions): ReturnType<VhostRouter['static']> {
     const serve = documentRoot(staticOptions, settings)
     return function vhostStaticMiddleware(req, res, next) {
-      const name = nameOf(req, settings.trusts ?? trustOf(req), next)
+      const name = nameOf(req, trustsOf, next)
       if (!name) return
       const { hostname, host } = name
       const vhost = table.peek(hostname)
@@ -210,9 +210,13 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   async function findUpgradeApp(req: IncomingMessage): Promise<App | undefined> {
     let refusal: unknown = new VhostError('ERR_VHOST_HOST', { detail: 'an upgrade needs a Host' })
-    const name = nameOf(req, settings.trusts, error => {
-      refusal = error ?? refusal
-    })
+    const name = nameOf(
+      req,
+      () => settings.trusts,
+      error => {
+        refusal = error ?? refusal
+      },
+    )
     if (!name) throw refusal
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
