@@ -9,7 +9,7 @@ import { loadThousands } from './load-all.ts'
 import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
-export type Layer = 'ours' | 'vhost' | 'express-vhost'
+export type Layer = 'ours' | 'bare Map' | 'vhost' | 'express-vhost'
 
 interface StartQuestion {
   readonly layer: Layer
@@ -54,6 +54,10 @@ const MOUNT: Record<Layer, Mount> = {
     })
     await loadThousands(vhosts, hosts)
     outer.use(vhosts)
+  },
+  'bare Map': (outer, app, hosts) => {
+    const byHost = new Map(hosts.map(host => [host, app]))
+    outer.use((req, res, next) => byHost.get(req.headers.host as string)?.(req, res, next))
   },
   vhost: (outer, app, hosts) => {
     for (const host of hosts) outer.use(vhost(host, app as Handle) as never)

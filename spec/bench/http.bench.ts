@@ -10,16 +10,19 @@ import { hostnames, Sites } from './sites.ts'
 import { Worker } from './worker.ts'
 
 const HOSTS = [1, 100, 10_000]
-const CONNECTIONS = 32
+/** Connections, and requests at a time on each: as browsers and proxies ask, for the requests a second. */
+const SINGLY = [32, 1] as const
+/** So that what the kernel does for a request is little beside what is to be measured: for the CPU time. */
+const IN_BURSTS = [8, 16] as const
 /** Short, so that what slows the machine down for a while slows down both. */
 const ROUND_MS = 50
 const WARM_UP = 12
-const ROUNDS: Record<Mode, Record<Layer, number>> = {
-  check: { ours: 30, vhost: 9, 'express-vhost': 9 },
-  short: { ours: 90, vhost: 15, 'express-vhost': 15 },
-  full: { ours: 900, vhost: 150, 'express-vhost': 150 },
+const ROUNDS: Record<Mode, { ours: number; peers: number }> = {
+  check: { ours: 30, peers: 9 },
+  short: { ours: 50, peers: 15 },
+  full: { ours: 500, peers: 150 },
 }
-const PEERS: readonly Layer[] = ['vhost', 'express-vhost']
+const PEERS: readonly Layer[] = ['bare Map', 'vhost', 'express-vhost']
 /** Microseconds. */
 const TARGET = 1
 
@@ -42,7 +45,7 @@ export async function measure(mode: Mode): Promise<Measure[]> {
         cpu: { reason: error.message },
         throughput: { reason: error.message },
       })
-      peers.push([layer, await costOf(layer, hosts, ROUNDS[mode][layer]).catch(unmeasured)])
+      peers.push([layer, await costOf(layer, hosts, ROUNDS[mode].peers).catch(unmeasured)])
     }
     const at = namedCount(hosts, 'vhost')
     cpu.push({
@@ -73,26 +76,32 @@ async function costOf(layer: Layer, count: number, rounds: number): Promise<Cost
   if (layer !== 'ours') hosts.push(...hostnames(count))
   await using worker = new Worker<HttpVerbs>('http-process')
   const ports = await worker.ask('start', { layer, base: sites.base, hosts })
-  using plainClients = new KeepAliveClients(ports.plain, CONNECTIONS)
-  using layeredClients = new KeepAliveClients(ports.layered, CONNECTIONS)
-  const rates = { plain: [] as number[], layered: [] as number[] }
-
-  const cpuPerRequest = async (clients: KeepAliveClients, into: number[]): Promise<number> => {
-    const [cpu, start] = [await worker.ask('cpuMilliseconds', undefined), performance.now()]
-    const requests = await clients.run(ROUND_MS, () => requestTo(pick(hosts)))
-    into.push((1000 * requests) / (performance.now() - start))
-    return (1000 * ((await worker.ask('cpuMilliseconds', undefined)) - cpu)) / requests
+  using plainSingly = new KeepAliveClients(ports.plain, ...SINGLY)
+  using plainInBursts = new KeepAliveClients(ports.plain, ...IN_BURSTS)
+  using layeredSingly = new KeepAliveClients(ports.layered, ...SINGLY)
+  using layeredInBursts = new KeepAliveClients(ports.layered, ...IN_BURSTS)
+  const ask = (clients: KeepAliveClients): Promise<number> =>
+    clients.run(ROUND_MS, () => requestTo(pick(hosts)))
+  const cpuPerRequest = async (clients: KeepAliveClients): Promise<number> => {
+    const before = await worker.ask('cpuMilliseconds', undefined)
+    const requests = await ask(clients)
+    return (1000 * ((await worker.ask('cpuMilliseconds', undefined)) - before)) / requests
   }
-  const { plain, layered } = await interleaved(
-    {
-      plain: () => cpuPerRequest(plainClients, rates.plain),
-      layered: () => cpuPerRequest(layeredClients, rates.layered),
-    },
-    { rounds, warmUp: WARM_UP },
+  const perSecond = async (clients: KeepAliveClients): Promise<number> => {
+    const start = performance.now()
+    return (1000 * (await ask(clients))) / (performance.now() - start)
+  }
+  const schedule = { rounds, warmUp: WARM_UP }
+  const cpu = await interleaved(
+    { plain: () => cpuPerRequest(plainInBursts), layered: () => cpuPerRequest(layeredInBursts) },
+    schedule,
   )
-  const ratios = roundByRound(rates.layered, rates.plain, (one, bare) => one / bare).slice(WARM_UP)
+  const rate = await interleaved(
+    { plain: () => perSecond(plainSingly), layered: () => perSecond(layeredSingly) },
+    schedule,
+  )
   return {
-    cpu: medianOf(roundByRound(layered, plain, (one, bare) => one - bare)),
-    throughput: medianOf(ratios),
+    cpu: medianOf(roundByRound(cpu.layered, cpu.plain, (one, bare) => one - bare)),
+    throughput: medianOf(roundByRound(rate.layered, rate.plain, (one, bare) => one / bare)),
   }
 }

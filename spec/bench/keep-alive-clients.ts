@@ -2,20 +2,26 @@ import { connect, type Socket } from 'node:net'
 
 const OK = 'HTTP/1.1 200 '
 
-/** Connections that each send one request after the other; they do so little that the server is what is measured. */
+/**
+ * Connections that each send one request after the other, or `depth` at a time; they do so little that the server is
+ * what is measured.
+ */
 export class KeepAliveClients {
   readonly #port: number
   readonly #connections: number
+  readonly #depth: number
   readonly #clients: Client[] = []
 
-  constructor(port: number, connections: number) {
+  constructor(port: number, connections: number, depth = 1) {
     this.#port = port
     this.#connections = connections
+    this.#depth = depth
   }
 
   /** Sends requests for so long, and resolves with how many were answered when the last one was. */
   async run(milliseconds: number, nextRequest: () => string): Promise<number> {
-    while (this.#clients.length < this.#connections) this.#clients.push(await Client.open(this.#port))
+    while (this.#clients.length < this.#connections)
+      this.#clients.push(await Client.open(this.#port, this.#depth))
     const end = performance.now() + milliseconds
     const counts = await Promise.all(this.#clients.map(client => client.run(end, nextRequest)))
     return counts.reduce((sum, count) => sum + count, 0)
@@ -28,20 +34,22 @@ export class KeepAliveClients {
 
 class Client {
   readonly #socket: Socket
+  readonly #depth: number
   #received = 0
   /** All answers are of one length; the first tells it. */
   #length = 0
   #heard: (chunk: Buffer) => void = () => {}
   #failed: (error: Error) => void = () => {}
 
-  static async open(port: number): Promise<Client> {
+  static async open(port: number, depth: number): Promise<Client> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-    return new Client(socket)
+    return new Client(socket, depth)
   }
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, depth: number) {
     this.#socket = socket
+    this.#depth = depth
     socket.on('data', chunk => this.#heard(chunk))
     socket.on('error', error => this.#failed(error))
     socket.on('close', () => this.#failed(new Error('the server has closed the connection')))
@@ -52,14 +60,17 @@ class Client {
     await new Promise<void>((resolve, reject) => {
       const send = (): void => {
         this.#received = 0
-        this.#socket.write(nextRequest(), 'latin1')
+        const requests = Array.from({ length: this.#depth }, nextRequest)
+        this.#socket.write(requests.join(''), 'latin1')
       }
       this.#failed = reject
       this.#heard = chunk => {
         if (this.#received === 0) this.#begin(chunk)
         this.#received += chunk.length
-        if (this.#received < this.#length) return
-        count++
+        const missing = this.#depth * this.#length - this.#received
+        if (missing > 0) return
+        if (missing < 0) return reject(new Error('an answer is longer than the first'))
+        count += this.#depth
         if (performance.now() < end) send()
         else resolve()
       }
