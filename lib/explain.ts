@@ -25,6 +25,8 @@ export interface VhostExplanation {
   /** As it was asked; null where the request would have no Host. */
   readonly host: string | null
   readonly hostname: string | null
+  /** The rule that it breaks where it is no hostname, in words. */
+  readonly refusal: string | null
   /** The patterns of `vhostDir` in order, up to the one that leads to a folder. */
   readonly patterns: readonly string[]
   readonly vhostPath: string | null
@@ -69,6 +71,7 @@ async function follow(
   const nothing = {
     host: host ?? null,
     hostname: null,
+    refusal: null,
     patterns: [],
     vhostPath: null,
     realPath: null,
@@ -85,7 +88,8 @@ async function follow(
   const hostname = parseHost(host)
   if (typeof hostname !== 'string') {
     const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
-    return { ...nothing, outcome: 'refused', status: error.status, error: plainError(error) }
+    const { refused: refusal } = hostname
+    return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error) }
   }
   const all = settings.getVhostPath ? ['getVhostPath()'] : settings.vhostPatterns.map(({ text }) => text)
   const named = { ...nothing, hostname, patterns: all }

@@ -1,16 +1,54 @@
+import { STATUS_CODES } from 'node:http'
 import type { VhostExplanation } from './explain.ts'
 
-/** An explanation step by step, each with a name and one line of text, in the words of every place that shows it. */
+/**
+ * What `why()` found, step by step, each with a name and one line of text, in the words of the command line and of the
+ * status page: from the Host as it was sent to what a request would get. What was not reached is `-`.
+ */
 export function explanationSteps(explanation: VhostExplanation): [step: string, text: string][] {
-  const { error, environmentWrites, notes, patterns, ...others } = explanation
-  const rows = Object.entries(others).map(([step, value]): [string, string] => [
-    step.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`),
-    value === null ? '-' : String(value),
-  ])
-  rows.splice(2, 0, ['patterns', patterns.join(', ') || '-'])
-  if (error)
-    rows.push(['error', `${error.code}: ${error.message}${error.cause === null ? '' : `: ${error.cause}`}`])
-  if (environmentWrites.length > 0) rows.push(['environment', `wrote ${environmentWrites.join(', ')}`])
-  for (const note of notes) rows.push(['note', note])
-  return rows.map(([step, text]) => [step, text.split('\n', 1)[0] as string])
+  const { hostname, refusal, patterns, vhostPath, realPath, version, entry, error } = explanation
+  const { environmentWrites, notes } = explanation
+  const steps: [string, string | null][] = [
+    ['host', hostOf(explanation)],
+    ['hostname', refusal === null ? hostname : `refused: ${refusal}`],
+    ['patterns', patterns.join(', ') || null],
+    ['path', vhostPath],
+    ['real path', realPath],
+    ['version', version === null ? null : String(version)],
+    ['entry', entry],
+    ['state', stateOf(explanation)],
+    ...(error ? [['error', errorOf(error)] satisfies [string, string]] : []),
+    ['request', requestOf(explanation)],
+    ...(environmentWrites.length > 0
+      ? [['environment', `wrote ${environmentWrites.join(', ')}`] satisfies [string, string]]
+      : []),
+    ...notes.map((note): [string, string] => ['note', note]),
+  ]
+  return steps.map(([step, text]) => [step, (text ?? '-').split('\n', 1)[0] as string])
+}
+
+/** As it was sent; in quotes, and in ASCII, where one could not see what that is. */
+function hostOf({ host }: VhostExplanation): string | null {
+  if (host === null || /^[\x21-\x7e]+$/.test(host)) return host
+  return JSON.stringify(host).replace(
+    /[^\x20-\x7e]/g,
+    unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+function stateOf({ state, outcome }: VhostExplanation): string | null {
+  return state === null && outcome === 'app' ? 'not loaded yet' : state
+}
+
+function errorOf({ code, message, cause }: NonNullable<VhostExplanation['error']>): string {
+  return `${code}: ${message}${cause === null ? '' : `: ${cause}`}`
+}
+
+function requestOf({ host, outcome, status }: VhostExplanation): string {
+  const phrase = `${status} ${STATUS_CODES[status]}`
+  if (status === 503) return `${phrase}, for now`
+  if (outcome === 'no app') return `${phrase}, or a file: this vhost has no app`
+  if (outcome === 'no vhost' && status === 404)
+    return `${phrase}: ${host === null ? 'it has no Host' : 'no vhost has this name'}`
+  return status === 200 ? "the app's own answer" : phrase
 }

@@ -1,6 +1,7 @@
 export { VhostError, type VhostErrorCode } from './errors.ts'
 export type { EvictReason, VhostEvents } from './events.ts'
 export type { VhostExplanation } from './explain.ts'
+export { explanationSteps } from './explanation-steps.ts'
 export type { Environment, Isolation, VhostRouterOptions } from './options.ts'
 export type { Release } from './release.ts'
 export type { StaticOptions } from './static-options.ts'

@@ -7,6 +7,7 @@ import { World } from './support/world.ts'
 const NOTHING: VhostExplanation = {
   host: null,
   hostname: null,
+  refusal: null,
   patterns: [],
   vhostPath: null,
   realPath: null,
@@ -28,6 +29,7 @@ describe('why', () => {
     assert.deepEqual(await world.vhosts.why('Aries.TEST.:8080'), {
       host: 'Aries.TEST.:8080',
       hostname: 'aries.test',
+      refusal: null,
       patterns: ['%0'],
       vhostPath: world.path('aries.test'),
       realPath: world.path('releases/1'),
@@ -90,8 +92,12 @@ describe('why', () => {
     await using world = await World.start()
     const hosts = ['', '..', '../etc', '/etc/passwd', 'a\0b', 'a b', '127.1', '$HOME', '%2e%2e', 'b\u00fc']
     for (const host of [...hosts, 'a:99999', '[::1', '-', '\ud800', 'a\r\nHost: b', 'x'.repeat(10_000)]) {
-      const { error, ...rest } = await world.vhosts.why(host)
-      assert.deepEqual(rest, { ...omitError(NOTHING), host, outcome: 'refused', status: 400 })
+      const { error, refusal, ...rest } = await world.vhosts.why(host)
+      assert.deepEqual(
+        { ...rest, refusal: null },
+        { ...omitError(NOTHING), host, outcome: 'refused', status: 400 },
+      )
+      assert.equal(error?.message, `The request names no valid host: ${refusal}`)
       assert.equal(error?.code, 'ERR_VHOST_HOST')
       assert.match(error?.message ?? '', /^The request names no valid host: \w/)
       assert.deepEqual({ ...error, code: 0, message: 0 }, emptyError())

@@ -7,6 +7,7 @@ describe('express-van', () => {
     assert.deepEqual(Object.keys(van).sort(), [
       'VhostError',
       'default',
+      'explanationSteps',
       'treeVersion',
       'vhostAlias',
       'vhostRouter',
