@@ -171,14 +171,11 @@ describe('statusPage()', () => {
       ['host', 'Aries.test:80'],
       ['hostname', 'aries.test'],
       ['patterns', '%0'],
-      ['vhost path', world.path('aries.test')],
+      ['path', world.path('aries.test')],
       ['real path', world.path('aries.test')],
     ])
     const refused = JSON.parse(await world.body(HOST, '/why?host=a..b'))
-    assert.deepEqual(refused.steps.at(-1), [
-      'error',
-      'ERR_VHOST_HOST: The request names no valid host: a label is empty',
-    ])
+    assert.deepEqual(refused.steps[1], ['hostname', 'refused: a label is empty'])
     assert.deepEqual(world.told, [])
   })
 
@@ -264,6 +261,44 @@ describe('statusPage()', () => {
         ['load', 'reload', 'error', 'reload'],
       )
       stream.end()
+    })
+
+    it('tells of a row what is different, and nothing of the others', async () => {
+      await using world = await withPage({}, { getVersion: () => 1 })
+      for (const name of ['aries.test', 'taurus.test']) {
+        world.site(name, name)
+        await world.get(name)
+      }
+      const stream = await listen(world)
+      const ids = new Map((await stream.snapshot()).rows.map(row => [row.hostnames[0], row.id]))
+      await world.get('aries.test')
+      const { rows } = await stream.until(({ rows }) => rows.length > 0)
+      const [{ rate, ...others } = { rate: 0 }] = rows
+      assert.ok(rate > 0)
+      assert.deepEqual([others, rows.length], [{ id: ids.get('aries.test'), requests: 2 }, 1])
+      stream.end()
+    })
+
+    it('keeps who was refused, and what replaced what, however many loads come after', async () => {
+      await using world = await withPage({}, { getVersion: () => 1, maxApps: 300 })
+      world.write('bad.test/app/index.js', 'throw new Error("boom")')
+      world.site('aries.test', 'one')
+      for (const name of ['aries.test', 'bad.test']) await world.get(name)
+      await world.vhosts.reload('aries.test')
+      for (let i = 0; i < 250; i++) {
+        world.site(`site-${i}.test`, 'one')
+        await world.vhosts.load(`site-${i}.test`)
+      }
+      const { deploys } = JSON.parse(await world.body(HOST, '/status.json')) as BoardSnapshot
+      assert.equal(deploys.length, 200)
+      assert.deepEqual(
+        deploys.slice(0, 3).map(({ event, hostnames }) => [event, ...hostnames]),
+        [
+          ['error', 'bad.test'],
+          ['reload', 'aries.test'],
+          ['load', 'site-52.test'],
+        ],
+      )
     })
 
     it('shows what was evicted until it is loaded again', async () => {

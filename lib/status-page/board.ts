@@ -5,6 +5,7 @@ import { causeOf, type PlainVersion, plainVersion, stackOf } from '../stats.ts'
 
 /** One line of the page's table: an app, a release that does not load, or what was evicted. */
 export interface BoardRow extends Omit<AppStats, 'state'> {
+  /** Of this generation of an app; another one of the same vhost has another. */
   readonly id: string
   readonly state: VhostState | 'evicted'
   /** What it has been in since then, in ISO 8601; null while it is loaded for the first time. */
@@ -15,7 +16,7 @@ export interface BoardRow extends Omit<AppStats, 'state'> {
   readonly rate: number
 }
 
-/** Something that the router did. */
+/** Something that the router did; what ends because another release took its place is not told beside that. */
 export interface Deploy {
   /** Grows by one each. */
   readonly id: number
@@ -52,7 +53,8 @@ export interface BoardChange {
   readonly staleGraphs: number
   /** Whether a sample ends with it, so that each series goes on by the rate of its row. */
   readonly isSample: boolean
-  readonly rows: readonly BoardRow[]
+  /** New ones whole; of the others what is not as it was told last. */
+  readonly rows: readonly (Partial<BoardRow> & Pick<BoardRow, 'id'>)[]
   /** The ids of rows that are no more. */
   readonly gone: readonly string[]
   readonly deploys: readonly Deploy[]
@@ -71,6 +73,11 @@ interface Count {
   readonly name: string
 }
 
+/** What the router knows at one moment, asked once for all that is told of it. */
+export interface BoardLook extends Pick<VhostStats, 'totals' | 'staleGraphs' | 'isClosed'> {
+  readonly rows: readonly BoardRow[]
+}
+
 /** What the page shows, made of the stats and events of a router alone. */
 export class Board {
   /** The last ones, the latest last. */
@@ -80,6 +87,9 @@ export class Board {
   readonly #vhosts: Pick<VhostRouter, 'stats' | 'on'>
   readonly #evicted = new Map<string, BoardRow>()
   readonly #series = new Map<string, number[]>()
+  /** The ids of what was there at the last look, short, as each change tells them. */
+  #ids = new Map<string, string>()
+  #lastId = 0
   /** Of each row that was seen at the last sample: how many requests it had, and the rate since the one before. */
   #counts = new Map<string, Count>()
   #sampledAt: number | undefined
@@ -94,42 +104,51 @@ export class Board {
     vhosts.on(EventEmitter.errorMonitor, about => this.#note('error', about))
   }
 
-  get figures(): Pick<VhostStats, 'totals' | 'staleGraphs' | 'isClosed'> {
-    return this.#vhosts.stats()
-  }
-
   snapshot(): BoardSnapshot {
-    const stats = this.#vhosts.stats()
+    const { totals, staleGraphs, rows } = this.look()
     return {
-      totals: stats.totals,
-      staleGraphs: stats.staleGraphs,
+      totals,
+      staleGraphs,
       interval: SAMPLE_INTERVAL,
-      rows: this.rowsOf(stats),
+      rows,
       series: Object.fromEntries([...this.#series].filter(([, rates]) => rates.some(rate => rate > 0))),
       deploys: this.deploys,
     }
   }
 
-  rowsOf(stats: VhostStats = this.#vhosts.stats()): BoardRow[] {
-    const ids = new Set<string>()
-    const rows = stats.vhosts.map(app => {
-      const id = unique(`${app.realPath} ${app.loadedAt ?? app.state}`, ids)
-      const since = app.lastError?.since ?? app.loadedAt
-      return { ...app, id, since, reason: null, rate: this.#counts.get(id)?.rate ?? 0 }
-    })
-    const shown = new Set(rows.flatMap(({ hostnames }) => hostnames))
-    for (const [name] of this.#evicted) if (shown.has(name)) this.#evicted.delete(name)
-    return [...rows, ...this.#evicted.values()]
+  /** Looks, and as a sample also counts what was asked for since the last one. */
+  look({ isSample = false }: { isSample?: boolean } = {}): BoardLook {
+    const { vhosts, totals, staleGraphs, isClosed } = this.#vhosts.stats()
+    for (const { hostnames } of this.#evicted.size > 0 ? vhosts : []) {
+      for (const name of hostnames) this.#evicted.delete(name)
+    }
+    const running = this.#identify(vhosts)
+    const rows = [...running, ...this.#evicted.values()]
+    if (isSample) this.#count(rows)
+    for (const row of running) row.rate = this.#counts.get(row.id)?.rate ?? 0
+    return { totals, staleGraphs, isClosed, rows }
   }
 
-  /** Counts what was asked for since the last sample. */
-  sample(): void {
+  #identify(apps: readonly AppStats[]): (BoardRow & { rate: number })[] {
+    const ids = new Map<string, string>()
+    const rows = apps.map(app => {
+      const key = unusedKey(`${app.realPath} ${app.loadedAt ?? app.state}`, ids)
+      const id = this.#ids.get(key) ?? String(++this.#lastId)
+      ids.set(key, id)
+      // Spread last: first, it takes twenty times as long.
+      return { id, since: app.lastError?.since ?? app.loadedAt, reason: null, rate: 0, ...app }
+    })
+    this.#ids = ids
+    return rows
+  }
+
+  #count(rows: readonly BoardRow[]): void {
     const now = performance.now()
     const seconds = (now - (this.#sampledAt ?? now)) / 1000
     const isFirst = this.#sampledAt === undefined
     const rates = new Map<string, number>()
     const counts = new Map<string, Count>()
-    for (const { id, requests, hostnames } of this.rowsOf()) {
+    for (const { id, requests, hostnames } of rows) {
       const before = this.#counts.get(id)
       // What drains belongs to the name that led to it.
       const name = hostnames[0] ?? before?.name ?? ''
@@ -142,7 +161,10 @@ export class Board {
     this.#sampledAt = now
     for (const name of this.#series.keys()) if (!rates.has(name)) this.#series.delete(name)
     for (const [name, rate] of rates) {
-      this.#series.set(name, [...(this.#series.get(name) ?? []), rate].slice(-MAX_SAMPLES))
+      const series = this.#series.get(name) ?? []
+      this.#series.set(name, series)
+      series.push(rate)
+      if (series.length > MAX_SAMPLES) series.shift()
     }
   }
 
@@ -156,6 +178,7 @@ export class Board {
   #note<E extends Deploy['event']>(event: E, about: VhostEvents[E]): void {
     const { hostnames, realPath, version } = about
     const { durationMs = null, reason = null } = about as Partial<VhostEvents['load'] & VhostEvents['evict']>
+    if (reason && REPLACED.includes(reason)) return
     const { error, serving } = about as Partial<VhostEvents['error']>
     this.deploys.push({
       id: ++this.#deployId,
@@ -171,9 +194,15 @@ export class Board {
       stack: error ? stackOf(error.cause) : null,
       serving: serving?.realPath ?? null,
     })
-    if (this.deploys.length > MAX_DEPLOYS) this.deploys.shift()
-    if (reason && !REPLACED.includes(reason)) this.#noteEvicted(hostnames, realPath, reason)
+    if (this.deploys.length > MAX_DEPLOYS) this.#dropDeploy()
+    if (reason) this.#noteEvicted(hostnames, realPath, reason)
     this.onDeploy()
+  }
+
+  /** First loads and evictions come with traffic; they do not push out who was deployed and who was refused. */
+  #dropDeploy(): void {
+    const at = this.deploys.findIndex(({ event }) => event === 'load' || event === 'evict')
+    this.deploys.splice(Math.max(0, at), 1)
   }
 
   #noteEvicted(hostnames: readonly string[], realPath: string, reason: EvictReason): void {
@@ -207,9 +236,8 @@ const NOTHING = {
 } as const
 
 // Two generations of one path may have been loaded within a millisecond.
-function unique(id: string, ids: Set<string>): string {
-  let candidate = id
-  for (let i = 2; ids.has(candidate); i++) candidate = `${id} ${i}`
-  ids.add(candidate)
+function unusedKey(key: string, used: ReadonlyMap<string, string>): string {
+  let candidate = key
+  for (let i = 2; used.has(candidate); i++) candidate = `${key} ${i}`
   return candidate
 }

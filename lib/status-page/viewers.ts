@@ -1,6 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { toPlain } from '../plain.ts'
-import { type Board, type BoardChange, MAX_SAMPLES, SAMPLE_INTERVAL } from './board.ts'
+import {
+  type Board,
+  type BoardChange,
+  type BoardLook,
+  type BoardRow,
+  MAX_SAMPLES,
+  SAMPLE_INTERVAL,
+} from './board.ts'
 
 /** So many pages may be open at once. */
 const MAX_VIEWERS = 50
@@ -10,6 +17,8 @@ const LIFETIME = 15 * 60 * 1000
 const MAX_WAITING = 2 ** 20
 /** Changes that come in a burst are told together. */
 const SETTLE = 20
+/** To tell of them costs a fraction of the time at most, this one's inverse, however many there are. */
+const REST = 20
 
 interface Viewer {
   readonly res: ServerResponse
@@ -22,16 +31,19 @@ interface Viewer {
 export class Viewers {
   readonly #board: Board
   readonly #viewers = new Set<Viewer>()
-  /** What the rows were when they were last told, as JSON, by id. */
-  #told = new Map<string, string>()
+  /** The rows as they were last told, by id. */
+  #told: ReadonlyMap<string, BoardRow> = new Map()
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Timeout | undefined
   #idleSamples = 0
+  /** Milliseconds that it took to tell last. */
+  #cost = 0
 
   constructor(board: Board) {
     this.#board = board
     board.onDeploy = () => {
-      if (this.#viewers.size > 0) this.#soon ??= setTimeout(() => this.#tell(false), SETTLE).unref()
+      if (this.#viewers.size === 0) return
+      this.#soon ??= setTimeout(() => this.#tell(false), Math.max(SETTLE, this.#cost * REST)).unref()
     }
   }
 
@@ -60,36 +72,36 @@ export class Viewers {
 
   #begin(): void {
     this.#idleSamples = 0
-    this.#told = new Map(this.#board.rowsOf().map(row => [row.id, toJson(row)]))
-    if (this.#timer) return
-    this.#board.sample()
-    this.#timer = setInterval(() => this.#sample(), SAMPLE_INTERVAL).unref()
+    this.#told = byId(this.#board.look({ isSample: !this.#timer }))
+    this.#timer ??= setInterval(() => this.#sample(), SAMPLE_INTERVAL).unref()
   }
 
   #sample(): void {
-    this.#board.sample()
     if (this.#viewers.size > 0) this.#tell(true)
     else if (++this.#idleSamples >= MAX_SAMPLES) this.#rest()
+    else this.#board.look({ isSample: true })
   }
 
   #rest(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    this.#told.clear()
+    this.#told = new Map()
     this.#board.forget()
   }
 
   #tell(isSample: boolean): void {
     clearTimeout(this.#soon)
     this.#soon = undefined
-    const { isClosed } = this.#board.figures
-    const change = this.#change(isSample)
+    const start = performance.now()
+    const look = this.#board.look({ isSample })
+    const change = this.#change(look, isSample)
     for (const viewer of this.#viewers) {
-      if (isClosed || performance.now() > viewer.end) this.#end(viewer)
+      if (look.isClosed || start > viewer.end) this.#end(viewer)
       else if (viewer.res.writableLength > MAX_WAITING) viewer.isBehind = true
       else if (viewer.isBehind) this.#sendSnapshot(viewer)
       else this.#sendChange(viewer, change)
     }
+    this.#cost = performance.now() - start
   }
 
   #end(viewer: Viewer): void {
@@ -97,17 +109,16 @@ export class Viewers {
     viewer.res.end()
   }
 
-  #change(isSample: boolean): Omit<BoardChange, 'deploys'> {
-    const { totals, staleGraphs } = this.#board.figures
-    const rows = this.#board.rowsOf()
-    const told = new Map(rows.map(row => [row.id, toJson(row)]))
+  #change(look: BoardLook, isSample: boolean): Omit<BoardChange, 'deploys'> {
+    const { totals, staleGraphs, rows } = look
     const before = this.#told
+    const told = byId(look)
     this.#told = told
     return {
       totals,
       staleGraphs,
       isSample,
-      rows: rows.filter(({ id }) => before.get(id) !== told.get(id)),
+      rows: rows.flatMap(row => differenceOf(row, before.get(row.id)) ?? []),
       gone: [...before.keys()].filter(id => !told.has(id)),
     }
   }
@@ -123,6 +134,24 @@ export class Viewers {
     viewer.lastDeploy = deploys.at(-1)?.id ?? viewer.lastDeploy
     send(viewer, 'change', { ...change, deploys })
   }
+}
+
+function byId({ rows }: BoardLook): Map<string, BoardRow> {
+  return new Map(rows.map(row => [row.id, row]))
+}
+
+/** What of a row is not as it was; nothing where all is. */
+function differenceOf(row: BoardRow, before: BoardRow | undefined): BoardChange['rows'][number] | undefined {
+  if (!before) return row
+  const different = Object.entries(row).filter(
+    ([key, value]) => !isSame(value, before[key as keyof BoardRow]),
+  )
+  return different.length === 0 ? undefined : { ...Object.fromEntries(different), id: row.id }
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  if (one === other) return true
+  return typeof one === 'object' && typeof other === 'object' && toJson(one) === toJson(other)
 }
 
 function send({ res }: Viewer, event: string, data: object): void {

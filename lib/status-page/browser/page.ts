@@ -41,7 +41,7 @@ source.addEventListener('snapshot', ({ data }) => {
 source.addEventListener('change', ({ data }) => {
   const { rows, gone, isSample, deploys, ...figures } = JSON.parse(data) as BoardChange
   for (const id of gone) table.delete(id)
-  for (const row of rows) table.set(row)
+  for (const row of rows) table.change(row)
   if (isSample) table.addSample()
   deployList.add(deploys)
   show(figures)

@@ -100,6 +100,11 @@ class VhostTable {
     this.#haystacks.set(row.id, [...row.hostnames, stateOf(row), row.realPath].join(' ').toLowerCase())
   }
 
+  /** A row that is known is told in part. */
+  change(row: BoardChange['rows'][number]): void {
+    this.set({ ...this.#rows.get(row.id), ...row } as BoardRow)
+  }
+
   delete(id: string): void {
     this.#rows.delete(id)
     this.#haystacks.delete(id)
