@@ -51,7 +51,7 @@ describe('the status page in Chromium', { skip }, () => {
     await row.getByText('releases/2').waitFor()
     world.write('releases/3/app/index.js', 'throw new Error("<img src=x onerror=alert(1)>")')
     world.link('aries.test', world.path('releases/3'))
-    await row.getByText('serving older: refused: The app cannot be loaded').waitFor()
+    await row.getByText('serving older: refused: Error: <img src=x onerror=alert(1)>').waitFor()
     await page.getByRole('button', { name: 'aries.test' }).click()
     await page.getByRole('region', { name: 'Stack of the last error' }).getByText('index.js:1').waitFor()
     await eventually(async () => assert.equal(await page.title(), '(1) Sites & more'))
@@ -59,14 +59,77 @@ describe('the status page in Chromium', { skip }, () => {
     world.site('releases/3', 'three')
     await row.getByText('serving', { exact: true }).waitFor()
     await row.getByText('releases/3').waitFor()
-    assert.deepEqual(
-      (await page.locator('#deploys > li').allInnerTexts())
-        .filter(text => !text.includes('evicted'))
-        .map(whatHappened),
-      ['reloaded', 'refused', 'reloaded', 'loaded'],
-    )
+    assert.deepEqual((await page.locator('#deploys > li').allInnerTexts()).map(whatHappened), [
+      'reloaded',
+      'refused',
+      'reloaded',
+      'loaded',
+    ])
     const points = row.locator('polyline')
     await eventually(async () => assert.match((await points.getAttribute('points')) ?? '', /^\d+/))
+  })
+
+  it('shows what is broken first, why in the row, and its deploys by the same filter', async () => {
+    await using world = await serve({ getVersion: () => 1 })
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.get(name)
+    }
+    world.link('www.taurus.test', 'taurus.test')
+    await world.get('www.taurus.test')
+    world.write('virgo.test/app/index.js', 'throw new Error("no database")')
+    await world.get('virgo.test')
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('3 rows').waitFor()
+    assert.deepEqual(await names(page), ['virgo.test', 'aries.test', 'taurus.test +1'])
+    const row = page.locator('#vhosts tbody tr').first()
+    await row.getByText('failed: Error: no database').waitFor()
+    await row.getByText('< 1 min').waitFor()
+    await page.getByLabel('Filter').fill('DATABASE')
+    assert.deepEqual(await names(page), ['virgo.test'])
+    await page.getByText('1 of 3', { exact: true }).waitFor()
+    const deploys = page.locator('#deploys > li:visible')
+    assert.match(
+      (await deploys.allInnerTexts()).join('|'),
+      /^\S+ \S+\s+refused\s+virgo\.test\s+Error: no database; nothing/,
+    )
+    await page.getByLabel('Filter').fill('www.taurus')
+    assert.deepEqual(await names(page), ['taurus.test +1'])
+    await page.getByLabel('Filter').fill('nobody')
+    await page.getByText('Nothing matches.').waitFor()
+    await page.getByLabel('Filter').fill('')
+    await page.getByRole('button', { name: 'virgo.test' }).click()
+    await page.getByText(`${world.path('virgo.test')} was refused at`).waitFor()
+    await page.getByRole('button', { name: 'Why', exact: true }).click()
+    await page.locator('#steps').getByText('500 Internal Server Error').waitFor()
+  })
+
+  it('keeps its columns however long a name, a path and an error are', async () => {
+    await using world = await serve()
+    const long = [...'abc']
+      .map(letter => letter.repeat(63))
+      .join('.')
+      .concat('.', 'd'.repeat(61))
+    world.write(`${long}/app/index.js`, `throw new Error('x'.repeat(5000))`)
+    world.site('aries.test', 'one')
+    for (const name of [long, 'aries.test']) await world.get(name)
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('2 rows').waitFor()
+    await page.locator('#vhosts .name').first().click()
+    await page.getByRole('button', { name: 'Why', exact: true }).click()
+    await page.locator('#steps').getByText('500 Internal Server Error').waitFor()
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 })
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+      const cell = await page.locator('#vhosts td.state').first().boundingBox()
+      assert.ok(cell && cell.x + cell.width <= width, `the state ends at ${cell?.x} + ${cell?.width}`)
+    }
+    await page.setViewportSize({ width: 1280, height: 800 })
+    const overflow =
+      '(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector(".scroll"))'
+    assert.equal(await page.evaluate(overflow), 0)
   })
 
   it('explains a host, hostile ones too', async () => {
@@ -79,7 +142,7 @@ describe('the status page in Chromium', { skip }, () => {
     await page.locator('#steps').getByText(world.path('aries.test/app/index.js')).waitFor()
     await page.getByRole('textbox', { name: 'Host' }).fill('<script>alert(1)</script>')
     await page.keyboard.press('Enter')
-    await page.locator('#steps').getByText('a character is none of').waitFor()
+    await page.locator('#steps').getByText('refused: a character is none of').waitFor()
     assert.equal(await page.locator('#steps script').count(), 0)
   })
 
@@ -120,6 +183,8 @@ describe('the status page in Chromium', { skip }, () => {
     await page.getByText('3 rows').waitFor()
     await tabTo(page, 'host')
     await keyboard.press('Enter')
+    assert.deepEqual(await names(page), ['aries.test', 'gemini.test', 'taurus.test'])
+    await keyboard.press('Enter')
     assert.deepEqual(await names(page), ['taurus.test', 'gemini.test', 'aries.test'])
     assert.equal(await focused(page), 'host')
   })
@@ -150,7 +215,6 @@ describe('the status page in Chromium', { skip }, () => {
     await page.getByLabel('Filter').fill('site-0499')
     assert.deepEqual(await names(page), ['site-0499.test'])
     await page.getByLabel('Filter').fill('')
-    await page.getByRole('button', { name: 'requests' }).click()
     await page.getByRole('button', { name: 'requests' }).click()
     assert.equal((await names(page))[0], 'site-4999.test')
     await page.getByRole('button', { name: 'Next' }).click()

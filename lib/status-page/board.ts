@@ -37,6 +37,8 @@ export interface Deploy {
 
 /** What a page shows when it is opened. */
 export interface BoardSnapshot {
+  /** Of the server's clock, in ISO 8601. */
+  readonly time: string
   readonly totals: VhostStats['totals']
   readonly staleGraphs: number
   /** Milliseconds between two samples of `series`. */
@@ -107,6 +109,7 @@ export class Board {
   snapshot(): BoardSnapshot {
     const { totals, staleGraphs, rows } = this.look()
     return {
+      time: new Date().toISOString(),
       totals,
       staleGraphs,
       interval: SAMPLE_INTERVAL,

@@ -40,6 +40,7 @@ function htmlOf(title: string, token: string, script: string): string {
 <header>
 <h1>${title}</h1>
 <p id="connection" role="status">connecting</p>
+<nav aria-label="Parts of the page"><a href="#vhosts-title">Vhosts</a> <a href="#why-title">Why</a> <a href="#deploys-title">Deploys</a></nav>
 </header>
 <main>
 <noscript><p>This page needs JavaScript; <a href="status.json">status.json</a> does not.</p></noscript>
@@ -50,13 +51,14 @@ function htmlOf(title: string, token: string, script: string): string {
 <section aria-labelledby="vhosts-title">
 <h2 id="vhosts-title">Vhosts</h2>
 <div class="tools">
-<label>Filter <input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="host, state, path"></label>
+<label>Filter <input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="host, state, path, error"></label>
 <p id="count" role="status"></p>
 <span class="pages"><button id="previous" type="button">Previous</button> <button id="next" type="button">Next</button></span>
 </div>
 <div class="scroll" role="region" aria-label="Table of vhosts" tabindex="0">
 <table id="vhosts"><thead></thead><tbody></tbody></table>
 </div>
+<p id="empty" hidden></p>
 </section>
 <section aria-labelledby="why-title">
 <h2 id="why-title">Why</h2>
@@ -64,13 +66,13 @@ function htmlOf(title: string, token: string, script: string): string {
 <label>Host <input id="host" autocomplete="off" spellcheck="false" placeholder="as a client sends it"></label>
 <button>Explain</button>
 </form>
-<div class="scroll" role="region" aria-label="Explanation" tabindex="0">
-<table id="steps" aria-live="polite" hidden><thead><tr><th scope="col">step</th><th scope="col">what</th></tr></thead><tbody></tbody></table>
+<div id="explanation" class="scroll" role="region" aria-label="Explanation" tabindex="0" hidden>
+<table id="steps" aria-live="polite"><thead><tr><th scope="col">step</th><th scope="col">what</th></tr></thead><tbody></tbody></table>
 </div>
 </section>
 <section aria-labelledby="deploys-title">
-<h2 id="deploys-title">Deploys</h2>
-<ol id="deploys"></ol>
+<h2 id="deploys-title">Deploys <span id="deploys-count" role="status"></span></h2>
+<ol id="deploys" class="scroll" role="list" aria-labelledby="deploys-title" tabindex="0"></ol>
 </section>
 </main>
 <script type="module">${script}</script>

@@ -1,11 +1,14 @@
-const MAX_SHOWN = 100
+const MAX_SHOWN = 200
 
 /** What the router did lately, the latest first. */
 class DeployList {
   readonly #list: HTMLElement
+  readonly #count: HTMLElement
+  #filter = ''
 
-  constructor(list: HTMLElement) {
+  constructor(list: HTMLElement, count: HTMLElement) {
     this.#list = list
+    this.#count = count
   }
 
   clear(): void {
@@ -15,6 +18,20 @@ class DeployList {
   add(deploys: readonly Deploy[]): void {
     for (const deploy of deploys) this.#list.prepend(itemOf(deploy))
     while (this.#list.childElementCount > MAX_SHOWN) this.#list.lastElementChild?.remove()
+    this.#show()
+  }
+
+  /** Shows those that have a text, in lower case, somewhere. */
+  filterBy(text: string): void {
+    this.#filter = text
+    this.#show()
+  }
+
+  #show(): void {
+    const items = [...this.#list.children] as HTMLElement[]
+    for (const item of items) item.hidden = !item.textContent?.toLowerCase().includes(this.#filter)
+    const matching = items.filter(({ hidden }) => !hidden).length
+    setText(this.#count, matching === items.length ? `${matching}` : `${matching} of ${items.length}`)
   }
 }
 
@@ -22,29 +39,30 @@ function itemOf(deploy: Deploy): HTMLElement {
   const item = element('li')
   const time = element('time', '', timeOf(deploy.time))
   time.dateTime = deploy.time
-  const what = element('span', deploy.event === 'error' ? 'error' : '', `${whatOf(deploy)} `)
-  const name = element('b', '', deploy.hostnames.join(' ') || '-')
-  const parts = [time, ' ', name, ' ', what, element('span', 'dim', deploy.realPath)]
+  const isError = deploy.event === 'error'
+  const kind = element('span', isError ? 'error' : '', KINDS[deploy.event])
+  item.append(time, ' ', kind, ' ', element('b', '', deploy.hostnames.join(' ') || '-'), ' ')
+  const path = element('span', 'dim', deploy.realPath)
+  const what = element(deploy.stack === null ? 'div' : 'summary', '', `${whatOf(deploy)} `)
+  what.append(path)
   if (deploy.stack === null) {
-    item.append(...parts)
+    item.append(what)
     return item
   }
   const details = element('details')
-  const summary = element('summary')
-  summary.append(...parts)
   const stack = element('pre', '', deploy.stack)
   stack.tabIndex = 0
   stack.role = 'region'
   stack.ariaLabel = 'Stack'
-  details.append(summary, stack)
+  details.append(what, stack)
   item.append(details)
   return item
 }
 
+const KINDS = { load: 'loaded', reload: 'reloaded', evict: 'evicted', error: 'refused' } as const
+
 function whatOf({ event, durationMs, reason, message, cause, serving }: Deploy): string {
-  if (event === 'evict') return `evicted: ${reason}`
-  if (event !== 'error')
-    return `${event === 'load' ? 'loaded' : 'reloaded'} in ${Math.round(durationMs ?? 0)} ms`
-  const why = cause === null ? message : `${message}: ${cause}`
-  return `refused: ${why} (${serving === null ? 'nothing serves' : 'the release before it serves on'})`
+  if (event === 'evict') return String(reason)
+  if (event !== 'error') return `${Math.round(durationMs ?? 0)} ms`
+  return `${cause ?? message}; ${serving === null ? 'nothing serves' : 'the release before it serves on'}`
 }

@@ -1,56 +1,61 @@
-const FACTS: readonly (readonly [title: string, text: (row: BoardRow) => string])[] = [
+type Fact = readonly [title: string, text: (row: BoardRow) => string]
+
+/** What may be long, each on a line of its own. */
+const PLACES: readonly Fact[] = [
   ['hostnames', row => row.hostnames.join(' ') || '-'],
-  ['real path', row => row.realPath],
+  ['release', row => row.realPath],
   ['version', row => String(row.version ?? '-')],
-  ['state', row => stateOf(row)],
-  ['loaded', row => timeOf(row.loadedAt)],
+]
+
+const FACTS: readonly Fact[] = [
+  ['state', row => row.state],
+  ['loaded (UTC)', row => timeOf(row.loadedAt)],
+  ['load', row => unit(row.loadDurationMs, 1, 'ms')],
   ['isolation', row => row.isolation ?? '-'],
   ['process or thread', row => String(row.pid ?? row.threadId ?? '-')],
-  ['in flight', row => String(row.inFlight)],
-  ['errors', row => String(row.errors)],
-  ['load', row => unit(row.loadDurationMs, 1, 'ms')],
-  ['memory', row => unit(row.memory, 2 ** 20, 'MiB')],
+  ['memory', row => bytesOf(row.memory)],
   ['cpu', row => unit(row.cpu, 1000, 's')],
-  ['restarts', row => String(row.restarts)],
+  ['requests', row => digits.format(row.requests)],
+  ['in flight', row => digits.format(row.inFlight)],
+  ['errors', row => digits.format(row.errors)],
+  ['restarts', row => digits.format(row.restarts)],
   ['last exit', row => (row.lastExit ? JSON.stringify(row.lastExit) : '-')],
 ]
 
-/** The row below a vhost's: all that is known of it, why its newest release was refused, and a button to load it anew. */
+/** The row below a vhost's: why its newest release was refused, all that is known of it, and buttons for what to do. */
 class Details {
   readonly tr: HTMLTableRowElement = element('tr', 'details')
-  readonly #facts: HTMLElement[]
-  readonly #chart = makeChart(600, 80)
+  readonly #facts: [dd: HTMLElement, text: Fact[1]][] = []
+  readonly #chart = makeChart(600, 60)
+  readonly #caption = element('figcaption', 'dim')
   readonly #error = element('p', 'error')
   readonly #stack = element('pre')
   readonly #button = element('button', '', 'Reload')
+  readonly #why = element('button', '', 'Why')
   readonly #outcome = element('span')
   #host = ''
 
   constructor(columns: number) {
     const td = element('td')
     td.colSpan = columns
-    const list = element('dl')
-    this.#facts = FACTS.map(([title]) => {
-      const pair = element('div')
-      const dd = element('dd')
-      pair.append(element('dt', '', title), dd)
-      list.append(pair)
-      return dd
-    })
     // Reached by keyboard, as what can be scrolled must be.
     this.#stack.tabIndex = 0
     this.#stack.role = 'region'
     this.#stack.ariaLabel = 'Stack of the last error'
     this.#chart.setAttribute('preserveAspectRatio', 'none')
     this.#chart.setAttribute('width', '100%')
+    const figure = element('figure')
+    figure.append(this.#caption, this.#chart)
     this.#button.type = 'button'
     this.#button.addEventListener('click', () => void this.#reload())
+    this.#why.type = 'button'
+    this.#why.addEventListener('click', () => void explain(this.#host))
     this.#outcome.role = 'status'
     const actions = element('p')
-    actions.append(this.#button, ' ', this.#outcome)
+    actions.append(this.#button, ' ', this.#why, ' ', this.#outcome)
     // As wide as the window, where the table is wider.
     const box = element('div')
-    box.append(list, this.#chart, this.#error, this.#stack, actions)
+    box.append(this.#error, this.#stack, this.#listOf(PLACES, 'places'), this.#listOf(FACTS), figure, actions)
     td.append(box)
     this.tr.append(td)
   }
@@ -58,18 +63,27 @@ class Details {
   show(row: BoardRow, rates: readonly number[]): void {
     this.#host = row.hostnames[0] ?? ''
     this.#button.hidden = this.#host === ''
-    for (const [i, [, text]] of FACTS.entries()) setText(this.#facts[i] as HTMLElement, text(row))
+    this.#why.hidden = this.#host === ''
+    for (const [dd, text] of this.#facts) setText(dd, text(row))
     drawChart(this.#chart, rates)
+    setText(this.#caption, `requests a second, at most ${rateOf(Math.max(0, ...rates))} in five minutes`)
     const { lastError } = row
-    setText(
-      this.#error,
-      lastError
-        ? `${lastError.code}: ${lastError.message}${lastError.cause ? `: ${lastError.cause}` : ''}`
-        : '',
-    )
+    setText(this.#error, lastError ? refusalOf(lastError) : '')
     setText(this.#stack, lastError?.stack ?? '')
     this.#error.hidden = !lastError
     this.#stack.hidden = !lastError?.stack
+  }
+
+  #listOf(facts: readonly Fact[], className = ''): HTMLElement {
+    const list = element('dl', className)
+    for (const [title, text] of facts) {
+      const pair = element('div')
+      const dd = element('dd')
+      pair.append(element('dt', '', title), dd)
+      list.append(pair)
+      this.#facts.push([dd, text])
+    }
+    return list
   }
 
   async #reload(): Promise<void> {
@@ -93,6 +107,11 @@ class Details {
     this.#button.disabled = false
     this.#button.focus()
   }
+}
+
+function refusalOf({ code, message, cause, realPath, since }: NonNullable<BoardRow['lastError']>): string {
+  const what = `${realPath ?? 'the newest release'} was refused at ${timeOf(since)} UTC`
+  return `${what}: ${code}: ${message}${cause ? `: ${cause}` : ''}`
 }
 
 /** Asks the server about a host, or has it do something. */

@@ -3,12 +3,16 @@ function byId<T extends HTMLElement>(id: string): T {
 }
 
 const table = new VhostTable(byId<HTMLTableElement>('vhosts'))
-const deployList = new DeployList(byId('deploys'))
+const deployList = new DeployList(byId('deploys'), byId('deploys-count'))
 const filter = byId<HTMLInputElement>('filter')
 const totals = new Map<string, HTMLElement>()
 const title = document.title
 
-filter.addEventListener('input', () => table.filterBy(filter.value))
+filter.addEventListener('input', () => {
+  const text = filter.value.trim().toLowerCase()
+  table.filterBy(text)
+  deployList.filterBy(text)
+})
 byId('previous').addEventListener('click', () => table.turn(-1))
 byId('next').addEventListener('click', () => table.turn(1))
 byId('why').addEventListener('submit', event => {
@@ -23,14 +27,15 @@ document.addEventListener('keydown', event => {
 
 // The browser connects again by itself; each time the whole is told first.
 const source = new EventSource('events')
-source.addEventListener('open', () => setText(byId('connection'), 'live'))
+source.addEventListener('open', () => showConnection('live', 'serving'))
 source.addEventListener('error', () => {
-  setText(byId('connection'), 'disconnected: what is shown is old')
+  showConnection('disconnected: what is shown is old', 'error')
   // After an answer that is no stream a browser gives up.
   if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10_000)
 })
 source.addEventListener('snapshot', ({ data }) => {
-  const { rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
+  const { time, rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
+  setClock(time)
   table.clear()
   for (const row of rows) table.set(row)
   for (const [name, rates] of Object.entries(series)) table.series.set(name, [...rates])
@@ -52,22 +57,29 @@ function show({ totals, staleGraphs }: Pick<BoardChange, 'totals' | 'staleGraphs
   const rows = [...table.rows]
   const older = rows.filter(({ state }) => state === 'serving older').length
   const memory = rows.reduce((sum, row) => sum + (row.memory ?? 0), 0)
-  showTotal('apps', totals.apps)
-  showTotal('failed', totals.failed)
-  showTotal('serving older', older)
-  showTotal('draining', totals.draining)
-  showTotal('hostnames', totals.hostnames)
-  showTotal('requests', totals.requests)
-  showTotal('rate', `${Math.round(rows.reduce((sum, { rate }) => sum + rate, 0) * 10) / 10}/s`)
-  showTotal('in flight', totals.inFlight)
-  showTotal('errors', totals.errors)
-  if (memory > 0) showTotal('memory', unit(memory, 2 ** 20, 'MiB'))
-  if (staleGraphs > 0) showTotal('stale graphs', staleGraphs)
+  const rate = rows.reduce((sum, row) => sum + row.rate, 0)
+  showTotal('failed', digits.format(totals.failed), totals.failed > 0)
+  showTotal('serving older', digits.format(older), older > 0)
+  showTotal('apps', digits.format(totals.apps))
+  showTotal('draining', digits.format(totals.draining))
+  showTotal('hostnames', digits.format(totals.hostnames))
+  showTotal('rate', rateOf(rate))
+  showTotal('requests', digits.format(totals.requests))
+  showTotal('in flight', digits.format(totals.inFlight))
+  showTotal('errors', digits.format(totals.errors))
+  if (memory > 0) showTotal('memory', bytesOf(memory))
+  if (staleGraphs > 0) showTotal('stale graphs', digits.format(staleGraphs))
   const broken = totals.failed + older
   document.title = broken > 0 ? `(${broken}) ${title}` : title
 }
 
-function showTotal(name: string, value: string | number): void {
+function showConnection(text: string, className: string): void {
+  const connection = byId('connection')
+  setText(connection, text)
+  connection.className = className
+}
+
+function showTotal(name: string, value: string, isBad = false): void {
   let dd = totals.get(name)
   if (!dd) {
     dd = element('dd')
@@ -76,11 +88,18 @@ function showTotal(name: string, value: string | number): void {
     byId('totals').append(pair)
     totals.set(name, dd)
   }
-  setText(dd, String(value))
+  setText(dd, value)
+  dd.className = isBad ? 'error' : value === '0' ? 'dim' : ''
 }
 
 function showCount(matching: number, all: number, page: number, pages: number): void {
   const which = matching === all ? `${all} rows` : `${matching} of ${all} rows`
+  const empty = byId('empty')
+  empty.hidden = matching > 0
+  setText(
+    empty,
+    all === 0 ? 'Nothing is loaded yet: the first request to a vhost loads it.' : 'Nothing matches.',
+  )
   setText(byId('count'), pages > 1 ? `${which}, page ${page + 1} of ${pages}` : which)
   byId<HTMLButtonElement>('previous').disabled = page === 0
   byId<HTMLButtonElement>('next').disabled = page === pages - 1
@@ -88,8 +107,8 @@ function showCount(matching: number, all: number, page: number, pages: number): 
 }
 
 async function explain(host: string): Promise<void> {
-  const steps = byId<HTMLTableElement>('steps')
-  const body = steps.tBodies[0] as HTMLTableSectionElement
+  const body = byId<HTMLTableElement>('steps').tBodies[0] as HTMLTableSectionElement
+  byId<HTMLInputElement>('host').value = host
   const rows = await stepsOf(host)
   body.replaceChildren(
     ...rows.map(([step, text]) => {
@@ -100,7 +119,8 @@ async function explain(host: string): Promise<void> {
       return tr
     }),
   )
-  steps.hidden = false
+  byId('explanation').hidden = false
+  byId('why-title').scrollIntoView({ block: 'nearest' })
 }
 
 async function stepsOf(host: string): Promise<[step: string, text: string][]> {

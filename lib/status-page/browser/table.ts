@@ -1,31 +1,48 @@
 /** So many rows stand in the document; the others are a page on. */
 const PAGE_SIZE = 50
 
+/** What is broken comes first. */
+const STATES = ['failed', 'serving older', 'loading', 'draining', 'evicted', 'serving']
+
 interface Column {
   readonly title: string
   /** What it is sorted by. */
   readonly value: (row: BoardRow) => string | number
   readonly text: (row: BoardRow) => string
   readonly className?: string
+  /** All of it, where the text leaves something out. */
+  readonly whole?: (row: BoardRow) => string
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'host', value: nameOf, text: nameOf },
-  { title: 'state', value: stateOf, text: stateOf, className: 'state' },
-  { title: 'since (UTC)', value: row => row.since ?? '', text: row => timeOf(row.since) },
-  { title: 'release', value: row => row.realPath, text: row => releaseOf(row), className: 'wide' },
+  { title: 'host', value: nameOf, text: shortNameOf, whole: row => row.hostnames.join(' ') || row.realPath },
   {
-    title: 'isolation',
-    value: row => row.isolation ?? '',
-    text: row => row.isolation ?? '-',
-    className: 'wide',
+    title: 'state',
+    value: row => STATES.indexOf(row.state),
+    text: stateOf,
+    whole: stateOf,
+    className: 'state',
   },
-  numberColumn('requests', row => row.requests),
+  {
+    title: 'since',
+    value: row => (row.since === null ? 0 : Date.parse(row.since)),
+    text: row => ageOf(row.since),
+    whole: row => `${timeOf(row.since)} UTC`,
+    className: 'number',
+  },
+  {
+    title: 'release',
+    value: row => row.realPath,
+    text: releaseOf,
+    whole: row => row.realPath,
+    className: 'wide release',
+  },
   numberColumn(
     'rate',
     row => row.rate,
-    row => `${row.rate}/s`,
+    row => rateOf(row.rate),
   ),
+  numberColumn('requests', row => row.requests),
   numberColumn('in flight', row => row.inFlight),
   numberColumn('errors', row => row.errors),
   numberColumn(
@@ -36,14 +53,24 @@ const COLUMNS: readonly Column[] = [
   numberColumn(
     'memory',
     row => row.memory ?? -1,
-    row => unit(row.memory, 2 ** 20, 'MiB'),
+    row => bytesOf(row.memory),
   ),
   numberColumn(
     'cpu',
     row => row.cpu ?? -1,
     row => unit(row.cpu, 1000, 's'),
   ),
+  {
+    title: 'isolation',
+    value: row => row.isolation ?? '',
+    text: row => row.isolation ?? '-',
+    className: 'wide',
+  },
 ]
+const STATE = COLUMNS.findIndex(({ title }) => title === 'state')
+/** Where the chart stands among them. */
+const CHART = COLUMNS.findIndex(({ title }) => title === 'rate')
+const ERRORS = COLUMNS.findIndex(({ title }) => title === 'errors')
 
 interface Line {
   readonly tr: HTMLTableRowElement
@@ -62,7 +89,7 @@ class VhostTable {
   readonly #open = new Map<string, Details>()
   readonly #heads: HTMLTableCellElement[]
   readonly #body: HTMLTableSectionElement
-  #sorted = 0
+  #sorted = STATE
   #isDescending = false
   #filter = ''
   #page = 0
@@ -78,10 +105,10 @@ class VhostTable {
       th.append(button)
       return th
     })
-    const chart = element('th', 'wide', 'last minutes')
+    const chart = element('th', 'wide', '5 minutes')
     chart.scope = 'col'
     const head = element('tr')
-    head.append(...this.#heads, chart)
+    head.append(...this.#heads.slice(0, CHART), chart, ...this.#heads.slice(CHART))
     table.tHead?.append(head)
   }
 
@@ -126,8 +153,9 @@ class VhostTable {
     }
   }
 
+  /** Shows the rows that have a text, in lower case, somewhere. */
   filterBy(text: string): void {
-    this.#filter = text.trim().toLowerCase()
+    this.#filter = text
     this.#page = 0
     this.show()
   }
@@ -153,7 +181,11 @@ class VhostTable {
   }
 
   #sortBy(column: number): void {
-    this.#isDescending = this.#sorted === column && !this.#isDescending
+    // Of numbers the highest is what one looks for.
+    const isFirst = this.#sorted !== column
+    this.#isDescending = isFirst
+      ? COLUMNS[column]?.className?.startsWith('number') === true
+      : !this.#isDescending
     this.#sorted = column
     this.show()
   }
@@ -170,10 +202,15 @@ class VhostTable {
 
   #lineOf(row: BoardRow): HTMLTableRowElement[] {
     const line = this.#lines.get(keyOf(row)) ?? this.#makeLine(row)
-    for (const [i, { text }] of COLUMNS.entries()) setText(line.cells[i] as HTMLElement, text(row))
-    const state = line.cells[1] as HTMLElement
-    state.className = `state ${row.state === 'serving older' ? 'older' : row.state}`
-    state.title = stateOf(row)
+    for (const [i, { text, whole }] of COLUMNS.entries()) {
+      const cell = line.cells[i] as HTMLElement
+      setText(cell, text(row))
+      if (whole && cell.title !== whole(row)) cell.title = whole(row)
+      cell.classList.toggle('dim', cell.textContent === '0' || cell.textContent === '-')
+    }
+    ;(line.cells[STATE] as HTMLElement).className =
+      `state ${row.state === 'serving older' ? 'older' : row.state}`
+    line.cells[ERRORS]?.classList.toggle('error', row.errors > 0)
     drawChart(line.chart, this.series.get(nameOf(row)) ?? [])
     const details = this.#open.get(nameOf(row))
     line.cells[0]?.setAttribute('aria-expanded', String(details !== undefined))
@@ -195,10 +232,10 @@ class VhostTable {
     th.scope = 'row'
     th.append(name)
     const others = COLUMNS.slice(1).map(({ className }) => element('td', className))
-    const chart = makeChart(120, 22)
-    const last = element('td', 'wide')
-    last.append(chart)
-    tr.append(th, ...others, last)
+    const chart = makeChart(80, 18)
+    const td = element('td', 'wide')
+    td.append(chart)
+    tr.append(th, ...others.slice(0, CHART - 1), td, ...others.slice(CHART - 1))
     const line = { tr, cells: [name, ...others], chart }
     this.#lines.set(keyOf(row), line)
     return line
@@ -228,36 +265,65 @@ function nameOf({ hostnames, realPath }: BoardRow): string {
   return hostnames[0] ?? realPath
 }
 
+/** With how many names more lead there. */
+function shortNameOf(row: BoardRow): string {
+  const more = row.hostnames.length - 1
+  return more > 0 ? `${nameOf(row)} +${more}` : nameOf(row)
+}
+
 function stateOf({ state, lastError, reason }: BoardRow): string {
-  if (state === 'serving older' && lastError) return `${state}: refused: ${lastError.message}`
-  if (state === 'failed' && lastError) return `${state}: ${lastError.message}`
+  const why = lastError && (lastError.cause ?? lastError.message)
+  if (state === 'serving older' && why) return `${state}: refused: ${why}`
+  if (state === 'failed' && why) return `${state}: ${why}`
   return state === 'evicted' ? `${state}: ${reason}` : state
 }
 
-/** The last two parts of its path: what a `releases` folder tells apart. */
-function releaseOf({ realPath }: BoardRow): string {
-  return realPath.split(/[\\/]/).slice(-2).join('/')
+/** What tells releases apart: the end of its path, without a folder that is named as the vhost. */
+function releaseOf({ realPath, hostnames }: BoardRow): string {
+  const [folder = '', last = ''] = realPath.split(/[\\/]/).slice(-2)
+  return hostnames.includes(folder) || hostnames.includes(last) ? last : `${folder}/${last}`
 }
 
 function timeOf(iso: string | null): string {
   return iso === null ? '-' : iso.slice(0, 19).replace('T', ' ')
 }
 
+/** How far the clock of the server is ahead of this one's. */
+let clockOffset = 0
+
+function setClock(iso: string): void {
+  clockOffset = Date.parse(iso) - Date.now()
+}
+
+function ageOf(iso: string | null): string {
+  if (iso === null) return '-'
+  const minutes = (Date.now() + clockOffset - Date.parse(iso)) / 60_000
+  if (minutes < 1) return '< 1 min'
+  if (minutes < 60) return `${Math.floor(minutes)} min`
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 60 / 24)} d`
+}
+
+const digits = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+
 function unit(value: number | null, divisor: number, name: string): string {
-  return value === null ? '-' : `${Math.round(value / divisor)} ${name}`
+  return value === null ? '-' : `${digits.format(value / divisor)} ${name}`
+}
+
+function bytesOf(value: number | null): string {
+  const isLarge = value !== null && value >= 10 * 2 ** 30
+  return isLarge ? `${(value / 2 ** 30).toFixed(1)} GiB` : unit(value, 2 ** 20, 'MiB')
+}
+
+function rateOf(rate: number): string {
+  return rate === 0 ? '0' : `${rate.toFixed(1)}/s`
 }
 
 function numberColumn(
   title: string,
   value: (row: BoardRow) => number,
-  text = (row: BoardRow): string => String(value(row)),
+  text = (row: BoardRow): string => digits.format(value(row)),
 ): Column {
-  return {
-    title,
-    value,
-    text,
-    className: title === 'rate' || title === 'requests' ? 'number' : 'number wide',
-  }
+  return { title, value, text, className: title === 'rate' ? 'number' : 'number wide' }
 }
 
 function compare(one: string | number, other: string | number): number {
