@@ -9,6 +9,9 @@ import { printable } from './cli/table.ts'
 /** 0: done, and well. 1: failed, or the host leads to no app. 2: the command was wrong. 3: no server answered. */
 type ExitCode = 0 | 1 | 2 | 3
 
+/** Where it is not known how wide a terminal is. */
+const HELP_WIDTH = 100
+
 const commands = { serve, status, why, reload, events }
 
 process.exitCode = await run(process.argv.slice(2))
@@ -16,7 +19,7 @@ process.exitCode = await run(process.argv.slice(2))
 async function run(words: string[]): Promise<ExitCode> {
   try {
     const command = parseCommand(words)
-    if (command.name === 'help') console.log(help(command.topic))
+    if (command.name === 'help') console.log(help(command.topic, process.stdout.columns ?? HELP_WIDTH))
     else if (command.name === 'version') console.log(version())
     else return (await commands[command.name](command)) ? 0 : 1
     return 0

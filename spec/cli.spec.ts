@@ -119,11 +119,20 @@ describe('express-van serve', { concurrency: 4 }, () => {
 
     const table = await site.run('status')
     assert.equal(table.code, 0)
-    assert.match(table.out, /^HOST +STATE +SINCE +REQUESTS/)
-    assert.match(table.out, /^aries\.test \+1 +serving +\S+ \S+ +2 +0 +0 +\d+ ms/m)
+    assert.match(table.out, /^HOST +STATE +SINCE +RELEASE +REQUESTS/)
+    assert.match(table.out, /^aries\.test \+1 +serving +< 1 min +\S+aries\.test +2 +0 +0 +\d+ ms/m)
     assert.match(table.out, /^1 apps, 0 draining, 0 failed, 2 hostnames, 2 requests$/m)
     const { vhosts } = JSON.parse((await site.run('status', '--json')).out)
     assert.deepEqual(vhosts[0].hostnames, ['aries.test', 'www.aries.test'])
+
+    site.world.write('bad.test/app/index.js', 'throw new Error("boom")')
+    assert.equal((await site.get('bad.test'))[0], 500)
+    const worst = await site.run('status')
+    assert.equal(worst.code, 1)
+    assert.match(
+      worst.out,
+      /^HOST.*\nbad\.test +failed +< 1 min .*\naries\.test \+1 +serving .*\nbad\.test: .*: Error: boom$/m,
+    )
 
     const why = await site.run('why', 'www.aries.test')
     assert.equal(why.code, 0)
@@ -151,7 +160,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(await site.get('aries.test'), [200, 'a=b'])
     assert.deepEqual(await site.get('aries.test', '/never'), [504, 'Gateway Timeout\n'])
     await eventually(() => assert.match(site.out, /^aries\.test \| hello from a=b$/m))
-    assert.match((await site.run('status')).out, /^aries\.test +serving .* \d+ MiB +0 +\S+aries\.test$/m)
+    assert.match((await site.run('status')).out, /^aries\.test +serving .* \d+ MiB +\d+ s +0 +process$/m)
   })
 
   it('shows events as they come, and what was refused', async () => {
@@ -217,6 +226,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     site.child.kill('SIGINT')
     assert.equal((await site.ended).code, 1)
     assert.equal(await answer, 'cut')
+    assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
   it('tells clients what went wrong with --watch-tree alone', async () => {
@@ -404,6 +414,11 @@ function run(runtime: string, ...words: string[]): Promise<Ended> {
 /** As short as may be: the path of a socket in it is limited. */
 function runtimeFolder(): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'van-')))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  folders.push(folder)
   return folder
 }
+
+const folders: string[] = []
+process.once('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})

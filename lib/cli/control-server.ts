@@ -1,9 +1,13 @@
 import { rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { connect } from 'node:net'
 import { plainError, toPlain } from '../plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { checkSocketPath } from './control-socket.ts'
 import { EVENTS } from './event-line.ts'
+
+/** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
+const MAX_WAITING = 2 ** 20
 
 /**
  * Answers the other commands over a Unix socket that this user alone may use (mode 0600): `GET /status`,
@@ -54,6 +58,7 @@ function stream(res: ServerResponse, vhosts: VhostRouter): void {
   const listeners = EVENTS.map(event => {
     const tell = (about: object): void => {
       res.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`)
+      if (res.writableLength > MAX_WAITING) res.destroy()
     }
     vhosts.on(event, tell)
     return () => vhosts.off(event, tell)
@@ -67,13 +72,14 @@ function send(res: ServerResponse, status: number, body: unknown): void {
   res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body, toPlain))
 }
 
+/** Whether somebody listens there, even one who is suspended. */
 function isAnswered(socketPath: string): Promise<boolean> {
   return new Promise(resolve => {
-    request({ socketPath, path: '/status', method: 'HEAD' }, response => {
-      response.resume()
-      resolve(true)
-    })
+    const socket = connect(socketPath)
+      .on('connect', () => {
+        socket.destroy()
+        resolve(true)
+      })
       .on('error', () => resolve(false))
-      .end()
   })
 }

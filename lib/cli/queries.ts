@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import type { VhostExplanation } from '../explain.ts'
 import { explanationSteps } from '../explanation-steps.ts'
-import type { AppStats, VhostStats } from '../stats.ts'
+import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
 import { ask, open } from './control-client.ts'
@@ -11,6 +11,7 @@ import { formatTable, printable } from './table.ts'
 
 const DEFAULT_PORT = 3000
 const SECOND = 1000
+const MINUTE = 60 * SECOND
 
 /** Prints what a running server has loaded. Each command resolves to whether all is well. */
 export async function status(command: Command): Promise<boolean> {
@@ -20,19 +21,17 @@ export async function status(command: Command): Promise<boolean> {
     printJson(body)
     return isWell
   }
-  console.log(
-    formatTable(
-      ['HOST', 'STATE', 'SINCE', 'REQUESTS', 'IN FLIGHT', 'ERRORS', 'LOAD', 'MEMORY', 'RESTARTS', 'RELEASE'],
-      body.vhosts.map(rowOf),
-    ),
+  const apps = [...body.vhosts].sort(
+    (one, other) => rankOf(one) - rankOf(other) || compare(nameOf(one), nameOf(other)),
   )
-  for (const { hostnames, lastError } of body.vhosts) {
-    if (lastError)
-      console.log(printable(`${hostnames[0] ?? '-'}: ${lastError.message}: ${lastError.cause ?? ''}`))
+  console.log(formatTable(HEAD, apps.map(rowOf), { width: process.stdout.columns, spare: SPARE }))
+  for (const app of apps) {
+    const { lastError } = app
+    if (lastError) console.log(printable(`${nameOf(app)}: ${lastError.message}: ${lastError.cause ?? ''}`))
   }
-  const { apps, draining, failed, hostnames, requests } = body.totals
+  const { draining, failed, hostnames, requests } = body.totals
   console.log(
-    `${apps} apps, ${draining} draining, ${failed} failed, ${hostnames} hostnames, ${requests} requests`,
+    `${body.totals.apps} apps, ${draining} draining, ${failed} failed, ${hostnames} hostnames, ${requests} requests`,
   )
   return isWell
 }
@@ -93,20 +92,51 @@ function socketOf({ name, flags }: Command): string {
   return controlSocketPath(flags.port === undefined ? DEFAULT_PORT : numberOf(name, 'port', flags.port))
 }
 
+const HEAD = [
+  ...['HOST', 'STATE', 'SINCE', 'RELEASE', 'REQUESTS', 'IN FLIGHT', 'ERRORS'],
+  ...['LOAD', 'MEMORY', 'CPU', 'RESTARTS', 'ISOLATION'],
+]
+/** What a narrow terminal does without, the first one first. */
+const SPARE = [...['RESTARTS', 'ISOLATION', 'CPU', 'LOAD', 'MEMORY', 'IN FLIGHT', 'ERRORS', 'REQUESTS']]
+/** What is broken comes first. */
+const STATES: readonly VhostState[] = ['failed', 'serving older', 'loading', 'draining', 'serving']
+
 function rowOf(app: AppStats): (string | number)[] {
-  const [first = '-', ...others] = app.hostnames
+  const more = app.hostnames.length - 1
+  const since = app.lastError?.since ?? app.loadedAt
   return [
-    others.length > 0 ? `${first} +${others.length}` : first,
+    more > 0 ? `${nameOf(app)} +${more}` : nameOf(app),
     app.state,
-    app.loadedAt?.slice(0, 19).replace('T', ' ') ?? '-',
+    since ? ageOf(since) : '-',
+    app.realPath,
     app.requests,
     app.inFlight,
     app.errors,
     app.loadDurationMs === null ? '-' : `${Math.round(app.loadDurationMs)} ms`,
     app.memory === null ? '-' : `${Math.round(app.memory / 2 ** 20)} MiB`,
+    app.cpu === null ? '-' : `${Math.round(app.cpu / SECOND)} s`,
     app.restarts,
-    app.realPath,
+    app.isolation ?? '-',
   ]
+}
+
+function nameOf({ hostnames: [first = '-'] }: AppStats): string {
+  return first
+}
+
+function ageOf(iso: string): string {
+  const minutes = Math.floor((Date.now() - Date.parse(iso)) / MINUTE)
+  if (minutes < 1) return '< 1 min'
+  if (minutes < 60) return `${minutes} min`
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 60 / 24)} d`
+}
+
+function rankOf({ state }: AppStats): number {
+  return STATES.indexOf(state)
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0
 }
 
 /** A line on a terminal that says how long it has been waited; gives what ends it. */

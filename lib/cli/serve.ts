@@ -37,12 +37,13 @@ export async function serve(command: Command): Promise<boolean> {
   const address = server.address() as AddressInfo
   const socket = flags.socket === undefined ? controlSocketPath(address.port) : String(flags.socket)
   const control = await openControl(socket, flags.socket === undefined, vhosts)
+  // By the second signal, too.
+  if (control) process.once('exit', () => rmSync(socket, { force: true }))
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
   await end(server, vhosts)
   control?.closeAllConnections()
   control?.close()
-  if (control) rmSync(socket, { force: true })
   return true
 }
 

@@ -1,17 +1,41 @@
+type Row = readonly (string | number)[]
+
+export interface TableOptions {
+  /** Characters in a line of the terminal; without it all is shown. */
+  readonly width?: number | undefined
+  /** The titles of columns that may be left out where there is no room, the first one first. */
+  readonly spare?: readonly string[]
+}
+
+/** Of a terminal no cell takes more than three tenths, but that it may have so many characters. */
+const [LEAST_CELL, MOST_CELL] = [24, 40]
+const GAP = 2
+
 /** Columns as wide as they must be, two blanks between them; numbers stand to the right. */
 export function formatTable(
   head: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
+  rows: readonly Row[],
+  { width = Number.POSITIVE_INFINITY, spare = [] }: TableOptions = {},
 ): string {
-  const cells = rows.map(row => row.map(cell => printable(String(cell))))
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map(row => row[i]?.length ?? 0)))
-  const isNumber = head.map((_, i) => rows.length > 0 && rows.every(row => typeof row[i] === 'number'))
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, i) => (isNumber[i] ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
-      .join('  ')
+  const longest = width === Number.POSITIVE_INFINITY ? width : cellOf(width)
+  const columns = head.map((title, i) => {
+    const values = rows.map(row => row[i] ?? '')
+    const cells = values.map(value => shortened(printable(String(value)), longest))
+    const isNumber = rows.length > 0 && values.every(value => typeof value === 'number')
+    return { title, cells, isNumber, width: Math.max(title.length, ...cells.map(cell => cell.length)) }
+  })
+  const widthOf = (some: typeof columns): number =>
+    some.reduce((sum, column) => sum + column.width + GAP, -GAP)
+  const shown = spare.reduce(
+    (some, title) => (widthOf(some) > width ? some.filter(column => column.title !== title) : some),
+    columns,
+  )
+  const line = (textOf: (column: (typeof columns)[number]) => string): string =>
+    shown
+      .map(column => textOf(column)[column.isNumber ? 'padStart' : 'padEnd'](column.width))
+      .join(' '.repeat(GAP))
       .trimEnd()
-  return [head, ...cells].map(line).join('\n')
+  return [line(({ title }) => title), ...rows.map((_, i) => line(({ cells }) => cells[i] ?? ''))].join('\n')
 }
 
 /** Text that a terminal shows as it is: what would move the cursor, colour or hide is written as an escape. */
@@ -19,4 +43,16 @@ export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
     character === '\n' ? '\n' : `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
   )
+}
+
+function cellOf(width: number): number {
+  return Math.min(MOST_CELL, Math.max(LEAST_CELL, Math.floor(width * 0.3)))
+}
+
+/** What is too long loses its middle, a path its beginning. */
+function shortened(text: string, longest: number): string {
+  if (text.length <= longest) return text
+  if (text.includes('/')) return `…${text.slice(1 - longest)}`
+  const half = (longest - 1) / 2
+  return `${text.slice(0, Math.ceil(half))}…${text.slice(text.length - Math.floor(half))}`
 }

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import http, { type IncomingMessage } from 'node:http'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { startControl } from '../../lib/cli/control-server.ts'
+import type { VhostRouter } from '../../lib/index.ts'
+import { eventually } from '../support/world.ts'
+
+describe('startControl()', () => {
+  it('cuts off who asks for events and does not read them', async () => {
+    const vhosts = new EventEmitter()
+    await withFolder(async folder => {
+      const socketPath = join(folder, 'control.sock')
+      const server = await startControl(socketPath, vhosts as unknown as VhostRouter)
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        http.get({ socketPath, path: '/events' }, resolve).on('error', reject)
+      })
+      response.on('error', () => {})
+      await eventually(() => vhosts.listenerCount('load') === 1)
+      for (let i = 0; i < 4000; i++) vhosts.emit('load', { hostnames: ['x'.repeat(1000)] })
+      await eventually(() => vhosts.listenerCount('load') === 0)
+      response.destroy()
+      server.close()
+    })
+  })
+
+  it('does not wait for an answer of who listens there already', async () => {
+    await withFolder(async folder => {
+      const path = join(folder, 'control.sock')
+      const suspended = createServer(() => {}).listen(path)
+      await new Promise(resolve => suspended.once('listening', resolve))
+      await assert.rejects(startControl(path, new EventEmitter() as unknown as VhostRouter), {
+        message: /another server answers/,
+      })
+      suspended.close()
+    })
+  })
+})
+
+async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'van-'))
+  try {
+    await use(folder)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { formatTable, printable } from '../../lib/cli/table.ts'
+
+const LONG = [...'abc']
+  .map(letter => letter.repeat(63))
+  .join('.')
+  .concat('.', 'd'.repeat(61))
+const HEAD = ['HOST', 'STATE', 'RELEASE', 'COUNT', 'LOAD']
+
+describe('formatTable()', () => {
+  it('gives each column the room it needs, and numbers the right side', () => {
+    assert.equal(
+      formatTable(
+        ['HOST', 'N', 'STATE'],
+        [
+          ['a.test', 5, 'serving'],
+          ['longer.test', 12, '-'],
+        ],
+      ),
+      'HOST          N  STATE\na.test        5  serving\nlonger.test  12  -',
+    )
+    assert.equal(formatTable(['HOST', 'N'], []), 'HOST  N')
+  })
+
+  it('fits a terminal: without what is spare, first what is named first', () => {
+    const rows = [
+      ['a.test', 'serving older', `/srv/${'x'.repeat(300)}/releases/2`, 1, '1 ms'],
+      [LONG, 'serving', '/srv/a', 1_000_000, '-'],
+    ]
+    const spare = ['LOAD', 'COUNT', 'RELEASE']
+    for (const [width, titles] of [
+      [200, HEAD],
+      [76, ['HOST', 'STATE', 'RELEASE', 'COUNT']],
+      [70, ['HOST', 'STATE', 'RELEASE']],
+      [40, ['HOST', 'STATE']],
+    ] as const) {
+      const lines = formatTable(HEAD, rows, { width, spare }).split('\n')
+      assert.deepEqual(lines[0]?.split(/ +/), titles, `${width}`)
+      for (const line of lines) assert.ok(line.length <= width, line)
+    }
+    const [, first = '', second = ''] = formatTable(HEAD, rows, { width: 80, spare }).split('\n')
+    assert.match(first, / …x+\/releases\/2 /)
+    assert.match(second, /^a+…d+ /)
+  })
+
+  it('shows all of it where nobody knows how wide a line is', () => {
+    assert.ok(formatTable(['HOST'], [[LONG]], { width: undefined, spare: ['HOST'] }).includes(LONG))
+  })
+})
+
+describe('printable()', () => {
+  it('writes as an escape what a terminal would obey or hide', () => {
+    assert.equal(
+      printable('\u001b[2J\r\u0007\u009b31m\u202e\u200b\ufeff\u2028b\u00fc\n'),
+      '\\u{1b}[2J\\u{d}\\u{7}\\u{9b}31m\\u{202e}\\u{200b}\\u{feff}\\u{2028}b\u00fc\n',
+    )
+  })
+})
