@@ -163,6 +163,38 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match((await site.run('status')).out, /^aries\.test +serving .* \d+ MiB +\d+ s +0 +process$/m)
   })
 
+  it('says on a terminal how long a reload has been waited for, and fits its table there', {
+    skip: existsSync('/usr/bin/script') ? false : 'needs script of util-linux, which makes a terminal',
+  }, async () => {
+    await using site = await Site.start()
+    const go = site.world.path('go')
+    site.world.write('go', '')
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = new Promise(resolve => {
+        const timer = setInterval(() => {
+          if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
+          clearInterval(timer)
+          resolve((req, res) => res.end('aries'))
+        }, 5)
+      })`,
+    )
+    await site.get('aries.test')
+    rmSync(go)
+    const reload = site.terminal(80, 'reload', 'aries.test')
+    await eventually(() => assert.match(reload.out, /\rreloading aries\.test … 1 s$/))
+    site.world.write('go', '')
+    const { code, out } = await reload.ended
+    assert.equal(code, 0)
+    assert.match(out.split('\u001b[K')[1] ?? '', /^reloaded aries\.test in \d+ ms\r\n$/)
+    const table = await site.terminal(80, 'status').ended
+    assert.match(table.out, /^HOST +STATE +SINCE +RELEASE +REQUESTS +ERRORS\r\n/)
+    for (const words of [['status'], ['--help'], ['serve', '--help']]) {
+      const shown = await site.terminal(72, ...words).ended
+      for (const line of shown.out.split('\r\n')) assert.ok(line.length <= 72, line)
+    }
+  })
+
   it('shows events as they come, and what was refused', async () => {
     await using site = await Site.start()
     const lines = site.start('events', '--json')
@@ -367,6 +399,22 @@ class Site {
     return program
   }
 
+  /** Another command, in a terminal that is so wide. */
+  terminal(columns: number, ...words: string[]): Program {
+    const command = [process.execPath, PROGRAM, ...words]
+    if (!words.includes('--help')) command.push('--port', String(this.port))
+    const program = new Program(
+      this.runtime,
+      [],
+      [
+        ...['script', '-qec', `stty cols ${columns} && exec ${command.map(word => `'${word}'`).join(' ')}`],
+        '/dev/null',
+      ],
+    )
+    this.#others.push(program)
+    return program
+  }
+
   async get(host: string, path = '/'): Promise<[status: number | undefined, body: string]> {
     return await new Promise((resolve, reject) => {
       http
@@ -391,9 +439,12 @@ class Program {
   out = ''
   err = ''
 
-  constructor(runtime: string, words: string[]) {
+  constructor(runtime: string, words: string[], before: readonly string[] = [process.execPath, PROGRAM]) {
     const env = { ...process.env, XDG_RUNTIME_DIR: runtime, NODE_DEBUG: '' }
-    this.child = spawn(process.execPath, [PROGRAM, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(before[0] as string, [...before.slice(1), ...words], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.child.stdout?.setEncoding('utf8').on('data', chunk => {
       this.out += chunk
     })

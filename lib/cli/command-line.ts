@@ -174,12 +174,21 @@ export function parseCommand(
   return { name: first, operand: positionals[0], flags: values }
 }
 
+const EXIT_CODES =
+  'Ends with 0: done; 1: failed, or the host leads to no app; 2: wrong command; 3: no server answers.'
+
 /** What a command is for; in lines of so many characters, where they fit. */
 export function help(topic: CommandName | undefined, width: number): string {
   if (topic) {
     const { operand, text, flags } = COMMANDS[topic]
     const usage = `express-van ${topic}${operand ? ` <${operand}>` : ''} [options]`
-    return [`Usage: ${usage}`, '', text, '', ...flagLines({ ...flags, ...HELP }, width)].join('\n')
+    return [
+      `Usage: ${usage}`,
+      '',
+      ...wrapped(text, width),
+      '',
+      ...flagLines({ ...flags, ...HELP }, width),
+    ].join('\n')
   }
   const commands = Object.entries(COMMANDS).map(([name, { operand, text }]) => [
     `${name}${operand ? ` <${operand}>` : ''}`,
@@ -192,8 +201,11 @@ export function help(topic: CommandName | undefined, width: number): string {
     '',
     ...aligned(commands, width),
     '',
-    'express-van <command> --help tells the options of each; express-van --version the version.',
-    'Ends with 0: done; 1: failed, or the host leads to no app; 2: wrong command; 3: no server answers.',
+    ...wrapped(
+      'express-van <command> --help tells the options of each; express-van --version the version.',
+      width,
+    ),
+    ...wrapped(EXIT_CODES, width),
   ].join('\n')
 }
 
