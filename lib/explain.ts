@@ -52,8 +52,10 @@ export async function explain(
   settings: Settings,
   table: VhostTable,
   apps: AppCache,
+  reserved: ReadonlySet<string>,
 ): Promise<VhostExplanation> {
-  const found = await follow(host, settings, table, apps)
+  const found = await follow(host, settings, table, apps, reserved)
+  if (found.hostname !== null && reserved.has(found.hostname)) return found
   const known = found.hostname === null ? undefined : table.peek(found.hostname)
   const app = known && apps.peek(known.realPath)
   if (found.outcome === 'app' || !app) return found
@@ -67,6 +69,7 @@ async function follow(
   settings: Settings,
   table: VhostTable,
   apps: AppCache,
+  reserved: ReadonlySet<string>,
 ): Promise<VhostExplanation> {
   const nothing = {
     host: host ?? null,
@@ -91,6 +94,8 @@ async function follow(
     const { refused: refusal } = hostname
     return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error) }
   }
+  if (reserved.has(hostname))
+    return { ...nothing, hostname, notes: ['the name is reserved: no vhost has it'] }
   const all = settings.getVhostPath ? ['getVhostPath()'] : settings.vhostPatterns.map(({ text }) => text)
   const named = { ...nothing, hostname, patterns: all }
   try {

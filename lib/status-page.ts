@@ -14,8 +14,8 @@ export type { BoardChange, BoardRow, BoardSnapshot, Deploy } from './status-page
 /** Options of `statusPage()`. */
 export interface StatusPageOptions {
   /**
-   * The page's own hostname, as a request's Host says it; a port is of no account. No vhost can have it: mount the page
-   * before `static()` and the router. `X-Forwarded-Host` is not asked.
+   * The page's own hostname, as a request's Host says it; a port is of no account. It is reserved: no vhost can have it.
+   * `X-Forwarded-Host` is not asked.
    */
   host: string
   /** Whether a request may see, and do, anything here; asked at each. Otherwise it gets 401. */
@@ -27,7 +27,7 @@ export interface StatusPageOptions {
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** What the page asks the router. */
-type Watched = Pick<VhostRouter, 'stats' | 'why' | 'reload' | 'on'>
+type Watched = Pick<VhostRouter, 'stats' | 'why' | 'reload' | 'reserve' | 'on'>
 
 /**
  * Middleware that shows operators what a router does, on a host of its own: `GET /` the page, `GET /status.json`,
@@ -42,6 +42,7 @@ type Watched = Pick<VhostRouter, 'stats' | 'why' | 'reload' | 'on'>
  */
 export function statusPage(vhosts: Watched, options: StatusPageOptions): Middleware {
   const { hostname, authorize, title } = checkOptions(options)
+  vhosts.reserve(hostname)
   const token = randomBytes(32).toString('base64url')
   const { html, policy } = makeDocument(title, token)
   const board = new Board(vhosts)
@@ -82,6 +83,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
       res.setHeader('Allow', route.method === 'GET' ? 'GET, HEAD' : 'POST')
       return sendStatus(res, 405)
     }
+    if (path !== '/' && isForeign(req)) return sendStatus(res, 403)
     await route.answer(req, res, new URLSearchParams(query))
   }
 
@@ -144,6 +146,12 @@ function pathOf({ url = '/' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/^(?!\/)/, '/')
 }
 
+/** Whether a browser says that another site asks. */
+function isForeign({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site']
+  return site === 'cross-site' || site === 'same-site'
+}
+
 /** A browser says where a request that changes something comes from; what says nothing has the token, or not. */
 function isFromPage({ headers }: IncomingMessage, hostname: string): boolean {
   const site = headers['sec-fetch-site']
@@ -170,6 +178,7 @@ function protect(res: ServerResponse, policy: string): void {
 
 const PHRASES: Record<number, string> = {
   401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
 }

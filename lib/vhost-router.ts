@@ -64,6 +64,12 @@ export interface VhostRouter {
    * app. Undefined: no such vhost. Rejects with `VhostError` where Host is refused or the folder cannot be read.
    */
   lookup(host: string): Promise<VhostFolder | undefined>
+  /**
+   * Keeps a hostname for something else in the same server: here it leads nowhere from now on, neither requests nor
+   * document roots nor upgrades, whatever folder or wildcard it would have. `statusPage()` does it. Throws a `VhostError`
+   * where Host is refused.
+   */
+  reserve(host: string): void
   /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
   load(hostname: string): Promise<Release | undefined>
   /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
@@ -112,11 +118,13 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const refresher = new Refresher(settings, table, apps, events)
   const finder = new AppFinder(settings, apps, refresher)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
+  const reserved = new Set<string>()
   let closing: Promise<void> | undefined
 
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     const name = nameOf(req, trustsOf, next)
     if (!name) return
+    if (reserved.has(name.hostname)) return next()
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
@@ -186,6 +194,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       const name = nameOf(req, trustsOf, next)
       if (!name) return
       const { hostname, host } = name
+      if (reserved.has(hostname)) return next()
       const vhost = table.peek(hostname)
       if (vhost) {
         tellVhost(req, infoOf(vhost, host))
@@ -218,6 +227,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       },
     )
     if (!name) throw refusal
+    if (reserved.has(name.hostname)) return undefined
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) return await finder.find(name.hostname, name.host, req)
@@ -227,7 +237,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   async function why(host?: string): Promise<VhostExplanation> {
-    const explanation = await explain(host, settings, table, apps)
+    const explanation = await explain(host, settings, table, apps, reserved)
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 
@@ -240,6 +250,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (isForbidden(error)) return undefined
       throw unreadable(hostname, error)
     }
+  }
+
+  function reserve(host: string): void {
+    reserved.add(expectName(host).hostname)
   }
 
   async function load(host: string): Promise<Release | undefined> {
@@ -308,6 +322,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     metrics: () => formatMetrics(stats(), apps, counters),
     why,
     lookup,
+    reserve,
     load,
     reload,
     close,

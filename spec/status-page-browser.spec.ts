@@ -309,6 +309,7 @@ async function serveRows(count: number): Promise<AsyncDisposable & { port: numbe
   const many = {
     stats: () => stats,
     on: () => many,
+    reserve: () => {},
     why: () => Promise.reject(new Error('not asked')),
     reload: () => Promise.reject(new Error('not asked')),
   }

@@ -63,6 +63,53 @@ describe('statusPage()', () => {
     )
   })
 
+  it('leaves no way to a vhost that has its name, or a wildcard for it', async () => {
+    await using world = await World.start(
+      { vhostDir: ['%0', '.any.%2+'], trustProxy: true },
+      (app, vhosts) => {
+        app.use(vhosts.static())
+        app.use(vhosts)
+        app.use(statusPage(vhosts, { host: 'Status.Tenants.Test', authorize: () => true }))
+      },
+    )
+    const app = `module.exports = (req, res) => res.end('a tenant')
+      module.exports.upgrade = (req, socket) => socket.end('HTTP/1.1 101 A tenant\\r\\n\\r\\n')`
+    world.write('.any.tenants.test/app/index.js', app)
+    world.write('.any.tenants.test/static/page.txt', 'a tenant')
+    for (const folder of ['.any.tenants.test', 'status.tenants.test']) {
+      world.write(`${folder}/app/index.js`, app)
+      world.write(`${folder}/static/page.txt`, 'a tenant')
+      const upgrade = (host: string) =>
+        world.raw(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+      assert.match((await world.get('status.tenants.test')).body, /<title>express-van/)
+      assert.equal((await world.get('status.tenants.test', '/page.txt')).status, 404)
+      assert.match(await upgrade('status.tenants.test'), /^HTTP\/1.1 404 /)
+      const forwarded = await world.get('x.test', '/', {
+        headers: { 'x-forwarded-host': 'status.tenants.test' },
+      })
+      assert.equal(forwarded.status, 404)
+      assert.equal(await world.body('other.tenants.test'), 'a tenant')
+      assert.match(await upgrade('other.tenants.test'), /^HTTP\/1.1 101 A tenant/)
+    }
+    const { outcome, notes } = await world.vhosts.why('status.tenants.test:80')
+    assert.deepEqual([outcome, notes], ['no vhost', ['the name is reserved: no vhost has it']])
+  })
+
+  it('tells a browser nothing for another site, but for the page itself, which may be linked to', async () => {
+    await using world = await withPage()
+    for (const path of ['/status.json', '/events', '/why?host=aries.test']) {
+      for (const site of ['cross-site', 'same-site']) {
+        assert.equal((await world.get(HOST, path, { headers: { 'sec-fetch-site': site } })).status, 403)
+      }
+    }
+    for (const path of ['/', '/status.json']) {
+      for (const site of ['same-origin', 'none']) {
+        assert.equal((await world.get(HOST, path, { headers: { 'sec-fetch-site': site } })).status, 200)
+      }
+    }
+    assert.equal((await world.get(HOST, '/', { headers: { 'sec-fetch-site': 'cross-site' } })).status, 200)
+  })
+
   it('shows nothing to whom it is not authorized', async () => {
     let authorize: StatusPageOptions['authorize'] = () => false
     await using world = await withPage({ authorize: req => authorize(req) })
@@ -126,7 +173,7 @@ describe('statusPage()', () => {
     assert.ok(body.includes('&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;co&quot;'))
     assert.equal(body.match(/<script/g)?.length, 1)
     assert.equal(body.match(/<\/script/g)?.length, 1)
-    assert.doesNotMatch(body, /(?:src|href)="(?!data:,"|status\.json")/)
+    assert.doesNotMatch(body, /(?:src|href)="(?!data:,"|#|status\.json")/)
     const policy = String(headers['content-security-policy'])
     assert.match(
       policy,
