@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { VhostError } from './errors.ts'
 import { optionError, shown, unknownOption } from './option-error.ts'
@@ -64,7 +64,7 @@ async function answer(
   for (const name of res.getHeaderNames()) if (isAboutContent(name)) res.removeHeader(name)
   for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, String(value))
   // Whatever a message says, it is no part of the page that runs.
-  const policy = html ? `style-src 'nonce-${nonce}'; script-src 'nonce-${nonce}'; img-src data:; ` : ''
+  const policy = html ? policyOf(nonce) : ''
   res.setHeader('Content-Security-Policy', `default-src 'none'; ${policy}base-uri 'none'; form-action 'none'`)
   res.setHeader('X-Content-Type-Options', 'nosniff')
   const body = html ?? text
@@ -73,6 +73,17 @@ async function answer(
     'Content-Length': Buffer.byteLength(body),
   })
   res.end(body)
+}
+
+/** What youch's button for copying does; nothing else that stands in an attribute is run. */
+const COPY = createHash('sha256').update('copyErrorMessage(this)').digest('base64')
+
+/** Where the marked line stands, and the number of the first one, are attributes of style. */
+function policyOf(nonce: string): string {
+  return [
+    `style-src 'nonce-${nonce}'; style-src-attr 'unsafe-inline'; img-src data:; `,
+    `script-src 'nonce-${nonce}'; script-src-attr 'unsafe-hashes' 'sha256-${COPY}'; `,
+  ].join('')
 }
 
 /** What is used of youch. */

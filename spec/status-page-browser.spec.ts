@@ -1,34 +1,24 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { AppStats, VhostStats } from '../lib/index.ts'
 import { statusPage } from '../lib/status-page.ts'
+import { launchChromium, withoutChromium } from './support/chromium.ts'
 import { eventually, World } from './support/world.ts'
 
-const EXECUTABLE = '/usr/bin/chromium'
 // Chromium takes every name below `localhost` for the loopback address.
 const HOST = 'status.localhost'
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const skip = existsSync(EXECUTABLE) ? false : `needs Chromium at ${EXECUTABLE}`
 
-describe('the status page in Chromium', { skip }, () => {
+describe('the status page in Chromium', { skip: withoutChromium }, () => {
   let browser: Browser
 
   before(async () => {
-    browser = await chromium.launch({
-      executablePath: EXECUTABLE,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-      ],
-    })
+    browser = await launchChromium()
   })
 
   after(async () => {

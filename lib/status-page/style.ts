@@ -78,6 +78,8 @@ polyline { fill: none; stroke: var(--link); stroke-width: 1.5; vector-effect: no
 #deploys > li { display: grid; grid-template-columns: 9.5rem 4.5rem minmax(0, 16rem) minmax(0, 1fr); gap: 0 .5rem;
   padding: .25rem 0; overflow-wrap: anywhere }
 #deploys > li + li { border-top: 1px solid var(--line) }
+#deploys:empty { border: 0; background: none; color: var(--dim) }
+#deploys:empty::before { content: "None yet." }
 summary { cursor: pointer }
 time { color: var(--dim); font-variant-numeric: tabular-nums }
 @media (max-width: 40rem) {
