@@ -95,6 +95,37 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.locator('#steps').getByText('500 Internal Server Error').waitFor()
   })
 
+  it('shows what loads, what drains, what was evicted', async () => {
+    await using world = await serve({ idleTimeout: 300 })
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = new Promise(resolve => process.once('spec:go', () => resolve((req, res) => {
+        if (req.url === '/hang') process.once('spec:end', () => res.end('ended'))
+        res.write('begun ')
+        if (req.url !== '/hang') res.end()
+      })))`,
+    )
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    const stateOf = (name: string, state: string) =>
+      page
+        .locator(`#vhosts tbody tr:has(button.name:text-is("${name}")) td.state:text-is("${state}")`)
+        .waitFor()
+    const hanging = world.body('aries.test', '/hang')
+    await stateOf('aries.test', 'loading')
+    process.emit('spec:go' as never)
+    await stateOf('aries.test', 'serving')
+    const reloaded = world.vhosts.reload('aries.test')
+    await eventually(() => process.emit('spec:go' as never))
+    await reloaded
+    await stateOf(world.path('aries.test'), 'draining')
+    await stateOf('aries.test', 'serving')
+    process.emit('spec:end' as never)
+    assert.equal(await hanging, 'begun ended')
+    await stateOf('aries.test', 'evicted: idle')
+    await page.getByText('1 row', { exact: true }).waitFor()
+  })
+
   it('keeps its columns however long a name, a path and an error are', async () => {
     await using world = await serve()
     const long = [...'abc']

@@ -93,7 +93,8 @@ function showTotal(name: string, value: string, isBad = false): void {
 }
 
 function showCount(matching: number, all: number, page: number, pages: number): void {
-  const which = matching === all ? `${all} rows` : `${matching} of ${all} rows`
+  const rows = `${all} ${all === 1 ? 'row' : 'rows'}`
+  const which = matching === all ? rows : `${matching} of ${rows}`
   const empty = byId('empty')
   empty.hidden = matching > 0
   setText(
