@@ -124,7 +124,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     const name = nameOf(req, trustsOf, next)
     if (!name) return
-    if (reserved.has(name.hostname)) return next()
+    if (reserved.has(name.hostname)) {
+      next()
+      return
+    }
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
