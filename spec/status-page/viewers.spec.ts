@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { describe, it, type TestContext } from 'node:test'
+import type { VhostRouter } from '../../lib/index.ts'
+import { Board, MAX_SAMPLES, SAMPLE_INTERVAL } from '../../lib/status-page/board.ts'
+import { Viewers } from '../../lib/status-page/viewers.ts'
+
+const TOTALS = { apps: 0, draining: 0, failed: 0, hostnames: 0, requests: 0, inFlight: 0, errors: 0 }
+const LOADED = { hostnames: ['aries.test'], realPath: '/srv/aries', version: 1, durationMs: 1 }
+
+describe('Viewers', () => {
+  it('asks the router nothing while nobody looks', t => {
+    const { vhosts, asked, tick } = start(t)
+    for (let i = 0; i < 10; i++) vhosts.emit('load', LOADED)
+    tick(10 * MAX_SAMPLES)
+    assert.equal(asked(), 0)
+  })
+
+  it('asks once for a burst of deploys, and once for each sample, however many look', t => {
+    const { vhosts, asked, tick, view } = start(t)
+    for (let i = 0; i < 5; i++) view()
+    const before = asked()
+    for (let i = 0; i < 100; i++) vhosts.emit('load', LOADED)
+    t.mock.timers.tick(SAMPLE_INTERVAL - 1)
+    // A machine that is busy has it told by the next sample.
+    assert.ok(asked() - before <= 1)
+    tick(3)
+    assert.ok([3, 4].includes(asked() - before), `${asked() - before}`)
+  })
+
+  it('goes on for as long as its charts reach when the last one has left, then rests', t => {
+    const { asked, tick, view } = start(t)
+    const res = view()
+    tick(1)
+    res.emit('close')
+    tick(MAX_SAMPLES + 1)
+    const before = asked()
+    tick(MAX_SAMPLES)
+    assert.equal(asked(), before)
+    view()
+    tick(1)
+    assert.ok(asked() > before)
+  })
+})
+
+function start(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
+  let count = 0
+  const stats = () => {
+    count++
+    return { vhosts: [], totals: TOTALS, staleGraphs: 0, isClosed: false }
+  }
+  const vhosts = Object.assign(new EventEmitter(), { stats })
+  const viewers = new Viewers(new Board(vhosts as unknown as VhostRouter))
+  return {
+    vhosts,
+    asked: () => count,
+    tick(samples: number): void {
+      for (let i = 0; i < samples; i++) t.mock.timers.tick(SAMPLE_INTERVAL)
+    },
+    view(): EventEmitter {
+      const res = Object.assign(new EventEmitter(), {
+        destroyed: false,
+        writableLength: 0,
+        writeHead() {},
+        flushHeaders() {},
+        write: () => true,
+        end() {},
+      })
+      viewers.add({ method: 'GET' } as IncomingMessage, res as unknown as ServerResponse)
+      return res
+    },
+  }
+}
