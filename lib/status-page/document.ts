@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { STYLE } from './style.ts'
 
 /** In the order in which they are joined: each uses what stands before it. */
-const SCRIPTS = ['chart', 'table', 'details', 'deploys', 'page']
+const SCRIPTS = ['chart', 'words', 'table', 'details', 'deploys', 'page']
 
 /** The page, one file that loads no other, and the Content-Security-Policy that lets nothing but it run. */
 export function makeDocument(title: string, token: string): { html: string; policy: string } {
