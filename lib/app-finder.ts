@@ -6,18 +6,29 @@ import type { Settings } from './options.ts'
 import type { Refresher } from './refresher.ts'
 import { isSameRelease, readRelease } from './release.ts'
 import { makeInfo, tellVhost } from './vhost-info.ts'
-import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
+
+/** Neither where there is no such vhost. */
+interface Located {
+  readonly location?: VhostLocation | undefined
+  readonly error?: unknown
+}
+
+type Keeping = Record<symbol, Located | undefined>
+
+/** One for all. */
+const NOWHERE: Located = {}
 
 /** Finds on disk what the tables do not know, and has it loaded. */
 export class AppFinder {
   readonly #settings: Settings
   readonly #apps: AppCache
   readonly #refresher: Refresher
-  /** What static() and the router find on disk for one request, so that it is looked up once. */
-  readonly #located = new WeakMap<IncomingMessage, Promise<VhostLocation | undefined>>()
+  /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
+  readonly #located = Symbol('express-van')
   #isClosed = false
 
   constructor(settings: Settings, apps: AppCache, refresher: Refresher) {
@@ -29,7 +40,7 @@ export class AppFinder {
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
   async find(hostname: string, host: string, req?: IncomingMessage): Promise<App | undefined> {
     try {
-      const location = await (req ? this.locate(hostname, req) : locateVhost(hostname, this.#settings))
+      const location = await (req ? this.#locate(hostname, req) : locateVhost(hostname, this.#settings))
       if (!location) return undefined
       if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
       return await this.#acquire(location, hostname)
@@ -41,18 +52,30 @@ export class AppFinder {
     }
   }
 
-  /** Where the folder of a name lies, looked up once for a request. Rejects as `locateVhost`. */
-  locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
-    const known = this.#located.get(req)
-    if (known) return known
-    const locating = locateVhost(hostname, this.#settings)
-    this.#located.set(req, locating)
-    return locating
+  /** Looks on disk for the folder of a name, once for a request. */
+  locate(hostname: string, req: IncomingMessage, done: (located: Located) => void): void {
+    const kept = req as unknown as Keeping
+    const known = kept[this.#located]
+    if (known) {
+      done(known)
+      return
+    }
+    seekVhost(hostname, this.#settings, (error, location) => {
+      const located = error || location ? { error, location } : NOWHERE
+      kept[this.#located] = located
+      done(located)
+    })
   }
 
   /** Tries no load again, and enters no name, from now on. */
   close(): void {
     this.#isClosed = true
+  }
+
+  #locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
+    return new Promise((resolve, reject) => {
+      this.locate(hostname, req, ({ error, location }) => (error ? reject(error) : resolve(location)))
+    })
   }
 
   async #acquire(location: VhostLocation, hostname: string, attempt = 1): Promise<App | undefined> {

@@ -216,7 +216,7 @@ export class Refresher {
   }
 
   async #read({ hostname, lastRead }: Vhost): Promise<Found | undefined> {
-    const location = await locateVhost(hostname, this.#settings)
+    const location = await locateVhost(hostname, this.#settings, true)
     const release = location && (await readRelease(location, this.#settings, lastRead))
     return location && release && { ...location, release }
   }

@@ -1,6 +1,6 @@
-import { lstat, realpath, stat } from 'node:fs/promises'
+import { lstat, promises, realpath } from 'node:fs'
 import { parse, posix, resolve, sep } from 'node:path'
-import { isGone, unlessGone } from './gone.ts'
+import { isGone, statOf, unlessGone } from './gone.ts'
 import { isDosDevice } from './hostname.ts'
 import { optionError } from './option-error.ts'
 
@@ -64,27 +64,47 @@ export function compileVhostDir(vhostDir: string | readonly string[]): readonly 
   return patterns.map(compilePattern)
 }
 
+/** Is told an error, or what was found, or neither where nothing is there. */
+type Done<T> = (error: unknown, found?: T | undefined) => void
+
 /**
  * Where the folder of a hostname lies now; nothing where there is no such vhost. An error that does not say so
- * much, such as EMFILE or EIO, rejects: what is loaded must not be taken for deleted by it.
+ * much, such as EMFILE or EIO, rejects: what is loaded must not be taken for deleted by it. A look is saved where
+ * the name is known to lead somewhere.
  */
-export async function locateVhost(
+export function locateVhost(
   hostname: string,
   settings: PathSettings,
+  isKnown = false,
 ): Promise<VhostLocation | undefined> {
-  if (isIPv6Literal(hostname) || hostname === RESERVED) return undefined
+  return new Promise((resolve, reject) => {
+    const done: Done<VhostLocation> = (error, location) => (error ? reject(error) : resolve(location))
+    seekVhost(hostname, settings, done, isKnown)
+  })
+}
+
+/**
+ * As `locateVhost`, with a callback: strangers make names up by the million, and one that leads nowhere costs an
+ * `lstat` for each pattern and no promise.
+ */
+export function seekVhost(
+  hostname: string,
+  settings: PathSettings,
+  done: Done<VhostLocation>,
+  isKnown = false,
+): void {
+  if (isIPv6Literal(hostname) || hostname === RESERVED) {
+    done(null)
+    return
+  }
   const readAt = performance.now()
-  const { basePath, getVhostPath } = settings
-  const found = getVhostPath
-    ? await askPath(hostname, settings, getVhostPath)
-    : await searchPatterns(hostname, settings)
-  if (!found) return undefined
-  const { vhostPath, ...how } = found
-  const realPath = await realPathOf(vhostPath)
-  if (realPath === undefined) return undefined
-  const stats = await unlessGone(stat(realPath, { bigint: true }))
-  if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
-  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, readAt, ...how }
+  const { getVhostPath } = settings
+  const placed: Done<Place> = (error, place) => {
+    if (place) tell(followPlace(place, readAt, settings), done)
+    else done(error)
+  }
+  if (getVhostPath) tell(askPath(hostname, settings, getVhostPath), placed)
+  else searchPatterns(hostname, settings, isKnown, 0, placed)
 }
 
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.
@@ -150,10 +170,11 @@ function textOf(part: Part, labels: readonly string[], port: number): string {
 
 function captureOf(specifier: Specifier, labels: readonly string[]): string {
   const whole = select(labels, specifier.labels, '.')
-  return select(whole.split(''), specifier.characters, '')
+  return specifier.characters.n === 0 ? whole : select(whole.split(''), specifier.characters, '')
 }
 
 function select(items: readonly string[], selection: Selection, joint: string): string {
+  if (selection.n === 0) return items.join(joint)
   const range = rangeOf(items.length, selection)
   return range ? items.slice(...range).join(joint) : '_'
 }
@@ -171,10 +192,13 @@ function rangeOf(
 
 function labelsOf(hostname: string): string[] {
   const name = isIPv6Literal(hostname) ? hostname.slice(1, -1) : hostname
-  // ASCII alone, as Apache does it.
-  const labels = name.replace(/[A-Z]/g, letter => letter.toLowerCase()).split('.')
-  const rest = labels.splice(MAX_DOTS)
-  return rest.length === 0 ? labels : [...labels, rest.join('.')]
+  const labels = lowered(name).split('.')
+  return labels.length <= MAX_DOTS ? labels : [...labels.slice(0, MAX_DOTS), labels.slice(MAX_DOTS).join('.')]
+}
+
+// ASCII alone, as Apache does it. Nearly every name is in lower case already.
+function lowered(name: string): string {
+  return /[A-Z]/.test(name) ? name.replace(/[A-Z]/g, letter => letter.toLowerCase()) : name
 }
 
 function isIPv6Literal(hostname: string): boolean {
@@ -263,40 +287,70 @@ async function askPath(
   return { vhostPath, skipped: 0, captures: [], isExact: own.split(sep).includes(hostname) }
 }
 
-// A deploy that is broken, or that we may not see, must not be answered by the catch-all that comes after it.
-async function searchPatterns(
+function searchPatterns(
   hostname: string,
-  { basePath, vhostPatterns }: PathSettings,
-): Promise<Place | undefined> {
-  for (const [skipped, { pathOf, capturesOf, isExact }] of vhostPatterns.entries()) {
-    const relativePath = pathOf(hostname)
-    if (relativePath === undefined) continue
-    const vhostPath = resolve(basePath, relativePath)
-    const place = (): Place => ({
-      vhostPath,
-      skipped,
-      captures: capturesOf(hostname),
-      isExact: isExact(hostname),
-    })
-    if (vhostPatterns.length === 1) return place()
-    try {
-      await lstat(vhostPath)
-      return place()
-    } catch (error) {
-      if (hasCode(error, CLOSED)) return undefined
-      if (!hasCode(error, ['ENOENT'])) throw error
-    }
-    if (await isBelowDanglingLink(basePath, relativePath)) return undefined
+  settings: PathSettings,
+  isKnown: boolean,
+  skipped: number,
+  done: Done<Place>,
+): void {
+  const { basePath, vhostPatterns } = settings
+  const pattern = vhostPatterns[skipped]
+  if (!pattern) {
+    done(null)
+    return
   }
-  return undefined
+  const next = (): void => searchPatterns(hostname, settings, isKnown, skipped + 1, done)
+  const relativePath = pattern.pathOf(hostname)
+  if (relativePath === undefined) {
+    next()
+    return
+  }
+  const isLast = skipped === vhostPatterns.length - 1
+  const vhostPath = resolve(basePath, relativePath)
+  const look = (error: unknown): void => {
+    if (!error) {
+      done(null, {
+        vhostPath,
+        skipped,
+        captures: pattern.capturesOf(hostname),
+        isExact: pattern.isExact(hostname),
+      })
+    } else if (!hasCode(error, ['ENOENT'])) {
+      // A deploy that is broken, or that we may not see, must not be answered by the catch-all that comes after it.
+      done(hasCode(error, CLOSED) ? null : error)
+    } else if (isLast) {
+      done(null)
+    } else {
+      tell(isBelowDanglingLink(basePath, relativePath), (problem, isBelow) =>
+        problem || isBelow ? done(problem) : next(),
+      )
+    }
+  }
+  // The last one is followed wherever it leads, so to look at it first is to save that where it leads nowhere.
+  if (isLast && isKnown) look(null)
+  else lstat(vhostPath, look)
+}
+
+async function followPlace(
+  { vhostPath, ...how }: Place,
+  readAt: number,
+  { basePath }: PathSettings,
+): Promise<VhostLocation | undefined> {
+  const realPath = await realPathOf(vhostPath)
+  if (realPath === undefined) return undefined
+  const stats = await statOf(realPath)
+  if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
+  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, readAt, ...how }
 }
 
 async function isBelowDanglingLink(basePath: string, relativePath: string): Promise<boolean> {
   const above = posix.dirname(relativePath)
   if (above === '.') return false
-  const stats = await unlessGone(lstat(resolve(basePath, above)))
+  const path = resolve(basePath, above)
+  const stats = await unlessGone(promises.lstat(path))
   if (!stats) return await isBelowDanglingLink(basePath, above)
-  return stats.isSymbolicLink() && (await unlessGone(stat(resolve(basePath, above)))) === undefined
+  return stats.isSymbolicLink() && (await statOf(path)) === undefined
 }
 
 // Everything in the base path would be part of such a vhost, the other vhosts too.
@@ -309,14 +363,24 @@ async function containsBasePath(realPath: string, basePath: string): Promise<boo
   )
 }
 
-async function realPathOf(path: string): Promise<string | undefined> {
-  try {
-    return await realpath(path)
-  } catch (error) {
-    // What is no longer than a host may be can still be too long for a file name.
-    if (isGone(error) || hasCode(error, ['ENAMETOOLONG'])) return undefined
-    throw error
-  }
+// By node:fs/promises it costs three times as much.
+function realPathOf(path: string): Promise<string | undefined> {
+  return new Promise((done, reject) => {
+    realpath.native(path, (error, realPath) => {
+      if (!error) done(realPath)
+      // What is no longer than a host may be can still be too long for a file name.
+      else if (isGone(error) || hasCode(error, ['ENAMETOOLONG'])) done(undefined)
+      else reject(error)
+    })
+  })
+}
+
+function tell<T>(promise: Promise<T | undefined>, done: Done<T>): void {
+  promise.then(
+    found => done(null, found),
+    // Who rejects with nothing does not say that nothing is there.
+    error => done(error ?? new Error('getVhostPath() rejected with nothing')),
+  )
 }
 
 function hasCode(error: unknown, codes: readonly string[]): boolean {

@@ -131,7 +131,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
-      void serveCold(name, req, res, next)
+      serveCold(name, req, res, next)
       return
     }
     tellVhost(req, infoOf(vhost, name.host))
@@ -152,7 +152,24 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return undefined
   }
 
-  async function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): Promise<void> {
+  function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): void {
+    finder.locate(name.hostname, req, ({ error, location }) => {
+      if (location || error) {
+        void serveFound(name, location, req, res, next)
+        return
+      }
+      counters.unrouted.no_vhost++
+      next()
+    })
+  }
+
+  async function serveFound(
+    name: Name,
+    location: VhostLocation | undefined,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: Next,
+  ): Promise<void> {
     let app: App | undefined
     try {
       app = await finder.find(name.hostname, name.host, req)
@@ -162,7 +179,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       return
     }
     if (!app) {
-      const location = await finder.locate(name.hostname, req).catch(() => undefined)
       counters.unrouted[location ? 'no_app' : 'no_vhost']++
       next()
       return
@@ -204,15 +220,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
         serve(vhost.realPath, req, res, next)
         return
       }
-      finder.locate(hostname, req).then(
-        location => {
-          if (!location) return next()
-          tellVhost(req, makeInfo({ hostname, ...location }, host))
-          serve(location.realPath, req, res, next)
-        },
-        // The router, which comes to the same end, tells of it.
-        () => next(),
-      )
+      finder.locate(hostname, req, ({ location }) => {
+        // Of an error the router, which comes to the same end, tells.
+        if (!location) return next()
+        tellVhost(req, makeInfo({ hostname, ...location }, host))
+        serve(location.realPath, req, res, next)
+      })
     }
   }
 

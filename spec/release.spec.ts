@@ -236,8 +236,8 @@ describe('readRelease', () => {
       at('tmp/restart.txt'),
       at('app/index.js'),
     ]
-    // The first two are `locateVhost`'s.
-    assert.deepEqual(calls.paths, [at(), at(), ...looked])
+    // The first three are `locateVhost`'s.
+    assert.deepEqual(calls.paths, [at(), at(), at(), ...looked])
   })
 
   it('looks once at what is the package.json of vhost and app folder', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, parse, resolve, sep } from 'node:path'
@@ -361,14 +361,35 @@ describe('locateVhost', () => {
   it('asks no more of the disk than it must', async () => {
     const path = await folder('aries.test')
     await folder('.default')
-    using calls = new FsCalls()
-    await locate('aries.test')
-    assert.deepEqual(calls.paths.splice(0), [path, path])
-    await locate('nobody.test', ['%0', '.default'])
     const [nobody, other] = [join(basePath, 'nobody.test'), join(basePath, '.default')]
+    using calls = new FsCalls()
+    await locate('nobody.test')
+    assert.deepEqual(calls.paths.splice(0), [nobody])
+    await locate('aries.test')
+    assert.deepEqual(calls.paths.splice(0), [path, path, path])
+    await locate('nobody.test', ['%0', '.default'])
     assert.deepEqual(calls.paths.splice(0), [nobody, other, other, other])
     await locate('nobody.test', ['%0/current', '%0'])
-    assert.deepEqual(calls.paths, [join(nobody, 'current'), nobody, nobody])
+    assert.deepEqual(calls.paths.splice(0), [join(nobody, 'current'), nobody, nobody])
+    await locate('nobody.test', ['%0', '%0/current'])
+    assert.deepEqual(calls.paths, [nobody, join(nobody, 'current')])
+  })
+
+  it('saves a look where a name is known to lead somewhere', async () => {
+    const path = await folder('aries.test')
+    await folder('.default')
+    const patterns = (vhostDir: string | string[]): PathSettings => ({
+      basePath,
+      vhostPatterns: compileVhostDir(vhostDir),
+    })
+    const [nobody, other] = [join(basePath, 'nobody.test'), join(basePath, '.default')]
+    using calls = new FsCalls()
+    assert.equal((await locateVhost('aries.test', patterns('%0'), true))?.realPath, path)
+    assert.deepEqual(calls.paths.splice(0), [path, path])
+    assert.equal((await locateVhost('nobody.test', patterns(['%0', '.default']), true))?.realPath, other)
+    assert.deepEqual(calls.paths.splice(0), [nobody, other, other])
+    assert.equal(await locateVhost('nobody.test', patterns('%0'), true), undefined)
+    assert.deepEqual(calls.paths, [nobody])
   })
 
   it('tells folders apart whose inodes are larger than a number can be', async () => {
@@ -376,8 +397,10 @@ describe('locateVhost', () => {
     const ino = 2n ** 53n + 1n
     using _ = new PatchedFs((name, original) => {
       if (name !== 'stat') return undefined
-      return async (path, options) =>
-        Object.assign(await original(path, options), { ino: options?.bigint ? ino : Number(ino) })
+      return (path, options, callback) =>
+        original(path, options, (error: Error | null, stats: object) =>
+          callback(error, Object.assign(stats, { ino: options.bigint ? ino : Number(ino) })),
+        )
     })
     assert.match((await locate('aries.test'))?.identity ?? '', new RegExp(`:${ino}$`))
   })
@@ -386,9 +409,9 @@ describe('locateVhost', () => {
     const path = await folder('aries.test')
     using _ = new PatchedFs((name, original) => {
       if (name !== 'stat') return undefined
-      return async (...values) => {
-        await rm(path, { recursive: true, force: true })
-        return await original(...values)
+      return (...values) => {
+        rmSync(path, { recursive: true, force: true })
+        return original(...values)
       }
     })
     assert.equal(await locate('aries.test'), undefined)
@@ -454,6 +477,11 @@ describe('locateVhost', () => {
     it('gives nothing where it gives nothing, or the base path', async () => {
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => undefined }), undefined)
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => '' }), undefined)
+    })
+
+    it('rejects where it rejects with nothing: that does not say that nothing is there', async () => {
+      const getVhostPath = (): Promise<never> => Promise.reject()
+      await assert.rejects(locate('aries.test', '%0', { getVhostPath }), { message: /getVhostPath/ })
     })
 
     it('rejects with its error', async () => {

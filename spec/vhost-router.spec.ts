@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { describe, it } from 'node:test'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
 import { runChild } from './support/child.ts'
+import { FsCalls } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
 
 type Isolation = 'none' | 'thread' | 'process'
@@ -44,6 +46,28 @@ function behaves(isolation: Isolation): void {
     assert.match(await world.raw('GET / HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 404 /)
     assert.deepEqual(world.told, [])
   })
+
+  if (isHere)
+    it('looks at the disk once for an unknown name, and goes on in the context of the request', async () => {
+      const context = new AsyncLocalStorage<string>()
+      const seen: [host: string | undefined, context: string | undefined][] = []
+      await using world = await start({}, (app, vhosts) => {
+        app.use((req, _, next) => context.run(String(req.headers.host), next))
+        app.use(vhosts.static(), vhosts, vhosts.static())
+        app.use((req, _, next) => {
+          seen.push([req.headers.host, context.getStore()])
+          next()
+        })
+      })
+      const names = Array.from({ length: 20 }, (_, n) => `stranger-${n}.test`)
+      using calls = new FsCalls()
+      const answers = await Promise.all(names.map(name => world.get(name)))
+      const looks = calls.paths.filter(path => path.startsWith(world.path()))
+      assert.deepEqual(looks.sort(), names.map(name => world.path(name)).sort())
+      assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([404]))
+      assert.equal(seen.length, names.length)
+      for (const [host, store] of seen) assert.equal(store, host)
+    })
 
   it('refuses a malformed host with 400 before it looks at the disk', async () => {
     const asked: string[] = []

@@ -11,15 +11,21 @@ export class PatchedFs {
 
   /** `replace` gives what stands for a function, or nothing where that is to stay. */
   constructor(replace: (name: string, original: Call) => Call | undefined) {
-    for (const module of [fs, fsPromises] as unknown as Record<string, Call>[]) {
-      for (const [name, original] of Object.entries(module)) {
-        const replacement =
-          typeof original === 'function' && /^[a-z]/.test(name) ? replace(name, original) : undefined
-        if (!replacement) continue
-        module[name] = Object.assign(replacement, original)
-        this.#restore.push(() => {
-          module[name] = original
-        })
+    const patch = (functions: Record<string, Call>, name: string, fullName = name): void => {
+      const original = functions[name]
+      const replacement = original && replace(fullName, original)
+      if (!replacement) return
+      functions[name] = Object.assign(replacement, original)
+      this.#restore.push(() => {
+        functions[name] = original
+      })
+    }
+    for (const functions of [fs, fsPromises] as unknown as Record<string, Call>[]) {
+      for (const [name, value] of Object.entries(functions)) {
+        if (typeof value !== 'function' || !/^[a-z]/.test(name)) continue
+        // `fs.realpath.native` is a function of its own.
+        if ('native' in value) patch(value as unknown as Record<string, Call>, 'native', `${name}.native`)
+        patch(functions, name)
       }
     }
     syncBuiltinESMExports()
