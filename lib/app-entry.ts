@@ -1,38 +1,43 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import type { BigIntStats } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { unlessGone } from './gone.ts'
+import { statOf, unlessGone } from './gone.ts'
 
 /** In the order in which they are tried. */
 const NAMES = ['app', 'index', 'server']
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 
-export interface Entry {
+interface Found {
   readonly path: string
+  readonly stats: BigIntStats
+}
+
+export interface Entry extends Found {
   /** Whether it stands in for a `main` that is not there, and may come. */
   readonly isStandIn: boolean
 }
 
 /**
  * The module of an app folder that is loaded: `moduleName` where given; else `main` of its package.json where Node
- * resolves it to a file; else the first of app, index and server. Undefined where there is none.
+ * resolves it to a file; else the first of app, index and server. Undefined where there is none. It is not looked for
+ * a package.json where that is known not to be there.
  */
 export async function findEntry(
   appFolder: string,
   moduleName: string | undefined,
+  hasPackage = true,
 ): Promise<Entry | undefined> {
   if (moduleName !== undefined) return entryAt(await firstOf(join(appFolder, moduleName), EXTENSIONS))
-  const main = await mainOf(appFolder)
-  const path = main === undefined ? undefined : await resolveMain(join(appFolder, main))
-  return entryAt(path) ?? entryAt(await findByName(appFolder), main !== undefined)
+  const main = hasPackage ? await mainOf(appFolder) : undefined
+  const found = main === undefined ? undefined : await resolveMain(join(appFolder, main))
+  return entryAt(found) ?? entryAt(await findByName(appFolder), main !== undefined)
 }
 
-/** The first of these files that is there but is none, such as a pipe, which Node would wait for for ever. */
+/** The first of these that is there but is no file; such as a pipe, which Node would wait for for ever. */
 export async function findNoFile(paths: readonly string[]): Promise<string | undefined> {
-  for (const path of paths) {
-    const stats = await unlessGone(stat(path))
-    if (stats && !stats.isFile()) return basename(path)
-  }
-  return undefined
+  const all = await Promise.all(paths.map(statOf))
+  const index = all.findIndex(stats => stats && !stats.isFile())
+  return index < 0 ? undefined : basename(paths[index] as string)
 }
 
 /** What was looked for, in words for an error. */
@@ -41,16 +46,16 @@ export function entryNames(moduleName: string | undefined): string {
   return `${names.join(', ')} with ${EXTENSIONS.join(' ')}`
 }
 
-function entryAt(path: string | undefined, isStandIn = false): Entry | undefined {
-  return path === undefined ? undefined : { path, isStandIn }
+function entryAt(found: Found | undefined, isStandIn = false): Entry | undefined {
+  return found && { ...found, isStandIn }
 }
 
-async function findByName(appFolder: string): Promise<string | undefined> {
+async function findByName(appFolder: string): Promise<Found | undefined> {
   const present = new Set(await unlessGone(readdir(appFolder)))
   for (const name of NAMES) {
     for (const extension of EXTENSIONS) {
-      const path = join(appFolder, name + extension)
-      if (present.has(name + extension) && (await isFile(path))) return path
+      const found = present.has(name + extension) && (await fileAt(join(appFolder, name + extension)))
+      if (found) return found
     }
   }
   return undefined
@@ -59,12 +64,12 @@ async function findByName(appFolder: string): Promise<string | undefined> {
 async function mainOf(appFolder: string): Promise<string | undefined> {
   const packageFile = join(appFolder, 'package.json')
   // A pipe would be waited for for ever.
-  const source = (await isFile(packageFile)) ? await unlessGone(readFile(packageFile, 'utf8')) : undefined
+  const source = (await fileAt(packageFile)) ? await unlessGone(readFile(packageFile, 'utf8')) : undefined
   return source === undefined ? undefined : parseMain(source)
 }
 
 /** As Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
-async function resolveMain(path: string): Promise<string | undefined> {
+async function resolveMain(path: string): Promise<Found | undefined> {
   return (await firstOf(path, ['', '.js'])) ?? (await firstOf(join(path, 'index'), ['.js']))
 }
 
@@ -78,14 +83,15 @@ function parseMain(source: string): string | undefined {
   }
 }
 
-async function firstOf(path: string, endings: readonly string[]): Promise<string | undefined> {
+async function firstOf(path: string, endings: readonly string[]): Promise<Found | undefined> {
   for (const ending of endings) {
-    const candidate = join(dirname(path), basename(path) + ending)
-    if (await isFile(candidate)) return candidate
+    const found = await fileAt(join(dirname(path), basename(path) + ending))
+    if (found) return found
   }
   return undefined
 }
 
-async function isFile(path: string): Promise<boolean> {
-  return (await unlessGone(stat(path)))?.isFile() ?? false
+async function fileAt(path: string): Promise<Found | undefined> {
+  const stats = await statOf(path)
+  return stats?.isFile() ? { path, stats } : undefined
 }

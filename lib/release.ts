@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findEntry } from './app-entry.ts'
+import { type Entry, findEntry } from './app-entry.ts'
 import { isGone, statOf, unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { moduleNameOf } from './vhost-settings.ts'
@@ -49,12 +49,19 @@ export async function readRelease(
   // The package.json of the release may name the module, that of the app folder has `main`.
   const entryStamp = `${stamp(app)} ${packageFile} ${releasePackageFile}`
   const isSameEntry = before?.entryStamp === entryStamp && lastEntryFile !== '-'
-  const found = isSameEntry ? undefined : await findEntry(appFolder, await moduleNameOf(realPath, settings))
+  const found = isSameEntry ? undefined : await search()
   const entry = isSameEntry ? before.entry : found?.path
-  const entryFile = isSameEntry ? lastEntryFile : entry === undefined ? '-' : await stampOf(entry)
+  const entryFile = isSameEntry ? lastEntryFile : found ? stamp(found.stats) : '-'
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
   const version = [identity, entryStamp, entryFile, restartFile].join(' | ')
   return { realPath, version, entry, entryStamp: found?.isStandIn ? undefined : entryStamp }
+
+  // Nothing is read of what has just been seen not to be there.
+  async function search(): Promise<Entry | undefined> {
+    const hasNone = (releasePackageFile || packageFile) === '-'
+    const moduleName = hasNone ? settings.moduleName : await moduleNameOf(realPath, settings)
+    return await findEntry(appFolder, moduleName, packageFile !== '-')
+  }
 }
 
 /** Whether two readings found the same thing. */

@@ -1,7 +1,7 @@
-import { readFile, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
-import { unlessGone } from './gone.ts'
+import { statOf, unlessGone } from './gone.ts'
 import { shown } from './option-error.ts'
 import {
   type Environment,
@@ -128,7 +128,7 @@ function ownSettings(packageJson: unknown): Record<string, unknown> {
 /** Undefined where there is none. A pipe would be waited for for ever. */
 async function readPackage(realPath: string): Promise<unknown> {
   const file = join(realPath, 'package.json')
-  if (!(await unlessGone(stat(file)))?.isFile()) return undefined
+  if (!(await statOf(file))?.isFile()) return undefined
   const source = await unlessGone(readFile(file, 'utf8'))
   return source === undefined ? undefined : JSON.parse(source)
 }

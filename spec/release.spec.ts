@@ -240,6 +240,13 @@ describe('readRelease', () => {
     assert.deepEqual(calls.paths, [at(), at(), at(), ...looked])
   })
 
+  it('reads nothing of a package.json that is not there, and looks at the entry once', async () => {
+    using calls = new FsCalls()
+    await read()
+    const looked = [at('app'), at('app/package.json'), at('package.json'), at('tmp/restart.txt')]
+    assert.deepEqual(calls.paths, [at(), at(), at(), ...looked, at('app'), at('app/index.js')])
+  })
+
   it('looks once at what is the package.json of vhost and app folder', async () => {
     write('aries.test/index.js', '')
     const before = await read({ appDir: '.' })

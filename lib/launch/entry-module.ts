@@ -1,8 +1,11 @@
-import type { Stats } from 'node:fs'
-import { realpath, stat } from 'node:fs/promises'
+import { type BigIntStats, realpath } from 'node:fs'
 import { extname, join, sep } from 'node:path'
+import { promisify } from 'node:util'
 import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
+import { statOf } from '../gone.ts'
+
+const realPathOf = promisify(realpath.native)
 
 export interface EntryModule {
   /** Its real path. */
@@ -22,10 +25,10 @@ export async function findEntryModule(
 ): Promise<EntryModule> {
   const found = await findEntry(join(realPath, appDir), moduleName)
   if (found === undefined) throw failure(`no entry module; looked for ${entryNames(moduleName)}`)
-  const path = await realpath(found.path)
-  const stats = await stat(path)
+  const { stats } = found
+  const path = await realPathOf(found.path)
   // A deploy has just opened it. It would be waited for to listen.
-  if (stats.size === 0) throw failure('its entry module is empty')
+  if (stats.size === 0n) throw failure('its entry module is empty')
   if (!path.startsWith(realPath + sep)) throw failure('its entry module lies outside of the release')
   if (/^\.[cm]?ts$/.test(extname(path)) && !stripsTypes()) {
     throw failure(
@@ -37,12 +40,12 @@ export async function findEntryModule(
 
 /** Whether the file has been written anew, exchanged or removed since it was found. */
 export async function hasChanged({ path, stamp }: EntryModule): Promise<boolean> {
-  const stats = await stat(path).catch(() => undefined)
+  const stats = await statOf(path).catch(() => undefined)
   return stats === undefined || stampOf(stats) !== stamp
 }
 
-function stampOf({ ino, size, mtimeMs }: Stats): string {
-  return `${ino} ${size} ${mtimeMs}`
+function stampOf({ ino, size, mtimeNs }: BigIntStats): string {
+  return `${ino} ${size} ${mtimeNs}`
 }
 
 /**

@@ -6,7 +6,7 @@ export class EnvironmentWrites {
   readonly #names = new Set<string>()
   /** What other loads are known to have written meanwhile. */
   readonly #foreign = new Set<string>()
-  #before: NodeJS.ProcessEnv = { ...process.env }
+  #before: Environment = present()
 
   constructor() {
     underWay.add(this)
@@ -18,7 +18,7 @@ export class EnvironmentWrites {
 
   /** What was written since this began, or since it was last called, with nothing else run in between. */
   claim(): void {
-    const now = { ...process.env }
+    const now = present()
     for (const name of differences(this.#before, now)) {
       this.#names.add(name)
       for (const other of underWay) if (other !== this) other.#foreign.add(name)
@@ -29,17 +29,24 @@ export class EnvironmentWrites {
   /** The load is over: what was written meanwhile, and by nobody else. */
   end(): void {
     underWay.delete(this)
-    for (const name of differences(this.#before, process.env)) {
+    for (const name of differences(this.#before, present())) {
       if (!this.#foreign.has(name)) this.#names.add(name)
     }
-    this.#before = {}
+    this.#before = new Map()
   }
 }
 
 // There is one environment, whichever router loads.
 const underWay = new Set<EnvironmentWrites>()
 
-function differences(before: NodeJS.ProcessEnv, now: NodeJS.ProcessEnv): string[] {
-  const names = new Set([...Object.keys(before), ...Object.keys(now)])
-  return [...names].filter(name => before[name] !== now[name])
+type Environment = ReadonlyMap<string, string | undefined>
+
+// `{ ...process.env }` takes seven times as long.
+function present(): Environment {
+  return new Map(Object.keys(process.env).map(name => [name, process.env[name]]))
+}
+
+function differences(before: Environment, now: Environment): string[] {
+  const names = new Set([...before.keys(), ...now.keys()])
+  return [...names].filter(name => before.get(name) !== now.get(name))
 }

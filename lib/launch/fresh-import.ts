@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { dirname, extname, join, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -156,11 +156,12 @@ function isSurelyCommonJS(entry: string): boolean {
 
 /** `type` of the nearest package.json, as Node looks for it: above the release too. */
 function typeAbove(folder: string): string | undefined {
+  const file = join(folder, 'package.json')
+  // Asked first: there is none in most folders, and to throw costs more than all the rest.
+  if (!existsSync(file)) return dirname(folder) === folder ? undefined : typeAbove(dirname(folder))
   try {
-    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).type
-  } catch (error) {
-    const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT'
-    if (isAbsent && dirname(folder) !== folder) return typeAbove(dirname(folder))
+    return JSON.parse(readFileSync(file, 'utf8')).type
+  } catch {
     return undefined
   }
 }

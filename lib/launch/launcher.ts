@@ -49,8 +49,8 @@ export class Launcher {
 
 async function ownSettings(realPath: string, { appDir }: Settings): Promise<VhostSettings> {
   try {
-    await refuseNoFile(realPath, appDir)
-    return await readVhostSettings(realPath)
+    const [own] = await Promise.all([readVhostSettings(realPath), refuseNoFile(realPath, appDir)])
+    return own
   } catch (cause) {
     throw cause instanceof VhostError ? cause : new VhostError('ERR_VHOST_LOAD', { cause })
   }
