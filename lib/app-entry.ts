@@ -1,7 +1,8 @@
 import type { BigIntStats } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { statOf, unlessGone } from './gone.ts'
+import { unlessGone } from './gone.ts'
+import { statOf } from './stat.ts'
 
 /** In the order in which they are tried. */
 const NAMES = ['app', 'index', 'server']

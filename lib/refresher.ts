@@ -7,11 +7,11 @@ import { VhostError } from './errors.ts'
 import { debug, type Events } from './events.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
-import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
-import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { isSameRelease, isUnchanged, type ReadRelease, readRelease } from './release.ts'
+import { containsBasePath, locateVhost, type VhostLocation } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import { addPlaces, type Places } from './watch-places.ts'
-import { Watcher } from './watcher.ts'
+import { type Watched, Watcher } from './watcher.ts'
 
 /**
  * What is gone once may be in the middle of being replaced. It is gone for good when seen so often in a row, over
@@ -24,12 +24,39 @@ const TIMER_EARLY = 5
 /** Between two readings of a folder that is being changed in place. */
 const SETTLE = 10
 const MAX_READINGS = 20
+const IN_TMP = ['restart.txt']
 const MAX_FAULTS = 1000
 const COLD_PAUSE = 10 * 1000
 
 /** What was found on disk for a name, now. */
 export interface Found extends VhostLocation {
   readonly release: ReadRelease
+}
+
+interface Keeper {
+  isComplete(vhost: Vhost): boolean
+  placesOf(vhost: Vhost): Promise<Places>
+}
+
+/** A class, because there are thousands: a closure for each of its methods would be as large as itself. */
+class WatchedVhost implements Watched {
+  readonly above: string
+  readonly #vhost: Vhost
+  readonly #keeper: Keeper
+
+  constructor(vhost: Vhost, keeper: Keeper) {
+    this.above = dirname(vhost.realPath)
+    this.#vhost = vhost
+    this.#keeper = keeper
+  }
+
+  isComplete(): boolean {
+    return this.#keeper.isComplete(this.#vhost)
+  }
+
+  places(): Promise<Places> {
+    return this.#keeper.placesOf(this.#vhost)
+  }
 }
 
 /** Keeps the names of the table and the apps behind them in line with what is on disk. */
@@ -39,6 +66,12 @@ export class Refresher {
   readonly #apps: AppCache
   readonly #events: Events
   readonly #watcher: Watcher
+  readonly #keeper: Keeper = {
+    isComplete: vhost => vhost.isFirstChoice && isWatchable(vhost.lastRead) && this.#isQuiet(vhost),
+    placesOf: vhost => this.#placesOf(vhost),
+  }
+  /** The names in the folder of a vhost that matter. */
+  readonly #names: readonly string[]
   /** The fault last reported of each name, so that it is told once. */
   readonly #faults = new Map<string, string>()
   /** The names whose app folder was away when it was to be watched. */
@@ -52,6 +85,7 @@ export class Refresher {
     this.#table = table
     this.#apps = apps
     this.#events = events
+    this.#names = [firstPart(settings.appDir), 'package.json', 'tmp']
     this.#watcher = new Watcher(settings, hostname => this.#refresh(hostname))
   }
 
@@ -140,11 +174,7 @@ export class Refresher {
   }
 
   #watch(vhost: Vhost): void {
-    this.#watcher.watch(vhost.hostname, {
-      isComplete: () => vhost.isFirstChoice && isWatchable(vhost.lastRead) && this.#isQuiet(vhost),
-      places: () => this.#placesOf(vhost),
-      above: dirname(vhost.realPath),
-    })
+    this.#watcher.watch(vhost.hostname, new WatchedVhost(vhost, this.#keeper))
   }
 
   /** Whether nothing is left to be done by time. */
@@ -162,8 +192,8 @@ export class Refresher {
     const places: Places = new Map()
     if (await addPlaces(places, join(vhostPath, appDir))) this.#unwatched.delete(vhost)
     else this.#unwatched.add(vhost)
-    await addPlaces(places, vhostPath, [firstPart(appDir), 'package.json', 'tmp'])
-    await addPlaces(places, join(vhostPath, 'tmp'), ['restart.txt'])
+    await addPlaces(places, vhostPath, this.#names)
+    await addPlaces(places, join(vhostPath, 'tmp'), IN_TMP)
     const entry = lastRead?.entry
     // `main` may lie in a folder below, or be a link.
     for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
@@ -175,7 +205,7 @@ export class Refresher {
   /** Reads what is there now. Resolves to what is to be done about it, if anything. */
   async #refresh(hostname: string): Promise<(() => Promise<void>) | undefined> {
     const vhost = this.#table.peek(hostname)
-    if (!vhost) return undefined
+    if (!vhost || (await this.#isAsRead(vhost))) return undefined
     return await this.#guard(vhost, async () => {
       const found = await this.#read(vhost)
       const isAway = !found || (await isPassedOver(vhost, found))
@@ -201,6 +231,17 @@ export class Refresher {
         if ((isNew || isBack) && this.#table.peek(hostname) === vhost) this.#watch(vhost)
       }
     })
+  }
+
+  /** Whether a look tells that nothing has changed, of what lies where the first pattern leads. */
+  async #isAsRead(vhost: Vhost): Promise<boolean> {
+    const { realPath, vhostPath, isFirstChoice, lastRead } = vhost
+    const { basePath, getVhostPath, getVersion } = this.#settings
+    if (getVhostPath || getVersion || !isFirstChoice || !lastRead || !this.#isQuiet(vhost)) return false
+    if (!(await isUnchanged(lastRead, vhostPath, this.#settings))) return false
+    const isBelow = realPath.startsWith(basePath + sep)
+    if (!isBelow && (await containsBasePath(realPath, basePath).catch(() => true))) return false
+    return vhost.lastRead === lastRead && this.#isQuiet(vhost)
   }
 
   async #guard<T>(vhost: Vhost, act: () => Promise<T>): Promise<T | undefined> {

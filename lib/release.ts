@@ -1,9 +1,10 @@
-import type { BigIntStats } from 'node:fs'
+import { type BigIntStats, realpath, stat } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Entry, findEntry } from './app-entry.ts'
-import { isGone, statOf, unlessGone } from './gone.ts'
+import { isGone, unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
+import { identityOf, statOf } from './stat.ts'
 import { moduleNameOf } from './vhost-settings.ts'
 
 /** What is deployed: a folder, and the version of what is in it. */
@@ -43,17 +44,16 @@ export async function readRelease(
   const [packageFile, releasePackageFile, restartFile, lastEntryFile] = await Promise.all([
     stampOf(join(appFolder, 'package.json')),
     settings.appDir === '.' ? '' : stampOf(join(realPath, 'package.json')),
-    stampOf(join(realPath, 'tmp', 'restart.txt')),
+    stampOf(restartFileOf(realPath)),
     before?.entry === undefined ? '-' : stampOf(before.entry),
   ])
-  // The package.json of the release may name the module, that of the app folder has `main`.
-  const entryStamp = `${stamp(app)} ${packageFile} ${releasePackageFile}`
+  const entryStamp = entryStampOf(app, packageFile, releasePackageFile)
   const isSameEntry = before?.entryStamp === entryStamp && lastEntryFile !== '-'
   const found = isSameEntry ? undefined : await search()
   const entry = isSameEntry ? before.entry : found?.path
   const entryFile = isSameEntry ? lastEntryFile : found ? stamp(found.stats) : '-'
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
-  const version = [identity, entryStamp, entryFile, restartFile].join(' | ')
+  const version = versionOf(identity, entryStamp, entryFile, restartFile)
   return { realPath, version, entry, entryStamp: found?.isStandIn ? undefined : entryStamp }
 
   // Nothing is read of what has just been seen not to be there.
@@ -62,6 +62,46 @@ export async function readRelease(
     const moduleName = hasNone ? settings.moduleName : await moduleNameOf(realPath, settings)
     return await findEntry(appFolder, moduleName, packageFile !== '-')
   }
+}
+
+/**
+ * Whether a vhost path leads to a release as it was read before: everything that decides it is looked at at once, and
+ * as a rule there is nothing more to know. False says only that it is to be read again, as where the disk gives an
+ * error. Not to be asked with `getVersion`.
+ */
+export function isUnchanged(
+  { realPath, version, entry, entryStamp }: ReadRelease,
+  vhostPath: string,
+  { appDir }: Pick<Settings, 'appDir'>,
+): Promise<boolean> {
+  if (entry === undefined || entryStamp === undefined) return Promise.resolve(false)
+  const appFolder = join(realPath, appDir)
+  return new Promise(resolve => {
+    const places = [realPath, appFolder, join(appFolder, 'package.json'), restartFileOf(realPath), entry]
+    if (appDir !== '.') places.push(join(realPath, 'package.json'))
+    const found: (BigIntStats | undefined)[] = []
+    let left = places.length + 1
+    realpath.native(vhostPath, (error, path) => done(!error && path === realPath))
+    for (const [index, place] of places.entries()) {
+      stat(place, { bigint: true }, (error, stats) => {
+        found[index] = error ? undefined : stats
+        done(!error || isGone(error))
+      })
+    }
+
+    function done(isSame: boolean): void {
+      left--
+      if (!isSame) resolve(false)
+      else if (left === 0) resolve(version === versionNow())
+    }
+
+    function versionNow(): string | undefined {
+      const [folder, app, packageFile, restartFile, entryFile, releasePackageFile] = found
+      if (!folder || !app) return undefined
+      const now = entryStampOf(app, stamp(packageFile), appDir === '.' ? '' : stamp(releasePackageFile))
+      return versionOf(identityOf(folder), now, stamp(entryFile), stamp(restartFile))
+    }
+  })
 }
 
 /** Whether two readings found the same thing. */
@@ -83,14 +123,27 @@ async function customVersion(
 }
 
 async function stampOf(path: string): Promise<string> {
-  const stats = await statOf(path)
-  return stats === undefined ? '-' : stamp(stats)
+  return stamp(await statOf(path))
+}
+
+// Joined, here and below: a template literal stays in memory as the tree of its parts.
+function versionOf(identity: string, entryStamp: string, entryFile: string, restartFile: string): string {
+  return [identity, entryStamp, entryFile, restartFile].join(' | ')
+}
+
+// The package.json of the release may name the module, that of the app folder has `main`.
+function entryStampOf(app: BigIntStats, packageFile: string, releasePackageFile: string): string {
+  return [stamp(app), packageFile, releasePackageFile].join(' ')
 }
 
 // The change time too: rsync puts the modification time back, and nobody can put back the change time. The inode
 // tells two folders built in one tick of the clock apart.
-function stamp({ dev, ino, mtimeNs, ctimeNs }: BigIntStats): string {
-  return `${dev}:${ino}:${mtimeNs}:${ctimeNs}`
+function stamp(stats: BigIntStats | undefined): string {
+  return stats ? [stats.dev, stats.ino, stats.mtimeNs, stats.ctimeNs].join(':') : '-'
+}
+
+function restartFileOf(realPath: string): string {
+  return join(realPath, 'tmp', 'restart.txt')
 }
 
 async function isEmpty(folder: string): Promise<boolean> {

@@ -1,8 +1,9 @@
 import { lstat, promises, realpath } from 'node:fs'
 import { parse, posix, resolve, sep } from 'node:path'
-import { isGone, statOf, unlessGone } from './gone.ts'
+import { isGone, unlessGone } from './gone.ts'
 import { isDosDevice } from './hostname.ts'
 import { optionError } from './option-error.ts'
+import { identityOf, statOf } from './stat.ts'
 
 /** Where the folder of a hostname lies. */
 export interface VhostLocation {
@@ -341,7 +342,7 @@ async function followPlace(
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
   if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
-  return { vhostPath, realPath, identity: `${stats.dev}:${stats.ino}`, readAt, ...how }
+  return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }
 }
 
 async function isBelowDanglingLink(basePath: string, relativePath: string): Promise<boolean> {
@@ -354,7 +355,8 @@ async function isBelowDanglingLink(basePath: string, relativePath: string): Prom
 }
 
 // Everything in the base path would be part of such a vhost, the other vhosts too.
-async function containsBasePath(realPath: string, basePath: string): Promise<boolean> {
+/** Rejects where the disk cannot tell. */
+export async function containsBasePath(realPath: string, basePath: string): Promise<boolean> {
   if (realPath.startsWith(basePath + sep)) return false
   // With `getVhostPath` the base path may well not exist.
   const realBasePath = (await realPathOf(basePath)) ?? basePath

@@ -3,7 +3,7 @@ import { basename, dirname, isAbsolute, join, parse, sep } from 'node:path'
 import { unlessGone } from './gone.ts'
 
 /** Folders to watch, each with the names in it that matter; undefined: all of them. */
-export type Places = Map<string, Set<string> | undefined>
+export type Places = Map<string, readonly string[] | undefined>
 
 /** As many links as Linux follows. */
 const MAX_LINKS = 40
@@ -47,8 +47,8 @@ export async function addPlaces(places: Places, path: string, names?: readonly s
 }
 
 /** Whether an event in a watched folder matters. A folder's own events come with its own name, or none. */
-export function matters(folder: string, names: Set<string> | undefined, name: string | null): boolean {
-  return names === undefined || name === null || names.has(name) || isOwnEvent(folder, name)
+export function matters(folder: string, names: readonly string[] | undefined, name: string | null): boolean {
+  return names === undefined || name === null || names.includes(name) || isOwnEvent(folder, name)
 }
 
 export function isOwnEvent(folder: string, name: string | null): boolean {
@@ -58,7 +58,8 @@ export function isOwnEvent(folder: string, name: string | null): boolean {
 function add(places: Places, folder: string, names: readonly string[] | undefined): void {
   const known = places.get(folder)
   if (names === undefined || (known === undefined && places.has(folder))) places.set(folder, undefined)
-  else places.set(folder, new Set([...(known ?? []), ...names]))
+  else if (known === undefined) places.set(folder, names)
+  else if (!names.every(name => known.includes(name))) places.set(folder, [...new Set([...known, ...names])])
 }
 
 /** Where a link leads; undefined: no link; null: nothing there. */

@@ -1,9 +1,10 @@
-import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { debug } from './events.ts'
 import { isGone } from './gone.ts'
+import { inLanes } from './lanes.ts'
+import { identityOf, statOf } from './stat.ts'
 import { isOwnEvent, matters, type Places } from './watch-places.ts'
-import { WatchedFolder } from './watched-folder.ts'
+import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 
 /** What has a watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10
@@ -39,8 +40,9 @@ export interface Watched {
 export type Compare = (key: string) => Promise<(() => Promise<void>) | undefined>
 
 interface Subject {
+  readonly key: string
   watched: Watched
-  folders: WatchedFolder[]
+  links: readonly Link[]
   isRunning: boolean
   isDue: boolean
   /** Whether the way to what is watched may be another one now. */
@@ -51,6 +53,14 @@ interface Subject {
   readonly turn: number
 }
 
+/** That a subject needs a folder. */
+interface Link {
+  readonly subject: Subject
+  folder: WatchedFolder<Link>
+  /** The names in it that matter; undefined: all. */
+  names: readonly string[] | undefined
+}
+
 /**
  * Says when something may have changed: the interval makes it right, file-system events make it fast. An event never
  * is a change, it only asks for a comparison now. Knows nothing of apps.
@@ -59,7 +69,11 @@ export class Watcher {
   readonly #settings: WatcherSettings
   readonly #compare: Compare
   readonly #subjects = new Map<string, Subject>()
-  readonly #folders = new Map<string, WatchedFolder>()
+  readonly #folders = new Map<string, WatchedFolder<Link>>()
+  readonly #listener: FolderListener<Link> = {
+    heard: (folder, name) => this.#heard(folder, name),
+    failed: error => this.#warn(error),
+  }
   #timer: NodeJS.Timeout | undefined
   #round = 0
   #turns = 0
@@ -78,8 +92,9 @@ export class Watcher {
     if (this.#isClosed) return
     const known = this.#subjects.get(key)
     const subject = known ?? {
+      key,
       watched,
-      folders: [],
+      links: [],
       isRunning: false,
       isDue: false,
       isAstray: false,
@@ -97,7 +112,7 @@ export class Watcher {
     const subject = this.#subjects.get(key)
     if (!subject) return
     this.#subjects.delete(key)
-    for (const folder of subject.folders) this.#leave(folder, key)
+    for (const link of subject.links) this.#leave(link)
   }
 
   /** Compares now, or once more when a comparison of this key is under way. */
@@ -119,15 +134,15 @@ export class Watcher {
     subject.isRunning = true
     subject.isDue = false
     const follow = await this.#compare(key)
-    void this.#finish(key, subject, follow)
+    if (follow) void follow().then(() => this.#finish(key, subject))
+    else this.#finish(key, subject)
   }
 
-  async #finish(key: string, subject: Subject, follow: (() => Promise<void>) | undefined): Promise<void> {
-    await follow?.()
+  #finish(key: string, subject: Subject): void {
     subject.isRunning = false
     if (this.#subjects.get(key) !== subject) return
     if (subject.isAstray) void this.#arm(key, subject)
-    if (subject.isDue) await this.#run(key, subject)
+    if (subject.isDue) void this.#run(key, subject)
   }
 
   async #arm(key: string, subject: Subject, attempts = MAX_ATTEMPTS): Promise<void> {
@@ -137,22 +152,19 @@ export class Watcher {
     const stamps = new Map<string, string>()
     await Promise.all([...places.keys()].map(async path => stamps.set(path, await stampOf(path))))
     if (this.#subjects.get(key) !== subject || subject.armings !== arming) return
-    const before = subject.folders
-    subject.folders = []
-    for (const [path, names] of places) {
-      const known = this.#folders.get(path)
-      // A watch is deaf once its folder was replaced, and may have been: its successor is opened first.
-      if (known && (known.isDoubtful || known.stamp !== stamps.get(path))) this.#folders.delete(path)
-      const folder = this.#folders.get(path) ?? this.#open(path, stamps.get(path) as string)
-      if (known && known !== folder) this.#moveSubjects(known, folder)
-      folder.names.set(key, names)
-      subject.folders.push(folder)
-    }
-    for (const folder of before) if (!subject.folders.includes(folder)) this.#leave(folder, key)
+    const before = subject.links
+    // Not pushed one by one, which would keep room for more.
+    subject.links = [...places].map(([path, names]) => {
+      const folder = this.#folderAt(path, stamps.get(path) as string)
+      const link = before.find(one => one.folder === folder) ?? addLink({ subject, folder, names })
+      link.names = names
+      return link
+    })
+    for (const link of before) if (!subject.links.includes(link)) this.#leave(link)
     // What happened before the watch was there.
     this.wake(key)
     // What was away just now has no watch that tells of its return.
-    const isMissing = places.size === 0 || subject.folders.some(folder => folder.isMissing)
+    const isMissing = places.size === 0 || subject.links.some(({ folder }) => folder.isMissing)
     if (!isMissing || attempts === 0) return
     setTimeout(() => {
       const isCurrent = this.#subjects.get(key) === subject && subject.armings === arming
@@ -160,43 +172,32 @@ export class Watcher {
     }, RETRY).unref()
   }
 
-  #open(path: string, stamp: string): WatchedFolder {
-    const folder = new WatchedFolder(
-      path,
-      stamp,
-      name => this.#heard(folder, name),
-      error => this.#warn(error),
-    )
+  #folderAt(path: string, stamp: string): WatchedFolder<Link> {
+    const known = this.#folders.get(path)
+    // A watch is deaf once its folder was replaced, and may have been: its successor is opened first.
+    if (known && !known.isDoubtful && known.stamp === stamp) return known
+    const folder = new WatchedFolder<Link>(path, stamp, this.#listener)
     this.#folders.set(path, folder)
+    if (known) moveLinks(known, folder)
     return folder
   }
 
-  #moveSubjects(from: WatchedFolder, to: WatchedFolder): void {
-    for (const [key, names] of from.names) {
-      to.names.set(key, names)
-      const subject = this.#subjects.get(key)
-      if (subject) subject.folders = subject.folders.map(folder => (folder === from ? to : folder))
-    }
-    from.names.clear()
-    from.close()
-  }
-
-  #leave(folder: WatchedFolder, key: string): void {
-    folder.names.delete(key)
-    if (folder.names.size > 0) return
+  #leave(link: Link): void {
+    const { folder } = link
+    folder.remove(link)
+    if (folder.links.length > 0) return
     folder.close()
     if (this.#folders.get(folder.path) === folder) this.#folders.delete(folder.path)
   }
 
-  #heard(folder: WatchedFolder, name: string | null): void {
+  #heard(folder: WatchedFolder<Link>, name: string | null): void {
     const isOwn = isOwnEvent(folder.path, name)
     if (isOwn) folder.isDoubtful = true
-    for (const [key, names] of folder.names) {
+    for (const { subject, names } of folder.links) {
       if (!matters(folder.path, names, name)) continue
-      const subject = this.#subjects.get(key)
       // Where names are given, they are steps on the way; what lies in a folder of which all matters is not.
-      if (subject && (isOwn || names)) subject.isAstray = true
-      this.wake(key)
+      if (isOwn || names) subject.isAstray = true
+      this.wake(subject.key)
     }
   }
 
@@ -230,7 +231,7 @@ export class Watcher {
       const isReplaced = isBaseReplaced || replaced.has(subject.watched.above)
       return isReplaced || subject.turn === turn || !isArmed(subject)
     })
-    await Promise.all(Array.from({ length: LANES }, () => this.#takeTurns(due)))
+    await inLanes(due, ([key, subject]) => this.#takeTurn(key, subject), LANES, PATIENCE)
   }
 
   /** The folders above the vhosts that are others than at the last sweep. */
@@ -238,7 +239,7 @@ export class Watcher {
     const paths = new Set([this.#settings.basePath])
     for (const { watched } of this.#subjects.values()) {
       // Of `releases` in a watched folder the watch tells.
-      if (!this.#folders.has(dirname(watched.above))) paths.add(watched.above)
+      if (!paths.has(watched.above) && !this.#folders.has(dirname(watched.above))) paths.add(watched.above)
     }
     const before = this.#above
     const stamps = [...paths].map(async path => [path, await stampOf(path)] as const)
@@ -246,36 +247,40 @@ export class Watcher {
     return new Set([...paths].filter(path => this.#above.get(path) !== before.get(path)))
   }
 
-  async #takeTurns(due: [string, Subject][]): Promise<void> {
-    for (let next = due.pop(); next; next = due.pop()) {
-      const [key, subject] = next
-      if (this.#subjects.get(key) !== subject) continue
-      subject.isDue = true
-      if (!subject.isRunning) await within(PATIENCE, this.#run(key, subject))
-    }
+  #takeTurn(key: string, subject: Subject): Promise<void> | undefined {
+    if (this.#subjects.get(key) !== subject) return undefined
+    subject.isDue = true
+    return subject.isRunning ? undefined : this.#run(key, subject)
   }
 }
 
-function isArmed({ watched, folders }: Subject): boolean {
+function addLink(link: Link): Link {
+  link.folder.add(link)
+  return link
+}
+
+function moveLinks(from: WatchedFolder<Link>, to: WatchedFolder<Link>): void {
+  for (const link of from.links) {
+    link.folder = to
+    to.add(link)
+  }
+  from.close()
+}
+
+function isArmed({ watched, links }: Subject): boolean {
   return (
-    folders.length > 0 && folders.every(folder => folder.isLive && !folder.isDoubtful) && watched.isComplete()
+    links.length > 0 &&
+    links.every(({ folder }) => folder.isLive && !folder.isDoubtful) &&
+    watched.isComplete()
   )
 }
 
-async function within(milliseconds: number, promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, milliseconds).unref()
-  })
-  await Promise.race([promise, limit])
-  clearTimeout(timer)
-}
-
+/** Tells a folder from another that takes its place. */
 async function stampOf(path: string): Promise<string> {
   try {
+    const stats = await statOf(path)
     // The time of birth: the number of an inode is given to the next folder at once.
-    const { dev, ino, birthtimeNs } = await stat(path, { bigint: true })
-    return `${dev}:${ino}:${birthtimeNs}`
+    return stats ? [identityOf(stats), stats.birthtimeNs].join(':') : 'gone'
   } catch (error) {
     return String((error as NodeJS.ErrnoException).code)
   }

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { resolveOptions, type VhostRouterOptions } from '../lib/options.ts'
-import { isSameRelease, type ReadRelease, readRelease } from '../lib/release.ts'
+import { isSameRelease, isUnchanged, type ReadRelease, readRelease } from '../lib/release.ts'
 import { locateVhost } from '../lib/vhost-path.ts'
 import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 
@@ -53,6 +53,11 @@ async function read(
   return location && (await readRelease(location, settings, before))
 }
 
+async function isAsRead(before: ReadRelease | undefined, options: VhostRouterOptions = {}): Promise<boolean> {
+  assert.ok(before)
+  return await isUnchanged(before, at(), resolveOptions({ basePath: base, ...options }))
+}
+
 describe('readRelease', () => {
   it('gives the real path, the version and the entry', async () => {
     const release = await read()
@@ -87,6 +92,7 @@ describe('readRelease', () => {
     it(`gives another version when ${what}`, async () => {
       const before = await read()
       act()
+      assert.equal(await isAsRead(before), false, 'with one look')
       assert.notEqual((await read())?.version, before?.version)
       assert.notEqual((await read({}, before))?.version, before?.version, 'with the last reading at hand')
     })
@@ -103,7 +109,9 @@ describe('readRelease', () => {
       it(`gives another version when ${file} is ${how}`, async () => {
         write(`aries.test/${file}`, '{}')
         const before = await read()
+        assert.equal(await isAsRead(before), true)
         act()
+        assert.equal(await isAsRead(before), false, 'with one look')
         assert.notEqual((await read({}, before))?.version, before?.version)
       })
     }
@@ -121,6 +129,7 @@ describe('readRelease', () => {
     it(`gives the same version when ${what}`, async () => {
       const before = await read()
       act()
+      assert.equal(await isAsRead(before), true, 'with one look')
       assert.equal((await read({}, before))?.version, before?.version)
     })
   }
@@ -171,6 +180,7 @@ describe('readRelease', () => {
     const before = await read()
     unlinkSync(at())
     symlinkSync('r2', at())
+    assert.equal(await isAsRead(before), false, 'with one look')
     const after = await read({}, before)
     assert.equal(after?.realPath, join(base, 'r2'))
     assert.equal(isSameRelease(before, after), false)
@@ -190,7 +200,9 @@ describe('readRelease', () => {
   ]
   for (const [what, act, options] of gone) {
     it(`gives nothing where ${what}`, async () => {
+      const before = await read(options?.appDir === '.' ? {} : options)
       act()
+      assert.equal(await isAsRead(before), false, 'with one look')
       assert.equal(await read(options), undefined)
     })
   }
@@ -337,6 +349,45 @@ describe('getVersion', () => {
       const error = Object.assign(new Error('no'), { code })
       const getVersion = () => Promise.reject(error)
       await assert.rejects(read({ getVersion }), error)
+    })
+  }
+})
+
+describe('isUnchanged', () => {
+  it('looks once at each place that decides it', async () => {
+    const before = await read()
+    using calls = new FsCalls()
+    assert.equal(await isAsRead(before), true)
+    const places = ['app', 'app/index.js', 'app/package.json', 'package.json', 'tmp/restart.txt'].map(place =>
+      at(place),
+    )
+    assert.deepEqual(calls.paths.sort(), [at(), at(), ...places])
+  })
+
+  it('knows a vhost that is its own app folder', async () => {
+    write('aries.test/server.js', '')
+    const before = await read({ appDir: '.' })
+    assert.equal(await isAsRead(before, { appDir: '.' }), true)
+    touch(at())
+    assert.equal(await isAsRead(before, { appDir: '.' }), false)
+  })
+
+  it('has the entry looked for where there is none, or not yet the one that is meant', async () => {
+    write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
+    assert.equal(await isAsRead(await read()), false)
+    unlinkSync(at('app/index.js'))
+    assert.equal(await isAsRead(await read()), false)
+  })
+
+  for (const call of ['realpath.native', 'stat']) {
+    it(`has it read again where the disk gives an error: ${call}`, async () => {
+      const before = await read()
+      using _ = new PatchedFs(name =>
+        name !== call
+          ? undefined
+          : (...values) => values.at(-1)(Object.assign(new Error('i/o error'), { code: 'EIO' })),
+      )
+      assert.equal(await isAsRead(before), false)
     })
   }
 })

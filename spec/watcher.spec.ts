@@ -66,9 +66,7 @@ function watched(
   places: Record<string, string[] | undefined>,
   isComplete = true,
 ): Parameters<Watcher['watch']>[1] {
-  const found: Places = new Map(
-    Object.entries(places).map(([path, names]) => [path, names && new Set(names)]),
-  )
+  const found: Places = new Map(Object.entries(places))
   return { isComplete: () => isComplete, places: async () => new Map(found), above: base }
 }
 
@@ -207,7 +205,7 @@ describe('Watcher, by events', () => {
       isComplete: () => true,
       places: async () =>
         new Map([
-          [folder('www'), new Set(['a'])],
+          [folder('www'), ['a']],
           [place, undefined],
         ]),
       above: base,

@@ -1,0 +1,39 @@
+/**
+ * Acts on each item, on so many at a time; resolves when all had their turn. An act that takes longer than `patience`
+ * milliseconds, or a quarter more, is not waited for. `act` must not reject, and gives nothing where it has nothing to wait for.
+ */
+export function inLanes<T>(
+  items: readonly T[],
+  act: (item: T) => Promise<void> | undefined,
+  lanes: number,
+  patience: number,
+): Promise<void> {
+  return new Promise(resolve => {
+    const under = new Set<{ readonly since: number }>()
+    let next = 0
+    // One timer for all: what is waited for is thousands of quick looks at the disk.
+    const timer = setInterval(() => {
+      const now = performance.now()
+      for (const turn of under) if (now - turn.since > patience) under.delete(turn)
+      fill()
+    }, patience / 4).unref()
+    fill()
+
+    function fill(): void {
+      while (under.size < lanes && next < items.length) begin(items[next++] as T)
+      if (under.size > 0 || next < items.length) return
+      clearInterval(timer)
+      resolve()
+    }
+
+    function begin(item: T): void {
+      const acting = act(item)
+      if (!acting) return
+      const turn = { since: performance.now() }
+      under.add(turn)
+      void acting.then(() => {
+        if (under.delete(turn)) fill()
+      })
+    }
+  })
+}
