@@ -1,8 +1,7 @@
 import type { BigIntStats } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { unlessGone } from './gone.ts'
-import { statOf } from './stat.ts'
+import { statOf, unlessGone } from './gone.ts'
 
 /** In the order in which they are tried. */
 const NAMES = ['app', 'index', 'server']

@@ -32,12 +32,12 @@ export class App implements Used {
   /** The hostname that it was loaded for first; one that others may share. */
   readonly name: string
   readonly loadDurationMs: number
-  readonly loadedAt: Date = new Date()
   errors = 0
   /** Requests that wait to be handed over; an app that has any is no victim. */
   waiting = 0
   #predecessor: Promise<void> | undefined
   #aged = 0
+  readonly #loadedAt = Date.now()
   readonly #launched: Launched
   #isRetired = false
   #isDraining = false
@@ -57,6 +57,10 @@ export class App implements Used {
     this.#handle = launched.handle
     this.#flights = flights
     launched.watch?.(() => this.inFlight > 0)
+  }
+
+  get loadedAt(): Date {
+    return new Date(this.#loadedAt)
   }
 
   /** Settles when the app that this one replaced has ended; undefined once it has. */

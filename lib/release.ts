@@ -2,9 +2,8 @@ import { type BigIntStats, realpath, stat } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Entry, findEntry } from './app-entry.ts'
-import { isGone, unlessGone } from './gone.ts'
+import { identityOf, isGone, statOf, unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
-import { identityOf, statOf } from './stat.ts'
 import { moduleNameOf } from './vhost-settings.ts'
 
 /** What is deployed: a folder, and the version of what is in it. */

@@ -1,9 +1,8 @@
 import { lstat, promises, realpath } from 'node:fs'
 import { parse, posix, resolve, sep } from 'node:path'
-import { isGone, unlessGone } from './gone.ts'
+import { identityOf, isGone, statOf, unlessGone } from './gone.ts'
 import { isDosDevice } from './hostname.ts'
 import { optionError } from './option-error.ts'
-import { identityOf, statOf } from './stat.ts'
 
 /** Where the folder of a hostname lies. */
 export interface VhostLocation {

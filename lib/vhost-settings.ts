@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
-import { unlessGone } from './gone.ts'
+import { statOf, unlessGone } from './gone.ts'
 import { shown } from './option-error.ts'
 import {
   type Environment,
@@ -11,7 +11,6 @@ import {
   expectMilliseconds,
   type Isolation,
 } from './options.ts'
-import { statOf } from './stat.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
 export interface VhostSettings {

@@ -1,8 +1,7 @@
 import { dirname } from 'node:path'
 import { debug } from './events.ts'
-import { isGone } from './gone.ts'
+import { identityOf, isGone, statOf } from './gone.ts'
 import { inLanes } from './lanes.ts'
-import { identityOf, statOf } from './stat.ts'
 import { isOwnEvent, matters, type Places } from './watch-places.ts'
 import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 

@@ -45,7 +45,7 @@ function boot(setup: Setup): void {
 
   async function load(): Promise<void> {
     const exports = await exportsOf(setup.entry)
-    if (setup.exportName === undefined && exportsNothing(exports)) await scope.listening
+    if (setup.exportName === undefined && exportsNothing(exports)) await scope.listening()
     await serve(exports)
   }
 

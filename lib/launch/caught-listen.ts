@@ -9,23 +9,28 @@ type ProcessListener = (...values: unknown[]) => void
 
 /** What an app does to the process while it is loaded: noted here instead, or here so that it can be undone. */
 export class LoadScope {
-  /** The first web server on which the app called `listen()`; undefined where it is one that cannot answer here. */
-  readonly listening: Promise<WebServer | undefined>
+  /** The first web server on which the app called `listen()`. */
   server: WebServer | undefined
   /** Whether the app listens with a server that answers by HTTP/2. */
   hasHttp2 = false
-  readonly #servers = new Set<Server>()
+  readonly #servers: Server[] = []
   /** What the app added to `process`, and may have removed again. */
   readonly #added: [event: string | symbol, listener: ProcessListener][] = []
   /** What was removed from `process`, to be put back where the app is used again. */
   #removed: [event: string | symbol, listener: ProcessListener][] = []
-  #listened!: (server: WebServer | undefined) => void
+  #hasListened = false
+  #told: (() => void) | undefined
 
   constructor() {
-    this.listening = new Promise(resolve => {
-      this.#listened = resolve
-    })
     watchProcess()
+  }
+
+  /** Resolves when the app has called `listen()` on a web server, be it one that cannot answer here. */
+  async listening(): Promise<void> {
+    if (this.#hasListened) return
+    await new Promise<void>(resolve => {
+      this.#told = resolve
+    })
   }
 
   /** The scope of all that ever runs in this process or thread, which is one app's. */
@@ -41,11 +46,13 @@ export class LoadScope {
 
   /** Takes a server that called `listen()`; the first that can answer requests is the app's handler. */
   take(server: Server): void {
-    this.#servers.add(server)
+    if (!this.#servers.includes(server)) this.#servers.push(server)
     if (isWebServer(server)) this.server ??= server
-    // What awaits a server is told of one that cannot answer here, too.
-    if (this.server || isHttp2Server(server)) this.#listened(this.server)
     if (isHttp2Server(server)) this.hasHttp2 = true
+    // What awaits a server is told of one that cannot answer here, too.
+    if (!this.server && !this.hasHttp2) return
+    this.#hasListened = true
+    this.#told?.()
   }
 
   noteListener(event: string | symbol, listener: ProcessListener): void {

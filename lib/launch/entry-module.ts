@@ -3,7 +3,7 @@ import { extname, join, sep } from 'node:path'
 import { promisify } from 'node:util'
 import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
-import { statOf } from '../stat.ts'
+import { statOf } from '../gone.ts'
 
 const realPathOf = promisify(realpath.native)
 

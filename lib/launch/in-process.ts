@@ -37,6 +37,11 @@ export class InProcess {
   readonly #parked = new Map<string, Loaded>()
   #staleGraphs = 0
   readonly #counted = new WeakSet<FreshImport>()
+  /** Is told of each app that has ended, and whether it may be used again. */
+  readonly #left = (loaded: Loaded, isParked: boolean): void => {
+    if (isParked) this.#parked.set(loaded.release.realPath, loaded)
+    else this.#forget(loaded.modules)
+  }
   /** Ends the wait for each load that is under way. */
   readonly #giveUps = new Set<() => void>()
 
@@ -156,28 +161,7 @@ export class InProcess {
   }
 
   #launched(loaded: Loaded): Launched {
-    const { modules, handler, scope, release, environmentWrites } = loaded
-    return {
-      isolation: 'none',
-      environmentWrites,
-      handle: handler.handle,
-      upgrade: handler.upgrade,
-      get isKeptByNode() {
-        return modules.isKeptByNode && handler.close !== undefined
-      },
-      dispose: async (reason: EvictReason) => {
-        const isUnchanged = reason === 'lru' || reason === 'idle'
-        const isParked = isUnchanged && modules.isKeptByNode && !handler.close
-        try {
-          await handler.close?.()
-        } finally {
-          scope.removeListeners()
-          if (!isParked) scope.closeServers()
-          if (isParked) this.#parked.set(release.realPath, loaded)
-          else this.#forget(modules)
-        }
-      },
-    }
+    return new Running(loaded, this.#left)
   }
 
   #forget(modules: FreshImport): void {
@@ -189,6 +173,49 @@ export class InProcess {
     if (!modules.isKeptByNode || this.#counted.has(modules)) return
     this.#counted.add(modules)
     this.#staleGraphs++
+  }
+}
+
+/** A class, because there are thousands: an object with a getter and closures of its own takes four times as much. */
+class Running implements Launched {
+  readonly handle: Launched['handle']
+  readonly #loaded: Loaded
+  readonly #left: (loaded: Loaded, isParked: boolean) => void
+
+  constructor(loaded: Loaded, left: (loaded: Loaded, isParked: boolean) => void) {
+    this.handle = loaded.handler.handle
+    this.#loaded = loaded
+    this.#left = left
+  }
+
+  get isolation(): 'none' {
+    return 'none'
+  }
+
+  get upgrade(): Launched['upgrade'] {
+    return this.#loaded.handler.upgrade
+  }
+
+  get environmentWrites(): readonly string[] {
+    return this.#loaded.environmentWrites
+  }
+
+  get isKeptByNode(): boolean {
+    const { modules, handler } = this.#loaded
+    return modules.isKeptByNode && handler.close !== undefined
+  }
+
+  async dispose(reason: EvictReason): Promise<void> {
+    const { modules, handler, scope } = this.#loaded
+    const isUnchanged = reason === 'lru' || reason === 'idle'
+    const isParked = isUnchanged && modules.isKeptByNode && !handler.close
+    try {
+      await handler.close?.()
+    } finally {
+      scope.removeListeners()
+      if (!isParked) scope.closeServers()
+      this.#left(this.#loaded, isParked)
+    }
   }
 }
 
@@ -204,7 +231,7 @@ async function letGo(handler: Handler): Promise<void> {
 async function listening(scope: LoadScope, entry: EntryModule): Promise<void> {
   const end = performance.now() + LISTEN_GRACE
   let hasListened = false
-  const listens = scope.listening.then(() => {
+  const listens = scope.listening().then(() => {
     hasListened = true
   })
   while (!hasListened && performance.now() < end) {
