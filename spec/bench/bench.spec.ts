@@ -96,6 +96,13 @@ describe('bench', () => {
       }
     })
 
+    it('is what the lower quartiles came to: what else the machine did only adds', () => {
+      const noisy = { ...measureOf(0, 1), ours: figureOf(30, [2, 2, 30, 40, 50]) }
+      const slower = { ...measureOf(0, 1), ours: figureOf(30, [9, 9, 30, 40, 50]) }
+      const decays = [noisy, slower].map(measure => comparedWith(recorded, [measure])[0]?.isDecayed)
+      assert.deepEqual(decays, [false, true])
+    })
+
     it('is sought in the short form too, which has fewer flips', () => {
       const short = { ...measureOf(9, 1), name: 'median of 25 flips' }
       assert.equal(comparedWith(recorded, [short])[0]?.isDecayed, true)

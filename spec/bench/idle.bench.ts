@@ -13,6 +13,7 @@ const WATCHES_PER_VHOST = 3
 /** As many seconds as armed vhosts take to be compared once. */
 const SECONDS: Record<Mode, number> = { check: 10, short: 10, full: 60 }
 const TARGET = 20
+const PLAIN = 'realpath and stat of each folder'
 
 /** What it costs to keep an eye on vhosts that nobody asks for and nobody changes. */
 export async function measure(mode: Mode): Promise<Measure[]> {
@@ -20,23 +21,24 @@ export async function measure(mode: Mode): Promise<Measure[]> {
   const hosts = sites.add(VHOSTS, SMALL_APP)
   const options: VhostRouterOptions = { basePath: sites.base, maxApps: VHOSTS }
   const without = tooManyWatches(VHOSTS * WATCHES_PER_VHOST)
-  // At the same time, so that noise hits both alike; each is idle but for a few percent.
-  const [watching, polling] = await Promise.all([
-    without === undefined ? cpuPerSecond(options, hosts, SECONDS[mode]) : { reason: without },
-    cpuPerSecond({ ...options, watch: false }, hosts, SECONDS[mode]),
+  // At the same time, so that noise hits all alike; each is idle but for a few percent.
+  const [watching, polling, plain] = await Promise.all([
+    without === undefined ? ofRouter(options, hosts, SECONDS[mode]) : { reason: without },
+    ofRouter({ ...options, watch: false }, hosts, SECONDS[mode]),
+    ofPlainPolling(sites.base, hosts, SECONDS[mode]),
   ])
   return [
     {
       name: `CPU for ${VHOSTS.toLocaleString('en')} loaded vhosts`,
       unit: 'ms/s',
       ours: watching,
-      beside: { 'watch: false': polling, ...measuredElsewhere('idle') },
+      beside: { 'watch: false': polling, [PLAIN]: plain, ...measuredElsewhere('idle') },
       limit: TARGET,
     },
   ]
 }
 
-async function cpuPerSecond(
+async function ofRouter(
   options: VhostRouterOptions,
   hosts: readonly string[],
   seconds: number,
@@ -44,6 +46,17 @@ async function cpuPerSecond(
   await using worker = new Worker<RouterVerbs>('router-process')
   await worker.ask('start', { options, host: hosts[0] as string })
   await worker.ask('load', hosts)
+  return await cpuPerSecond(worker, seconds)
+}
+
+/** What a router could hardly do without watches: is each folder still where it was, and the same? */
+async function ofPlainPolling(base: string, hosts: readonly string[], seconds: number): Promise<Figure> {
+  await using worker = new Worker<RouterVerbs>('router-process')
+  await worker.ask('poll', { base, hosts })
+  return await cpuPerSecond(worker, seconds)
+}
+
+async function cpuPerSecond(worker: Worker<RouterVerbs>, seconds: number): Promise<Figure> {
   // Watches are set up after the load, and what was loaded is compared once.
   await delay(2000)
   await worker.ask('memory', undefined)

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { realpath, stat } from 'node:fs/promises'
 import http, { createServer, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -18,7 +19,7 @@ export interface Memory {
 const require = createRequire(import.meta.url)
 let vhosts: VhostRouter
 
-const verbs = answer({ start, load, requireAll, memory, cpuMilliseconds, watches: inotifyWatches })
+const verbs = answer({ start, load, requireAll, poll, memory, cpuMilliseconds, watches: inotifyWatches })
 export type RouterVerbs = typeof verbs
 
 /** Makes a router, asks it for one host, and gives the milliseconds to the end of the answer. */
@@ -44,6 +45,20 @@ async function load(hosts: readonly string[]): Promise<void> {
 /** The same apps without a router. */
 function requireAll({ base, hosts }: { base: string; hosts: readonly string[] }): void {
   for (const host of hosts) require(join(base, host, 'app'))
+}
+
+/** Looks each second whether the folders of hosts are still the same ones, four at a time, as one would at first write it. */
+function poll({ base, hosts }: { base: string; hosts: readonly string[] }): void {
+  const look = async (): Promise<void> => {
+    const left = [...hosts]
+    const lane = async (): Promise<void> => {
+      for (let host = left.pop(); host !== undefined; host = left.pop()) {
+        await stat(await realpath(join(base, host)), { bigint: true })
+      }
+    }
+    await Promise.all([lane(), lane(), lane(), lane()])
+  }
+  setInterval(() => void look(), 1000)
 }
 
 async function memory(): Promise<Memory> {
