@@ -64,9 +64,9 @@ export async function readRelease(
 }
 
 /**
- * Whether a vhost path leads to a release as it was read before: everything that decides it is looked at at once, and
- * as a rule there is nothing more to know. False says only that it is to be read again, as where the disk gives an
- * error. Not to be asked with `getVersion`.
+ * Whether a vhost path leads to a release as it was read before: what decides it is looked at all at once, and as a
+ * rule there is nothing more to know. False says only that it is to be read again, as where the disk gives an error.
+ * Not to be asked with `getVersion`.
  */
 export function isUnchanged(
   { realPath, version, entry, entryStamp }: ReadRelease,
@@ -75,32 +75,30 @@ export function isUnchanged(
 ): Promise<boolean> {
   if (entry === undefined || entryStamp === undefined) return Promise.resolve(false)
   const appFolder = join(realPath, appDir)
+  const places = [realPath, appFolder, join(appFolder, 'package.json'), restartFileOf(realPath), entry]
+  if (appDir !== '.') places.push(join(realPath, 'package.json'))
+  const found: (BigIntStats | undefined)[] = []
+  let left = places.length
   return new Promise(resolve => {
-    const places = [realPath, appFolder, join(appFolder, 'package.json'), restartFileOf(realPath), entry]
-    if (appDir !== '.') places.push(join(realPath, 'package.json'))
-    const found: (BigIntStats | undefined)[] = []
-    let left = places.length + 1
-    realpath.native(vhostPath, (error, path) => done(!error && path === realPath))
-    for (const [index, place] of places.entries()) {
-      stat(place, { bigint: true }, (error, stats) => {
-        found[index] = error ? undefined : stats
-        done(!error || isGone(error))
-      })
-    }
-
-    function done(isSame: boolean): void {
-      left--
-      if (!isSame) resolve(false)
-      else if (left === 0) resolve(version === versionNow())
-    }
-
-    function versionNow(): string | undefined {
-      const [folder, app, packageFile, restartFile, entryFile, releasePackageFile] = found
-      if (!folder || !app) return undefined
-      const now = entryStampOf(app, stamp(packageFile), appDir === '.' ? '' : stamp(releasePackageFile))
-      return versionOf(identityOf(folder), now, stamp(entryFile), stamp(restartFile))
-    }
+    // Alone at first: where a mount hangs that takes one of the four threads for the file system, not all.
+    realpath.native(vhostPath, (error, path) => {
+      if (error || path !== realPath) return resolve(false)
+      for (const [index, place] of places.entries()) {
+        stat(place, { bigint: true }, (error, stats) => {
+          if (error && !isGone(error)) return resolve(false)
+          found[index] = error ? undefined : stats
+          if (--left === 0) resolve(version === versionNow())
+        })
+      }
+    })
   })
+
+  function versionNow(): string | undefined {
+    const [folder, app, packageFile, restartFile, entryFile, releasePackageFile] = found
+    if (!folder || !app) return undefined
+    const now = entryStampOf(app, stamp(packageFile), appDir === '.' ? '' : stamp(releasePackageFile))
+    return versionOf(identityOf(folder), now, stamp(entryFile), stamp(restartFile))
+  }
 }
 
 /** Whether two readings found the same thing. */

@@ -364,6 +364,21 @@ describe('isUnchanged', () => {
     assert.deepEqual(calls.paths.sort(), [at(), at(), ...places])
   })
 
+  it('asks one thing alone at first, so that a mount that hangs takes one thread', async () => {
+    const before = await read()
+    const asked: string[] = []
+    let answer = (): void => {}
+    using _ = new PatchedFs((name, original) => (...values) => {
+      asked.push(name)
+      if (name !== 'realpath') return original(...values)
+      answer = () => original(...values)
+    })
+    const isSame = isAsRead(before)
+    assert.deepEqual(asked, ['realpath'])
+    answer()
+    assert.equal(await isSame, true)
+  })
+
   it('knows a vhost that is its own app folder', async () => {
     write('aries.test/server.js', '')
     const before = await read({ appDir: '.' })
