@@ -7,8 +7,8 @@ import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 
 /** What has a watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10
-/** Comparisons at a time. */
-const LANES = 4
+/** Comparisons at a time: with more of them the threads for the file system, which are four, are woken less often. */
+const LANES = 16
 
 /** Where nothing is there to watch, it is looked for this often, so far apart; then the interval must do. */
 const MAX_ATTEMPTS = 10
@@ -77,7 +77,8 @@ export class Watcher {
   #round = 0
   #turns = 0
   /** What tells folders above the vhosts from others that take their place, by path. */
-  #above = new Map<string, string>()
+  #above = new Map<string, string | undefined>()
+  readonly #lookingAbove = new Set<string>()
   #isClosed = false
   #hasWarned = false
 
@@ -241,9 +242,21 @@ export class Watcher {
       if (!paths.has(watched.above) && !this.#folders.has(dirname(watched.above))) paths.add(watched.above)
     }
     const before = this.#above
-    const stamps = [...paths].map(async path => [path, await stampOf(path)] as const)
-    this.#above = new Map(await Promise.all(stamps))
-    return new Set([...paths].filter(path => this.#above.get(path) !== before.get(path)))
+    // What hangs stays as it was.
+    const now = new Map([...paths].map(path => [path, before.get(path)]))
+    this.#above = now
+    let isOver = false
+    const look = async (path: string): Promise<void> => {
+      // One that hangs takes one thread, not one more at each sweep.
+      if (this.#lookingAbove.has(path)) return
+      this.#lookingAbove.add(path)
+      const stamp = await stampOf(path)
+      this.#lookingAbove.delete(path)
+      if (!isOver) now.set(path, stamp)
+    }
+    await inLanes([...paths], look, LANES, PATIENCE)
+    isOver = true
+    return new Set([...paths].filter(path => now.get(path) !== before.get(path)))
   }
 
   #takeTurn(key: string, subject: Subject): Promise<void> | undefined {

@@ -415,6 +415,25 @@ describe('Watcher, by looking', () => {
     gate.open()
   })
 
+  it('is not held up by a folder above that hangs, and asks it no second time meanwhile', async () => {
+    const answers: (() => void)[] = []
+    using _ = new PatchedFs((name, original) =>
+      name !== 'stat'
+        ? undefined
+        : (path, ...rest) => {
+            if (path !== at('releases')) return original(path, ...rest)
+            answers.push(() => original(path, ...rest))
+          },
+    )
+    folder('releases')
+    start({ updateInterval: 10, watch: false }).watch('quick', watched({}))
+    watcher?.watch('hung', { ...watched({}), above: at('releases') })
+    await eventually(() => timesOf('quick') > 4)
+    assert.equal(answers.length, 1)
+    answers.pop()?.()
+    await eventually(() => answers.length === 1)
+  })
+
   it('is not held up by readings that hang', async () => {
     const gate = new Gate()
     const hung = Array.from({ length: 5 }, (_, n) => `hung${n}`)
