@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { LRUCache } from 'lru-cache'
 import { App } from './app.ts'
 import { Chain } from './chain.ts'
 import { Crashes, type LastExit } from './crashes.ts'
-import { VhostError } from './errors.ts'
+import { VhostError, type VhostErrorCode } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
 import type { Flight } from './flight.ts'
 import type { Launch } from './launch/launch.ts'
@@ -22,6 +23,8 @@ const MAX_BACKOFF = 30 * 1000
 const MAX_FAILURES = 1000
 /** More reloads of one release than this within a minute are reported, once. */
 const RELOADS_A_MINUTE = 5
+/** What no file that a deploy brings a moment later mends. */
+const SETTLED: ReadonlySet<VhostErrorCode> = new Set(['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'])
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
 
@@ -136,15 +139,21 @@ export class AppCache {
 
   /**
    * The app of a release, loaded if need be, for a request to `hostname`. It is kept from eviction until the caller has
-   * handed its request over and calls `app.waiting--`.
-   * @throws VhostError where it cannot be loaded, at once where the same version failed a moment ago
+   * handed its request over and calls `app.waiting--`. Where the same version failed for the first time a moment ago
+   * it waits for the next attempt, at most `FIRST_BACKOFF`.
+   * @throws VhostError where it cannot be loaded, at once where the same version has failed more than once
    */
   async acquire(release: Release, hostname: string): Promise<App> {
     const wasLoading = this.#loads.has(release.realPath)
+    const pause = this.#pauseBefore(release)
     try {
       return await this.acquireOnce(release, hostname)
     } catch (error) {
-      if (!wasLoading || !this.#mayHaveMissed(release)) throw error
+      if (!(wasLoading || pause > 0) || !this.#mayHaveMissed(release)) throw error
+      if (pause > 0) {
+        await delay(pause)
+        return await this.acquireOnce(release, hostname)
+      }
       return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
     }
   }
@@ -400,14 +409,20 @@ export class AppCache {
     return !Object.is(failure.release.version, release.version) || performance.now() >= failure.retryAt
   }
 
+  /** Milliseconds until a release that failed may be tried again; 0: now. */
+  #pauseBefore(release: Release): number {
+    const failure = this.#failures.get(release.realPath)
+    return failure && !this.#mayTry(failure, release) ? failure.retryAt - performance.now() : 0
+  }
+
   /**
-   * Whether the load that a request joined may have failed for what was on disk before that request alone: a file below
-   * the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app that
-   * does not load would be loaded without a pause while it is asked for.
+   * Whether a load that began before a request came may have failed for what was on disk before that request alone: a
+   * file below the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app
+   * that does not load would be loaded without a pause while it is asked for.
    */
   #mayHaveMissed({ realPath }: Release): boolean {
     const failure = this.#failures.get(realPath)
-    return failure?.attempts === 1 && failure.error.code !== 'ERR_VHOST_LOAD_TIMEOUT'
+    return failure?.attempts === 1 && !SETTLED.has(failure.error.code)
   }
 
   #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {

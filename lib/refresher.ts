@@ -91,6 +91,7 @@ export class Refresher {
 
   /** Enters a name that leads somewhere and keeps an eye on it from now on. */
   enter(hostname: string, found: Found): Vhost {
+    const known = this.#table.peek(hostname)
     const vhost: Vhost = {
       // What each request reads lies side by side.
       usedAt: 0,
@@ -108,6 +109,7 @@ export class Refresher {
     }
     this.#table.set(vhost)
     this.#watch(vhost)
+    if (known && known.realPath !== found.realPath) this.#retireUnled(known.realPath)
     return vhost
   }
 
@@ -120,19 +122,18 @@ export class Refresher {
       return
     }
     this.enter(hostname, found)
-    if (known) this.#retireUnled(known.realPath)
   }
 
   /**
-   * For whoever has loaded an app: where the name that it was loaded for leads elsewhere by now it goes, unless a name
+   * For whoever has loaded an app, or led a name away from one: where no name leads to it any more it goes, unless one
    * comes to it soon.
    */
   #retireUnled(realPath: string): void {
     const app = this.#apps.peek(realPath)
     if (!app || this.#table.hostnames(realPath).length > 0) return
     setTimeout(() => {
-      if (this.#apps.peek(realPath) !== app || this.#table.hostnames(realPath).length > 0) return
-      if (app.waiting > 0) this.#retireUnled(realPath)
+      if (this.#table.hostnames(realPath).length > 0) return
+      if (this.#apps.peek(realPath) !== app || app.waiting > 0) this.#retireUnled(realPath)
       else this.#apps.retire(realPath, 'moved')
     }, this.#settings.updateInterval).unref()
   }

@@ -224,6 +224,27 @@ describe('AppCache', () => {
     }
   })
 
+  it('lets who comes after a first failure wait for the next attempt, and refuses at once after the second', async () => {
+    await using world = await World.start()
+    const counter = { loads: 0 }
+    Object.assign(globalThis, { counterOfWaiting: counter })
+    world.write(
+      'aries.test/app/index.js',
+      'globalThis.counterOfWaiting.loads++; module.exports = require("./lib/late")',
+    )
+    assert.equal((await world.get('aries.test')).status, 500)
+    world.write('aries.test/app/lib/late.js', 'module.exports = (req, res) => res.end("whole")')
+    // The version does not tell of it.
+    const answers = await Promise.all(Array.from({ length: 5 }, () => world.body('aries.test')))
+    assert.deepEqual([answers, counter.loads], [Array(5).fill('whole'), 2])
+    assert.equal(world.events('error').length, 1)
+
+    world.write('taurus.test/app/index.js', 'globalThis.counterOfWaiting.loads++; throw new Error("no")')
+    const statuses = []
+    for (let request = 0; request < 3; request++) statuses.push((await world.get('taurus.test')).status)
+    assert.deepEqual([statuses, counter.loads], [[500, 500, 500], 4])
+  })
+
   it('keeps the sites in demand loaded beside a stranger who opens every site once', async t => {
     const alone = await hitRates(0)
     for (const scanned of [1, 5]) {

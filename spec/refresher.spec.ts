@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { renameSync, rmSync, utimesSync } from 'node:fs'
+import { renameSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -592,6 +592,49 @@ describe('a change', { concurrency: 4 }, () => {
       assert.deepEqual(serving, [[['aries.test'], world.path('releases/2')]])
     })
     assert.equal(await world.body('aries.test'), 'two')
+  })
+
+  it('of a release to which the name came back for a moment only leaves nothing of it loaded', async () => {
+    const gate = { isShut: false, isHeld: false, open(): void {} }
+    await using world = await World.start({
+      watch: false,
+      updateInterval: 50,
+      getVersion: async realPath => {
+        // Whoever reads the second release again, to see whether it has settled, is held up.
+        if (gate.isShut && realPath.endsWith('/2')) {
+          gate.isHeld = true
+          await new Promise<void>(resolve => {
+            gate.open = resolve
+          })
+        }
+        return statSync(realPath).mtimeMs
+      },
+    })
+    world.write('releases/1/app/index.js', 'throw new Error("broken")')
+    world.site('releases/2', 'two')
+    world.link('aries.test', 'releases/1')
+    assert.equal((await world.get('aries.test')).status, 500)
+    // The first reading gets through.
+    const { version } = await world.vhosts.why('aries.test')
+    world.link('aries.test', 'releases/2')
+    gate.isShut = true
+    await eventually(() => gate.isHeld)
+    gate.open()
+    gate.isHeld = false
+    await eventually(() => gate.isHeld)
+    world.link('aries.test', 'releases/1')
+    world.site('releases/1', 'one')
+    touch(world.path('releases/1'))
+    assert.equal(await world.body('aries.test'), 'one')
+    assert.notEqual((await world.vhosts.why('aries.test')).version, version)
+    world.link('aries.test', 'releases/2')
+    gate.isShut = false
+    gate.open()
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
+    await eventually(() => {
+      const loaded = world.vhosts.stats().vhosts.map(({ realPath }) => realPath)
+      assert.deepEqual(loaded, [world.path('releases/2')])
+    })
   })
 
   it('is seen while others take long to load', async () => {
