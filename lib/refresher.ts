@@ -155,7 +155,7 @@ export class Refresher {
     const present = this.#apps.peek(found.realPath)
     this.#apps.forgetFailure(found.realPath)
     if (found.realPath !== realPath) await this.#move(vhost, serving, found)
-    if (!present) return this.#apps.peek(found.realPath)
+    if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
     const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
     for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
     this.#retireUnled(found.realPath)
@@ -302,18 +302,20 @@ export class Refresher {
 
   /** Leads one name to another release; the app behind it goes when no other name leads there. */
   async #move(vhost: Vhost, serving: App, found: Found): Promise<void> {
-    const { hostname, realPath } = vhost
+    const { hostname } = vhost
     const present = this.#apps.peek(found.realPath)
     const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved'))
     if (!app) return
-    if (this.#table.peek(hostname) !== vhost) return this.#retireUnled(found.realPath)
+    const known = this.#table.peek(hostname)
+    // Led elsewhere while this was loaded: the later reading counts, whichever load ends first.
+    if (!known || (known !== vhost && known.readAt > found.readAt)) return this.#retireUnled(found.realPath)
     if (present) {
       const about = { hostnames: [hostname], ...app.release, durationMs: 0 }
       this.#events.emit('reload', { ...about, previous: serving.release })
     }
     this.enter(hostname, found)
-    if (this.#table.hostnames(realPath).length > 0) return
-    this.#apps.retire(realPath, 'moved', [hostname], app)
+    if (this.#table.hostnames(known.realPath).length > 0) return
+    this.#apps.retire(known.realPath, 'moved', [hostname], app)
   }
 
   /** Reads until two readings in a row agree: a version counts only then. */

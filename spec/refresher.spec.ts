@@ -718,6 +718,48 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'r2')
   })
 
+  it('leads on to where the link led last, whichever of two loads ends first', async () => {
+    for (const order of [
+      ['two', 'three'],
+      ['three', 'two'],
+    ]) {
+      await using world = await World.start({ updateInterval: 60_000, watch: false })
+      const gates = new Map<string, () => void>()
+      const key = `gates of ${world.base}`
+      Object.assign(globalThis, { [key]: gates })
+      world.site('releases/one', 'one')
+      for (const release of ['two', 'three']) {
+        world.write(
+          `releases/${release}/app/index.js`,
+          `module.exports = new Promise(resolve => {
+            globalThis[${JSON.stringify(key)}].set('${release}', () => resolve((req, res) => res.end('${release}')))
+          })`,
+        )
+      }
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const reloads: Record<string, Promise<unknown>> = {}
+      for (const release of ['two', 'three']) {
+        world.link('aries.test', `releases/${release}`)
+        reloads[release] = world.vhosts.reload('aries.test')
+        await eventually(() => gates.has(release))
+      }
+      for (const release of order) {
+        gates.get(release)?.()
+        await reloads[release]
+        if (release === 'three') assert.equal(await world.body('aries.test'), 'three', order.join())
+      }
+      assert.equal(await world.body('aries.test'), 'three', order.join())
+      await eventually(() => assert.equal(world.vhosts.stats().totals.draining, 0))
+      const evicted = world
+        .events('evict')
+        .map(({ realPath, reason }) => [realPath.split('/').at(-1), reason])
+      assert.ok(evicted.every(([, reason]) => reason === 'moved'))
+      assert.ok(evicted.some(([release]) => release === 'one'))
+      Reflect.deleteProperty(globalThis, key)
+    }
+  })
+
   it('tries at once what failed a moment ago', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('releases/r1', 'r1')

@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict'
+import { utimesSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { VhostErrorCode } from '../lib/index.ts'
+import { eventually, World } from './support/world.ts'
+
+// Every way in which a release may not load: what served serves on, it is told why, and it heals, by a change or without.
+
+const HOST = 'aries.test'
+/** The package that a release needs and that `npm ci` brings. */
+const PACKAGE = 'node_modules/needed'
+
+type System = 'CommonJS' | 'ES modules'
+
+interface Fault {
+  readonly name: string
+  readonly code: VhostErrorCode
+  readonly cause: RegExp
+  readonly on: readonly System[]
+  /** Below the release. What comes of it is told by `restore`. */
+  spoil(site: Site): void
+}
+
+const both: System[] = ['CommonJS', 'ES modules']
+const faults: Fault[] = [
+  {
+    name: 'a syntax error',
+    code: 'ERR_VHOST_LOAD',
+    cause: /SyntaxError/,
+    on: both,
+    spoil: site => site.writeLib('this is no {'),
+  },
+  {
+    name: 'a throw',
+    code: 'ERR_VHOST_LOAD',
+    cause: /broken/,
+    on: both,
+    spoil: site => site.writeLib('throw new Error("broken")'),
+  },
+  {
+    name: 'a file of lib/ that is not there yet',
+    code: 'ERR_VHOST_LOAD',
+    cause: /Cannot find module/,
+    on: both,
+    spoil: site => site.world.remove(site.lib),
+  },
+  {
+    name: 'a missing dependency',
+    code: 'ERR_VHOST_LOAD',
+    cause: /Cannot find (module|package)/,
+    on: both,
+    spoil: site => site.world.remove(`${HOST}/${PACKAGE}`),
+  },
+  {
+    name: 'no handler',
+    code: 'ERR_VHOST_NO_HANDLER',
+    cause: /^null$/,
+    on: both,
+    spoil: site => site.writeLib(site.isModule ? 'export default 7' : 'module.exports = 7'),
+  },
+  {
+    name: 'a rejected promise',
+    code: 'ERR_VHOST_LOAD',
+    cause: /no database/,
+    on: both,
+    spoil: site => {
+      const rejected = 'Promise.reject(new Error("no database"))'
+      site.writeLib(site.isModule ? `export default ${rejected}` : `module.exports = ${rejected}`)
+    },
+  },
+  {
+    name: 'an endless top-level await',
+    code: 'ERR_VHOST_LOAD_TIMEOUT',
+    cause: /^null$/,
+    on: ['ES modules'],
+    spoil: site => site.writeLib('await new Promise(() => {})\nexport default 7'),
+  },
+]
+
+/** An app whose handler comes from `lib/`, and which asks for its own modules again when it is asked. */
+class Site {
+  readonly world: World
+  readonly isModule: boolean
+
+  constructor(world: World, system: System) {
+    this.world = world
+    this.isModule = system === 'ES modules'
+    if (this.isModule) {
+      this.#write(
+        'app/index.mjs',
+        'import "needed"\nimport handler from "./lib/part.mjs"\nexport default handler',
+      )
+    } else {
+      this.#write('app/index.js', 'require("needed")\nmodule.exports = require("./lib/part.js")')
+    }
+    this.#write('app/lib/own.js', 'exports.name = "own"')
+    this.restore('first')
+  }
+
+  get lib(): string {
+    return `${HOST}/app/lib/part.${this.isModule ? 'mjs' : 'js'}`
+  }
+
+  writeLib(source: string): void {
+    // The same for whoever loads it: what the older app has already got stays as it was.
+    this.#write('app/lib/own.js', 'exports.name = "another"')
+    this.world.write(this.lib, source)
+  }
+
+  /** Everything that a fault may have spoiled is there again; the version does not tell. */
+  restore(answer: string): void {
+    this.world.write(`${HOST}/${PACKAGE}/package.json`, '{ "name": "needed", "main": "main.js" }')
+    this.world.write(`${HOST}/${PACKAGE}/main.js`, '')
+    this.#write('app/lib/own.js', `exports.name = ${JSON.stringify(answer)}`)
+    const handler = `(req, res) => res.end(own.name + (require('./own.js') === own ? '' : ' of another release'))`
+    this.world.write(
+      this.lib,
+      this.isModule
+        ? `import { createRequire } from 'node:module'
+           const require = createRequire(import.meta.url)
+           const own = require('./own.js')
+           export default ${handler}`
+        : `const own = require('./own.js'); module.exports = ${handler}`,
+    )
+  }
+
+  /** A change of the version. */
+  touch(): void {
+    utimesSync(this.world.path(HOST, 'app'), new Date(), new Date())
+  }
+
+  #write(file: string, source: string): void {
+    this.world.write(`${HOST}/${file}`, source)
+  }
+}
+
+/** What serves meanwhile, and how the fault is mended. */
+const BEFORE = ['an older release serves', 'nothing serves'] as const
+const MENDED = ['by a change', 'without one'] as const
+const WAYS = { 'with events': true, 'by looking': false }
+
+describe('a release that does not load', { concurrency: 8 }, () => {
+  for (const fault of faults) {
+    for (const system of fault.on) {
+      describe(`because of ${fault.name}, in ${system},`, { concurrency: 4 }, () => {
+        for (const before of BEFORE) {
+          for (const mended of MENDED) {
+            for (const [way, watch] of Object.entries(WAYS)) {
+              it(`where ${before}: heals ${mended}, ${way}`, async () => {
+                await using world = await World.start({ updateInterval: 50, watch, loadTimeout: 2000 })
+                const site = new Site(world, system)
+                await heal(site, fault, before, mended)
+              })
+            }
+          }
+        }
+      })
+    }
+  }
+})
+
+async function heal(
+  site: Site,
+  fault: Fault,
+  before: (typeof BEFORE)[number],
+  mended: (typeof MENDED)[number],
+): Promise<void> {
+  const { world } = site
+  const isServed = before === 'an older release serves'
+  if (isServed) assert.equal(await world.body(HOST), 'first')
+  const older = world.vhosts.stats().vhosts[0]?.version ?? null
+  fault.spoil(site)
+  site.touch()
+  const failed = isServed ? 'first' : String(fault.code === 'ERR_VHOST_LOAD_TIMEOUT' ? 503 : 500)
+  await using client = new Client(world)
+  await eventually(() => world.events('error').length > 0)
+  await client.sees(failed)
+
+  const { version: refused } = await world.vhosts.why(HOST)
+  const [row] = world.vhosts.stats().vhosts
+  assert.equal(row?.version, older)
+  assert.equal(row?.state, isServed ? 'serving older' : 'failed')
+  assert.equal(row?.lastError?.code, fault.code)
+  assert.equal(row?.lastError?.version, refused)
+  assert.match(String(row?.lastError?.cause), fault.cause)
+  const why = await world.vhosts.why(HOST)
+  assert.equal(why.state, row?.state)
+  assert.equal(why.status, isServed ? 200 : Number(failed))
+  assert.deepEqual([why.error?.code, why.error?.version], [fault.code, refused])
+
+  site.restore('mended')
+  if (mended === 'by a change') site.touch()
+  await client.sees('mended')
+  await eventually(async () => {
+    const [row, ...others] = world.vhosts.stats().vhosts
+    assert.deepEqual(others, [])
+    assert.deepEqual([row?.state, row?.lastError], ['serving', null])
+    assert.equal(row?.version, (await world.vhosts.why(HOST)).version)
+  })
+  assert.deepEqual(client.story, [failed, 'mended'])
+  assert.ok(world.events('error').every(({ serving }) => (serving !== undefined) === isServed))
+}
+
+/** What becomes of a deploy where the app that it replaces does not end well. */
+const ends: { name: string; close: string; error?: RegExp }[] = [
+  { name: 'throws', close: '() => { throw new Error("no end") }', error: /no end/ },
+  { name: 'rejects', close: 'async () => { throw new Error("no end") }', error: /no end/ },
+  { name: 'throws nothing', close: '() => { throw undefined }', error: /close\(\) of the app failed/ },
+  {
+    name: 'hangs',
+    close: '() => new Promise(() => {})',
+    error: /close\(\) of the app took longer than 10000 ms/,
+  },
+  { name: 'is no function', close: '"later"' },
+]
+
+describe('a release that takes the place of one whose close()', { concurrency: 8 }, () => {
+  for (const { name, close, error } of ends) {
+    it(`${name}: serves at once, and so does the next one`, { timeout: 60_000 }, async () => {
+      await using world = await World.start({ updateInterval: 50 })
+      const deploy = (answer: string): void =>
+        world.write(
+          `${HOST}/app/index.js`,
+          `module.exports = (req, res) => res.end('${answer}'); module.exports.close = ${close}`,
+        )
+      deploy('1')
+      await using client = new Client(world)
+      await client.sees('1')
+      for (const answer of ['2', '3']) {
+        deploy(answer)
+        await client.sees(answer, 30_000)
+      }
+      const replaced = 2
+      await eventually(() => assert.equal(world.events('evict').length, replaced), 30_000)
+      assert.deepEqual(client.story, ['1', '2', '3'])
+      const errors = world.events('error').map(about => String(about.error))
+      assert.equal(errors.length, error ? replaced : 0, errors.join())
+      if (error) for (const told of errors) assert.match(told, error)
+    })
+  }
+
+  it('is called while requests stream, which then are cut: serves on', async () => {
+    await using world = await World.start({ updateInterval: 50, drainTimeout: 100 })
+    const deploy = (answer: string): void =>
+      world.write(
+        `${HOST}/app/index.js`,
+        `let isClosed = false
+         module.exports = (req, res) => {
+           if (req.url === '/') return res.end('${answer}')
+           const timer = setInterval(() => res.write(isClosed ? 'closed' : '.'), 5)
+           res.on('close', () => clearInterval(timer))
+         }
+         module.exports.close = () => { isClosed = true; throw new Error('streams were cut') }`,
+      )
+    deploy('1')
+    await using client = new Client(world)
+    await client.sees('1')
+    const stream = world.get(HOST, '/stream').catch(error => error.code)
+    await eventually(() => world.vhosts.stats().totals.inFlight > 0)
+    deploy('2')
+    await client.sees('2')
+    assert.equal(await stream, 'ECONNRESET')
+    await eventually(() => assert.equal(world.events('evict').length, 1))
+    assert.match(String(world.events('error')[0]?.error), /streams were cut/)
+    assert.deepEqual(client.story, ['1', '2'])
+    assert.equal(world.vhosts.stats().totals.draining, 0)
+  })
+})
+
+/** Someone who asks again and again. */
+class Client {
+  /** What was answered, without repetitions; a status where it was no success. */
+  readonly story: string[] = []
+  readonly #world: World
+  readonly #asking: Promise<void>
+  #isDone = false
+
+  constructor(world: World) {
+    this.#world = world
+    this.#asking = this.#ask()
+  }
+
+  async sees(answer: string, limit?: number): Promise<void> {
+    await eventually(() => assert.equal(this.story.at(-1), answer), limit)
+  }
+
+  async #ask(): Promise<void> {
+    while (!this.#isDone) {
+      const { status, body } = await this.#world.get(HOST)
+      const answer = status === 200 ? body : String(status)
+      if (this.story.at(-1) !== answer) this.story.push(answer)
+      await delay(5)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDone = true
+    await this.#asking
+  }
+}
