@@ -5,8 +5,9 @@ import { VhostError } from './errors.ts'
 import type { Settings } from './options.ts'
 import type { Refresher } from './refresher.ts'
 import { isSameRelease, readRelease } from './release.ts'
-import { makeInfo, tellVhost } from './vhost-info.ts'
+import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
+import type { VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
@@ -25,14 +26,16 @@ const NOWHERE: Located = {}
 /** Finds on disk what the tables do not know, and has it loaded. */
 export class AppFinder {
   readonly #settings: Settings
+  readonly #table: VhostTable
   readonly #apps: AppCache
   readonly #refresher: Refresher
   /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
   readonly #located = Symbol('express-van')
   #isClosed = false
 
-  constructor(settings: Settings, apps: AppCache, refresher: Refresher) {
+  constructor(settings: Settings, table: VhostTable, apps: AppCache, refresher: Refresher) {
     this.#settings = settings
+    this.#table = table
     this.#apps = apps
     this.#refresher = refresher
   }
@@ -45,6 +48,8 @@ export class AppFinder {
       if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
       return await this.#acquire(location, hostname)
     } catch (error) {
+      const kept = req && this.#serving(hostname, host, req)
+      if (kept) return kept
       if (error instanceof VhostError) throw error
       this.#refresher.reportCold(hostname, error as Error)
       if (isForbidden(error)) return undefined
@@ -76,6 +81,16 @@ export class AppFinder {
     return new Promise((resolve, reject) => {
       this.locate(hostname, req, ({ error, location }) => (error ? reject(error) : resolve(location)))
     })
+  }
+
+  /** What another request has had loaded for the name while this one waited for what does not load. */
+  #serving(hostname: string, host: string, req: IncomingMessage): App | undefined {
+    const vhost = this.#isClosed ? undefined : this.#table.get(hostname)
+    const app = vhost && this.#apps.get(vhost.realPath)
+    if (!app) return undefined
+    tellVhost(req, infoOf(vhost, host))
+    app.waiting++
+    return app
   }
 
   async #acquire(location: VhostLocation, hostname: string, attempt = 1): Promise<App | undefined> {

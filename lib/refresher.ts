@@ -113,11 +113,15 @@ export class Refresher {
     return vhost
   }
 
-  /** Enters a name for what a request has found, unless it leads to another app by now: this reading may be older. */
+  /**
+   * Enters a name for what a request has found, unless it leads to another app by now: this reading may be older, or of
+   * a release that does not load.
+   */
   found(hostname: string, found: Found): void {
     const known = this.#table.peek(hostname)
     if (known?.realPath === found.realPath) return
-    if (known && known.readAt > found.readAt && this.#apps.peek(known.realPath)) {
+    const isKept = known && (known.readAt > found.readAt || !this.#apps.peek(found.realPath))
+    if (isKept && this.#apps.peek(known.realPath)) {
       this.#retireUnled(found.realPath)
       return
     }

@@ -116,7 +116,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     },
   )
   const refresher = new Refresher(settings, table, apps, events)
-  const finder = new AppFinder(settings, apps, refresher)
+  const finder = new AppFinder(settings, table, apps, refresher)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   const reserved = new Set<string>()
   let closing: Promise<void> | undefined

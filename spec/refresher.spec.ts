@@ -553,6 +553,39 @@ describe('a change', { concurrency: 4 }, () => {
     })
   }
 
+  it('to what does not load keeps what another request has had loaded meanwhile', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    const gates = new Map<string, () => void>()
+    const key = `gates of ${world.base}`
+    Object.assign(globalThis, { [key]: gates })
+    for (const [release, outcome] of [
+      ['good', `resolve((req, res) => res.end(req.vhost.realPath.split('/').at(-1)))`],
+      ['bad', `reject(new Error('bad'))`],
+    ]) {
+      world.write(
+        `releases/${release}/app/index.js`,
+        `module.exports = new Promise((resolve, reject) => {
+          globalThis[${JSON.stringify(key)}].set('${release}', () => ${outcome})
+        })`,
+      )
+    }
+    const answers: Record<string, Promise<{ status: number; body: string }>> = {}
+    for (const release of ['good', 'bad']) {
+      world.link('aries.test', `releases/${release}`)
+      answers[release] = world.get('aries.test')
+      await eventually(() => gates.has(release))
+    }
+    for (const release of ['good', 'bad']) {
+      gates.get(release)?.()
+      const { status, body } = (await answers[release]) ?? {}
+      assert.deepEqual([status, body], [200, 'good'], release)
+      assert.equal(await world.body('aries.test'), 'good')
+    }
+    assert.equal(world.events('error').length, 1)
+    assert.deepEqual(world.events('evict'), [])
+    Reflect.deleteProperty(globalThis, key)
+  })
+
   it('of a main that a build brings later is followed', async () => {
     await using world = await World.start({ updateInterval: 30 })
     world.write('aries.test/app/package.json', '{ "main": "dist/main.js" }')

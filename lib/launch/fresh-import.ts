@@ -52,7 +52,7 @@ export class FreshImport {
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
     hookGenerations()
-    hookRequire(file => releaseOf(file)?.modulePaths ?? [], noteFound)
+    hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
     const generation = current.get(realPath)
     const release = releaseAt(realPath)
     this.#previous = generation !== undefined && release ? { generation, release } : undefined

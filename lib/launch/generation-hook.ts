@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
 import Module from 'node:module'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { candidatesBelow } from './module-paths.ts'
+import { foldersAbove, isAbsentPackage, packageName } from './absent-package.ts'
+import { candidatesBelow, nameWithExports } from './module-paths.ts'
 
 /**
  * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of
@@ -108,6 +110,7 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   const parent = parentOf(context)
   if (!parent) return next(specifier, context)
   try {
+    expectPackage(specifier, parent.file)
     return handOn(next(specifier, context), parent.generation)
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
@@ -137,6 +140,7 @@ export async function resolve(
   const parent = parentOf(context)
   if (!parent) return await next(specifier, context)
   try {
+    expectPackage(specifier, parent.file)
     return handOn(await next(specifier, context), parent.generation)
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
@@ -164,14 +168,35 @@ function readInbox(): void {
   }
 }
 
-function parentOf({
-  parentURL,
-}: ResolveContext): { generation: string; modulePaths: readonly string[] } | undefined {
+interface Parent {
+  readonly file: string
+  readonly generation: string
+  readonly modulePaths: readonly string[]
+}
+
+function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (!parentURL?.startsWith('file:')) return undefined
-  const release = releaseOf(fileURLToPath(parentURL))
+  const file = fileURLToPath(parentURL)
+  const release = releaseOf(file)
   const generation = GENERATION.exec(parentURL)?.[1] ?? release?.generation
   if (generation === undefined) return undefined
-  return { generation: String(generation), modulePaths: release?.modulePaths ?? [] }
+  return { file, generation: String(generation), modulePaths: release?.modulePaths ?? [] }
+}
+
+/** Throws Node's own error where a package is absent; Node itself would remember for ever that it is. */
+function expectPackage(specifier: string, file: string): void {
+  if (!isAbsentPackage(specifier, foldersAbove(dirname(file)))) return
+  const name = packageName(specifier)
+  if (ownName(dirname(file)) === name) return
+  const error = new Error(`Cannot find package '${name}' imported from ${file}`)
+  throw Object.assign(error, { code: 'ERR_MODULE_NOT_FOUND' })
+}
+
+/** By which name the modules of a folder may import their own package. */
+function ownName(folder: string): string | undefined {
+  const packageFile = join(folder, 'package.json')
+  if (existsSync(packageFile)) return nameWithExports(packageFile)
+  return dirname(folder) === folder ? undefined : ownName(dirname(folder))
 }
 
 function handOn<R extends Resolved>(resolved: R, generation: string): R {

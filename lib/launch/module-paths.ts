@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from 'node:fs'
 import Module from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isAbsentPackage, isBare, packageName } from './absent-package.ts'
 
 interface Parent {
   readonly filename?: string | null
   readonly path?: string
+  paths?: string[]
 }
 
 interface ResolvingModule {
@@ -18,10 +20,11 @@ let isHooked = false
 
 /**
  * Lets CommonJS look for packages in more folders, after Node's own search has failed. `foldersOf` tells which
- * folders the file that asks may use; `found` is told where each request of a folder led.
+ * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request of a
+ * folder led.
  */
 export function hookRequire(
-  foldersOf: (file: string) => readonly string[],
+  foldersOf: (file: string) => readonly string[] | undefined,
   found: (file: string, folder: string, request: string) => void,
 ): void {
   if (isHooked) return
@@ -34,13 +37,31 @@ export function hookRequire(
   }
 
   function resolve(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
+    const folders = parent?.filename && isBare(request) ? foldersOf(parent.filename) : undefined
     try {
-      return Reflect.apply(original, self, [request, parent, ...rest])
+      // `require.resolve()` may have been told where to look.
+      const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
+      const isAbsent = folders && !isTold && parent?.paths && isAbsentPackage(request, parent.paths)
+      return isAbsent ? notLooking(self, request, parent, rest) : search(self, request, parent, rest)
     } catch (error) {
-      const folders = parent?.filename && isUnfoundPackage(request, error) ? foldersOf(parent.filename) : []
-      const file = folders.length > 0 && resolving._findPath(request, folders, false)
+      const file = folders?.length && isUnfound(error) && resolving._findPath(request, folders, false)
       if (!file) throw error
       return file
+    }
+  }
+
+  function search(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
+    return Reflect.apply(original, self, [request, parent, ...rest])
+  }
+
+  /** As Node would find a package by itself, by NODE_PATH or not at all, and tells of it, without a look at its folders. */
+  function notLooking(self: unknown, request: string, parent: Parent, rest: unknown[]): string {
+    const { paths } = parent
+    try {
+      parent.paths = []
+      return search(self, request, parent, rest)
+    } finally {
+      parent.paths = paths as string[]
     }
   }
 }
@@ -54,8 +75,8 @@ export function candidatesBelow(
   specifier: string,
   error: unknown,
 ): [specifier: string, parentURL: string | undefined][] {
-  if (!isUnfoundPackage(specifier, error)) return []
-  const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
+  if (!isBare(specifier) || !isUnfound(error)) return []
+  const name = packageName(specifier)
   return folders
     .filter(folder => existsSync(join(folder, name)))
     .map(folder => candidateIn(folder, name, specifier.slice(name.length)))
@@ -74,7 +95,7 @@ function candidateIn(folder: string, name: string, subpath: string): [string, st
 }
 
 /** The name that a package gives itself, which is not that of its folder where it was installed as another. */
-function nameWithExports(packageFile: string): string | undefined {
+export function nameWithExports(packageFile: string): string | undefined {
   try {
     const { name, exports } = JSON.parse(readFileSync(packageFile, 'utf8'))
     return exports === undefined ? undefined : name
@@ -83,8 +104,7 @@ function nameWithExports(packageFile: string): string | undefined {
   }
 }
 
-function isUnfoundPackage(specifier: string, error: unknown): boolean {
+function isUnfound(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException
-  const isBare = !/^(\.{0,2}\/|\.{1,2}$|[a-z]+:|#)/i.test(specifier)
-  return isBare && (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND')
+  return code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND'
 }

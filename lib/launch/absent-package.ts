@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs'
+import Module, { isBuiltin } from 'node:module'
+import { dirname, join } from 'node:path'
+
+/**
+ * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember of a
+ * package.json that it was not there, for as long as the process runs: a package that is installed after a load failed for
+ * want of it would never be found. So Node must not look for what is absent.
+ */
+export function isAbsentPackage(specifier: string, folders: readonly string[]): boolean {
+  if (!isBare(specifier) || isBuiltin(specifier)) return false
+  const name = packageName(specifier)
+  return !folders.some(folder => existsSync(folder) && isIn(folder, name, specifier))
+}
+
+/** Whether a specifier is looked for in `node_modules`: no path, no URL, no entry of `imports`. */
+export function isBare(specifier: string): boolean {
+  return !/^(\.{0,2}\/|\.{1,2}$|[a-z]+:|#)/i.test(specifier)
+}
+
+export function packageName(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
+}
+
+/** Every `node_modules` in which the imports of a folder may lie, the nearest one first. */
+export function foldersAbove(folder: string): string[] {
+  const above = dirname(folder)
+  return [join(folder, 'node_modules'), ...(above === folder ? [] : foldersAbove(above))]
+}
+
+// A folder that an installation has made and not filled yet is no package: without package.json the file itself counts.
+function isIn(folder: string, name: string, specifier: string): boolean {
+  if (existsSync(join(folder, name, 'package.json'))) return true
+  const path = join(folder, specifier)
+  const endings = Object.keys((Module as unknown as { _extensions: object })._extensions)
+  if (specifier !== name && existsSync(path)) return true
+  return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
+}
