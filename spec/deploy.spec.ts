@@ -36,6 +36,8 @@ interface Motion {
   readonly on: readonly Layout[]
   /** May give the answer of what is deployed then; else it is `r2` for a new release, `r1` for the same. */
   act(site: Site): unknown
+  /** Takes back what led to 404: what serves then is loaded anew. @default another site is built in its place */
+  back?(site: Site): void
   /** A second motion, which shows that it is noticed as well as the first. @default a touch of the app folder */
   again?(site: Site): void
   /** What no file-system event tells of. */
@@ -62,8 +64,6 @@ const LAYOUTS = {
 }
 const all = Object.keys(LAYOUTS) as Layout[]
 const linked = all.filter(name => LAYOUTS[name].links.length > 0)
-/** Where the last link leads to the release itself. */
-const toRelease = linked.filter(name => name !== 'a link in a parent folder')
 
 class Site {
   readonly world: World
@@ -106,6 +106,11 @@ class Site {
 
   get #isParentLinked(): boolean {
     return this.#layout.vhostDir === 'now/%0'
+  }
+
+  /** The release that is reached by way of what the last link was. */
+  get served(): string {
+    return this.#isParentLinked ? join(this.linkAt(), 'aries.test') : this.linkAt()
   }
 
   get vhostPath(): string {
@@ -238,7 +243,7 @@ const motions: Motion[] = [
   {
     name: 'edit package.json of the app folder in place',
     outcome: 'reloads',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => writeFileSync(site.app('package.json'), '{}'),
     again: site => writeFileSync(site.app('package.json'), '{ "version": "2.0.0" }'),
   },
@@ -261,7 +266,7 @@ const motions: Motion[] = [
   {
     name: 'replace a file in lib/ by renaming',
     outcome: 'changes nothing',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => {
       replaceFile(site.app('lib', 'answer.js'), 'module.exports = "replaced"')
       return 'replaced'
@@ -270,25 +275,34 @@ const motions: Motion[] = [
   {
     name: 'add a file to lib/',
     outcome: 'changes nothing',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => write(site.app('lib', 'more.js'), ''),
   },
   {
     name: 'edit a file of the app folder in place that is not the entry',
     outcome: 'changes nothing',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => writeFileSync(site.app('readme.txt'), 'about it'),
+  },
+  {
+    name: 'touch the folder of the release, or write another file into it',
+    outcome: 'changes nothing',
+    on: all,
+    act: site => {
+      touch(site.release())
+      write(site.release('r1', 'notes.txt'), '')
+    },
   },
   {
     name: 'write other files into tmp/',
     outcome: 'changes nothing',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => write(site.release('r1', 'tmp', 'cache.txt'), ''),
   },
   {
     name: 'change the mode of the app folder',
     outcome: 'reloads',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => chmodSync(site.app(), 0o750),
     again: site => chmodSync(site.app(), 0o755),
   },
@@ -319,7 +333,7 @@ const motions: Motion[] = [
   {
     name: 'rename the release away and a new one in, of the same times',
     outcome: 'reloads',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => {
       site.build('new', 'renewed', site.at('new'))
       setTimes(site.at('new'), CENTURY)
@@ -352,7 +366,7 @@ const motions: Motion[] = [
   {
     name: 'take the app folder away for 100 ms',
     outcome: 'reloads',
-    on: ['a plain folder', 'a link', 'current in the vhost'],
+    on: all,
     act: async site => {
       renameSync(site.app(), site.at('away'))
       await delay(100)
@@ -460,13 +474,14 @@ const motions: Motion[] = [
   {
     name: 'put a folder in the place of the link',
     outcome: 'serves the new release',
-    on: toRelease,
+    on: linked,
     act: site => {
       site.build('r2')
       unlinkSync(site.linkAt())
-      renameSync(site.release('r2'), site.linkAt())
+      renameSync(site.target('r2'), site.linkAt())
     },
-    again: site => touch(join(site.linkAt(), 'app')),
+    // Folders above the release are watched where links are: this is now a plain one.
+    again: site => touch(join(site.served, 'app')),
   },
   {
     name: 'put a link in the place of the folder',
@@ -482,7 +497,7 @@ const motions: Motion[] = [
   {
     name: 'make the app folder a link into the release, and flip it',
     outcome: 'reloads',
-    on: ['a plain folder', 'a link'],
+    on: all,
     act: site => {
       for (const build of ['b1', 'b2']) {
         site.build('r1', build, site.release('r1', build))
@@ -506,6 +521,7 @@ const motions: Motion[] = [
     outcome: 'answers 404',
     on: ['a plain folder', 'current in the vhost'],
     act: site => renameSync(site.at('www', 'aries.test'), site.at('old')),
+    back: site => renameSync(site.at('old'), site.at('www', 'aries.test')),
   },
   { name: 'rm the link', outcome: 'answers 404', on: linked, act: site => unlinkSync(site.linkAt()) },
   {
@@ -513,6 +529,7 @@ const motions: Motion[] = [
     outcome: 'answers 404',
     on: linked,
     act: site => site.link(site.linkAt(), site.at('nowhere')),
+    back: site => site.link(site.linkAt(), site.target('r1')),
   },
   {
     name: 'lead the link to itself',
@@ -531,6 +548,14 @@ const motions: Motion[] = [
     outcome: 'answers 404',
     on: linked,
     act: site => renameSync(site.release(), site.at('old')),
+    back: site => renameSync(site.at('old'), site.release()),
+  },
+  {
+    name: 'rename the app folder away',
+    outcome: 'answers 404',
+    on: all,
+    act: site => renameSync(site.app(), site.at('old')),
+    back: site => renameSync(site.at('old'), site.app()),
   },
   {
     name: 'rm -rf the app folder',
@@ -543,13 +568,22 @@ const motions: Motion[] = [
     outcome: 'answers 404',
     on: ['current in the vhost'],
     act: site => renameSync(site.at('www/aries.test/releases'), site.at('old')),
+    back: site => renameSync(site.at('old'), site.at('www/aries.test/releases')),
   },
   {
     name: 'rename a folder above what the link leads to',
     outcome: 'answers 404',
     on: ['a link', 'a chain of links'],
     act: site => renameSync(site.at('releases'), site.at('old')),
+    back: site => renameSync(site.at('old'), site.at('releases')),
     isUnheard: true,
+  },
+  {
+    name: 'rename the folder above the release that a link leads to',
+    outcome: 'answers 404',
+    on: ['a link in a parent folder'],
+    act: site => renameSync(site.target('r1'), site.at('old')),
+    back: site => renameSync(site.at('old'), site.target('r1')),
   },
 
   // ── Faults ──
@@ -667,10 +701,12 @@ const OUTCOMES: Record<Outcome, (motion: Motion, site: Site, client: Client) => 
       ['deleted'],
     )
     assert.deepEqual(world.vhosts.stats().vhosts, [])
-    site.rebuild('rebuilt')
-    await client.sees('rebuilt')
-    assert.deepEqual(client.story, ['r1', '404', 'rebuilt'])
-    touch(join(site.vhostPath, 'app'))
+    if (motion.back) motion.back(site)
+    else site.rebuild('rebuilt')
+    const answer = motion.back ? 'r1' : 'rebuilt'
+    await client.sees(answer)
+    assert.deepEqual(client.story, ['r1', '404', answer])
+    touch(join(String((await world.vhosts.why('aries.test')).realPath), 'app'))
     await eventually(() => world.events('reload').length === 1)
   },
 }
