@@ -183,7 +183,30 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     assert.deepEqual(client.failures, [])
   })
 
-  it('npm ci: what was loaded serves while the packages are away, and what is loaded then is refused', {
+  it('npm ci itself, of another version of 20 packages: fails no request', { timeout: 120_000 }, async t => {
+    if (isMissing('npm', t)) return
+    await using world = await World.start({ updateInterval: INTERVAL })
+    const site = new Site(world, 0)
+    const lock = ['package.json', 'package-lock.json']
+    for (const version of ['1', '2']) await prepareNpm(site, version)
+    const deploy = async (version: string): Promise<void> => {
+      for (const file of [...lock, 'app/index.js']) {
+        await copyFile(join(site.release(version), file), join(site.live, file))
+      }
+      await npm(site.live, 'ci')
+      await site.touch()
+    }
+    await deploy('1')
+    await using client = new Client(world)
+    await client.sees('1 1')
+    for (const version of ['2', '1']) {
+      await deploy(version)
+      await client.stays(`${version} ${version}`)
+    }
+    assert.deepEqual(client.failures, [])
+  })
+
+  it('what npm ci does: what was loaded serves while the packages are away, and what is loaded then is refused', {
     timeout: 60_000,
   }, async () => {
     await using world = await World.start({ updateInterval: INTERVAL })
@@ -354,6 +377,41 @@ async function gitCheckout({ live }: Site, version: string): Promise<void> {
 /** Without what a hook of git, from which the specs may run, says of another repository. */
 function gitEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_')))
+}
+
+/** A release whose answer comes of its packages, and what `npm ci` needs to install them from a folder beside. */
+async function prepareNpm({ live, release }: Site, version: string): Promise<void> {
+  const packages = join(dirname(release(version)), 'packages', version)
+  const names = Array.from({ length: 20 }, (_, n) => `package-${n}`)
+  for (const name of names) {
+    const folder = join(packages, name)
+    await mkdir(folder, { recursive: true })
+    await writeFile(
+      join(folder, 'package.json'),
+      JSON.stringify({ name, version: `${version}.0.0`, main: 'main.js' }),
+    )
+    await writeFile(join(folder, 'main.js'), `module.exports = '${version}'`)
+  }
+  const dependencies = Object.fromEntries(names.map(name => [name, `file:${join(packages, name)}`]))
+  // The paths in the lock are relative to where it is used.
+  await writeFile(
+    join(live, 'package.json'),
+    JSON.stringify({ name: 'site', version: '1.0.0', dependencies }),
+  )
+  await npm(live, 'install', '--package-lock-only')
+  for (const file of ['package.json', 'package-lock.json'])
+    await rename(join(live, file), join(release(version), file))
+  const required = names.map(name => `require('${name}')`).join(', ')
+  await writeFile(
+    join(release(version), 'app/index.js'),
+    `const parts = [...new Set([${required}])].join()
+    module.exports = (req, res) => res.end('${version} ' + parts)`,
+  )
+}
+
+async function npm(folder: string, ...values: string[]): Promise<void> {
+  const options = ['--offline', '--install-links', '--ignore-scripts', '--no-audit', '--no-fund']
+  await run('npm', [...values, ...options], { cwd: folder })
 }
 
 /** What `npm ci` does: deletes all packages, and unpacks each into its place. */
