@@ -17,6 +17,7 @@ import {
   withGeneration,
 } from './generation-hook.ts'
 import { hookRequire } from './module-paths.ts'
+import { keepOwn } from './older-modules.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
 const require = createRequire(import.meta.url)
@@ -131,6 +132,7 @@ function setAside(
     entries.push([file, loaded])
     delete require.cache[file]
   }
+  if (entries.length > 0) keepOwn(realPath, entries)
   // It is as long as all that every app has required: not gone through for what was not loaded yet.
   if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
   forgetRequests(realPath)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { describe, it } from 'node:test'
 import { FreshImport } from '../../lib/launch/fresh-import.ts'
-import { World } from '../support/world.ts'
+import { eventually, World } from '../support/world.ts'
 
 type Tree = Record<string, string>
 
@@ -549,7 +549,7 @@ describe('FreshImport', () => {
         assert.deepEqual(own, { n: 'one' })
         site.write({ 'app/index.js': lazy, 'app/lib.js': `module.exports = { n: 'three' }` })
         assert.deepEqual(await site.ask('app/index.js'), [{ n: 'three' }, { n: 'three' }])
-        assert.deepEqual(await call(old), [{ n: 'one' }, { n: 'three' }])
+        assert.deepEqual(await call(old), [{ n: 'one' }, { n: 'one' }])
       })
     }
 
@@ -584,6 +584,62 @@ describe('FreshImport', () => {
         'app/lib.js': `module.exports = 'two'`,
       })
       assert.equal(await site.ask('app/index.js'), 'two')
+    })
+  })
+
+  describe('leaves an older generation its own modules', () => {
+    const app = (n: number): Tree => ({
+      'app/index.js': `const lib = require('./lib'); module.exports = name => [lib.n, require('./lib') === lib, require(name)]`,
+      'app/lib.js': `module.exports = { n: ${n} }`,
+      'app/late.js': `module.exports = { late: ${n}, lib: require('./lib').n, path: require('node:path').sep }`,
+    })
+
+    it('while a newer one loads', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write(app(1))
+      const old = await site.load('app/index.js')
+      site.write({
+        ...app(2),
+        'app/next.mjs': `import './lib.js'; await globalThis.gateOfNewer; export default 2`,
+      })
+      let open = (): void => {}
+      const gateOfNewer = new Promise<void>(resolve => {
+        open = resolve
+      })
+      Object.assign(globalThis, { gateOfNewer })
+      const newer = new FreshImport(site.path)
+      const loading = newer.load(join(site.path, 'app/next.mjs'), [])
+      const cache = createRequire(import.meta.url).cache
+      await eventually(() => cache[join(site.path, 'app/lib.js')]?.exports.n === 2)
+      assert.deepEqual(await call(old, './lib'), [1, true, { n: 1 }])
+      assert.equal(cache[join(site.path, 'app/lib.js')]?.exports.n, 2)
+      open()
+      await loading
+      newer.keep()
+    })
+
+    it('when a newer one serves, also those that it had not required before', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write(app(1))
+      const old = await site.load('app/index.js')
+      site.write(app(2))
+      const newer = await site.load('app/index.js')
+      // On disk there is the newer one; what it requires in turn is its own.
+      const late = [1, true, { late: 2, lib: 1, path: sep }]
+      assert.deepEqual(await call(old, './late'), late)
+      assert.deepEqual(await call(newer, './late'), [2, true, { late: 2, lib: 2, path: sep }])
+      assert.deepEqual(await call(old, './late.js'), late)
+      await assert.rejects(async () => call(old, './missing'), { code: 'MODULE_NOT_FOUND' })
+      site.write({ 'app/broken.js': 'throw new Error("broken")' })
+      await assert.rejects(async () => call(old, './broken'), /broken/)
+      assert.deepEqual(await call(newer, './lib'), [2, true, { n: 2 }])
+      assert.deepEqual(await call(old, 'node:path'), [
+        1,
+        true,
+        await import('node:path').then(path => path.default),
+      ])
     })
   })
 

@@ -1,0 +1,69 @@
+import Module, { createRequire } from 'node:module'
+import { sep } from 'node:path'
+
+interface LoadingModule {
+  _load(request: string, parent: NodeJS.Module | undefined, isMain: boolean): unknown
+  _resolveFilename(request: string, parent: NodeJS.Module, isMain: boolean): string
+}
+
+/** The modules of one load of a release that stand in require.cache no more, by file. */
+interface Generation {
+  readonly realPath: string
+  readonly modules: Map<string, NodeJS.Module>
+}
+
+const { cache } = createRequire(import.meta.url)
+const loading = Module as unknown as LoadingModule
+const generations = new WeakMap<NodeJS.Module, Generation>()
+let isHooked = false
+
+/**
+ * Lets modules that a newer load has put aside go on requiring what is their own: an app serves while another release
+ * loads beside it, and until its last request has ended.
+ */
+export function keepOwn(realPath: string, entries: readonly [string, NodeJS.Module][]): void {
+  hookLoad()
+  const generation = { realPath, modules: new Map(entries) }
+  for (const [, module] of entries) generations.set(module, generation)
+}
+
+function hookLoad(): void {
+  if (isHooked) return
+  isHooked = true
+  const original = loading._load
+  loading._load = function load(request, parent, isMain) {
+    const generation = parent && generations.get(parent)
+    const isCurrent = !generation || cache[parent.filename] === parent
+    if (isCurrent || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
+    const file = loading._resolveFilename(request, parent, isMain)
+    const own = generation.modules.get(file)
+    if (own?.loaded) return own.exports
+    return inPlaceOfCurrent(generation, () => original.call(this, request, parent, isMain))
+  }
+}
+
+/** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
+function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
+  const current = takeOut(generation.realPath)
+  putIn(generation.modules)
+  try {
+    return load()
+  } finally {
+    for (const [file, module] of takeOut(generation.realPath)) {
+      generation.modules.set(file, module)
+      generations.set(module, generation)
+    }
+    putIn(current)
+  }
+}
+
+function takeOut(realPath: string): [string, NodeJS.Module][] {
+  const below = realPath + sep
+  const entries = Object.entries(cache).filter(([file]) => file.startsWith(below))
+  for (const [file] of entries) delete cache[file]
+  return entries as [string, NodeJS.Module][]
+}
+
+function putIn(entries: Iterable<[string, NodeJS.Module]>): void {
+  for (const [file, module] of entries) cache[file] = module
+}
