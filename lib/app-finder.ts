@@ -6,7 +6,7 @@ import type { Settings } from './options.ts'
 import type { Refresher } from './refresher.ts'
 import { isSameRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
-import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
+import { leadsElsewhere, locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
@@ -45,8 +45,9 @@ export class AppFinder {
     try {
       const location = await (req ? this.#locate(hostname, req) : locateVhost(hostname, this.#settings))
       if (!location) return undefined
-      if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
-      return await this.#acquire(location, hostname)
+      return await this.#acquire(location, hostname, found => {
+        if (req) tellVhost(req, makeInfo({ hostname, ...found }, host))
+      })
     } catch (error) {
       const kept = req && this.#serving(hostname, host, req)
       if (kept) return kept
@@ -93,22 +94,33 @@ export class AppFinder {
     return app
   }
 
-  async #acquire(location: VhostLocation, hostname: string, attempt = 1): Promise<App | undefined> {
+  /** `tell` is told where it is looked for: a link may be flipped, and what it led to deleted, meanwhile. */
+  async #acquire(
+    location: VhostLocation,
+    hostname: string,
+    tell: (location: VhostLocation) => void,
+    attempt = 1,
+  ): Promise<App | undefined> {
     const { realPath } = location
+    tell(location)
     const release = await readRelease(location, this.#settings)
-    if (!release) return undefined
+    let now: VhostLocation | undefined
     try {
-      return await this.#apps.acquire(release, hostname)
+      if (release) return await this.#apps.acquire(release, hostname)
+      if (attempt >= MAX_ATTEMPTS || !(await leadsElsewhere(location.vhostPath, realPath))) return undefined
+      now = await locateVhost(hostname, this.#settings)
     } catch (error) {
       // The load that failed may have begun before this request, with what is there no more.
       const failed = this.#apps.failure(realPath)?.release
       if (attempt >= MAX_ATTEMPTS || !failed || this.#isClosed) throw error
-      if (isSameRelease(failed, await readRelease(location, this.#settings))) throw error
+      now = await locateVhost(hostname, this.#settings)
+      const isSame = now?.realPath === realPath
+      if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
-      const leadsSomewhere = this.#apps.peek(realPath) ?? this.#apps.failure(realPath)
+      const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
       if (leadsSomewhere && !this.#isClosed) this.#refresher.found(hostname, { ...location, release })
     }
-    return await this.#acquire(location, hostname, attempt + 1)
+    return now && (await this.#acquire(now, hostname, tell, attempt + 1))
   }
 }
 

@@ -100,11 +100,17 @@ export function seekVhost(
   const readAt = performance.now()
   const { getVhostPath } = settings
   const placed: Done<Place> = (error, place) => {
-    if (place) tell(followPlace(place, readAt, settings), done)
+    if (place) tell(followPlace(hostname, place, readAt, settings), done)
     else done(error)
   }
   if (getVhostPath) tell(askPath(hostname, settings, getVhostPath), placed)
   else searchPatterns(hostname, settings, isKnown, 0, placed)
+}
+
+/** A link may be flipped, and what it led to deleted, between two looks. */
+export async function leadsElsewhere(vhostPath: string, realPath: string): Promise<boolean> {
+  const now = await realPathOf(vhostPath)
+  return now !== undefined && now !== realPath
 }
 
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.
@@ -333,14 +339,16 @@ function searchPatterns(
 }
 
 async function followPlace(
+  hostname: string,
   { vhostPath, ...how }: Place,
   readAt: number,
-  { basePath }: PathSettings,
+  settings: PathSettings,
 ): Promise<VhostLocation | undefined> {
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
-  if (!stats?.isDirectory() || (await containsBasePath(realPath, basePath))) return undefined
+  if (!stats && (await leadsElsewhere(vhostPath, realPath))) return await locateVhost(hostname, settings)
+  if (!stats?.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
   return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }
 }
 

@@ -249,9 +249,11 @@ describe('a missing base path', { concurrency: 4 }, () => {
 
 describe('an error that does not mean gone', { concurrency: 1 }, () => {
   for (const code of ['EMFILE', 'EIO', 'ESTALE', 'EACCES']) {
-    for (const call of ['stat', 'realpath.native']) {
+    for (const call of ['stat', 'realpath.native', 'lstat']) {
       it(`keeps what serves, and is told once: ${code} of ${call}`, async () => {
-        await using world = await World.start({ updateInterval: 20, watch: false })
+        const vhostDir = ['%0', '.default']
+        await using world = await World.start({ updateInterval: 20, watch: false, vhostDir })
+        world.site('.default', 'never to be seen')
         world.site('aries.test', 'aries')
         assert.equal(await world.body('aries.test'), 'aries')
         const stop = ask(world, 'aries.test')
@@ -550,6 +552,44 @@ describe('a change', { concurrency: 4 }, () => {
       }
       assert.equal(await world.body('aries.test'), 'two')
       Reflect.deleteProperty(globalThis, key)
+    })
+  }
+
+  for (const isLoading of [false, true]) {
+    const when = isLoading ? 'loaded' : 'read'
+    it(`by which a first request finds deleted what it had ${when} is followed by it`, async () => {
+      const gate = { isHeld: false, open(): void {} }
+      const hold = async (): Promise<void> => {
+        gate.isHeld = true
+        await new Promise<void>(resolve => {
+          gate.open = resolve
+        })
+      }
+      await using world = await World.start({
+        updateInterval: 60_000,
+        watch: false,
+        getVersion: async realPath => {
+          if (realPath.endsWith('/1') && !isLoading) await hold()
+          return statSync(realPath).mtimeMs
+        },
+      })
+      Object.assign(globalThis, { holdAries: hold })
+      const answer = `(req, res) => res.end(req.vhost.realPath.split('/').at(-1))`
+      world.write(
+        'releases/1/app/index.js',
+        `module.exports = globalThis.holdAries().then(() => require('./lib'))`,
+      )
+      world.write('releases/1/app/lib/index.js', `module.exports = ${answer}`)
+      world.write('releases/2/app/index.js', `module.exports = ${answer}`)
+      world.link('aries.test', 'releases/1')
+      const first = world.get('aries.test')
+      await eventually(() => gate.isHeld)
+      world.link('aries.test', 'releases/2')
+      world.remove('releases/1')
+      gate.open()
+      const { status, body } = await first
+      assert.deepEqual([status, body], [200, '2'])
+      assert.equal(await world.body('aries.test'), '2')
     })
   }
 

@@ -155,6 +155,18 @@ describe('readRelease', () => {
     assert.equal((await read({}, after))?.entry, at('app/index.js'))
   })
 
+  it('finds an entry that comes later to a folder below, where nothing else changes', async () => {
+    const options = { moduleName: 'src/main' }
+    mkdirSync(at('app/src'))
+    const before = await read(options)
+    assert.equal(before?.entry, undefined)
+    assert.equal((await read(options, before))?.version, before?.version)
+    write('aries.test/app/src/main.js', '')
+    const after = await read(options, before)
+    assert.equal(after?.entry, at('app/src/main.js'))
+    assert.notEqual(after?.version, before?.version)
+  })
+
   it('sees an edit of an entry that lies in a folder below', async () => {
     write('aries.test/app/dist/main.js', '1')
     write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
