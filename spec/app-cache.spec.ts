@@ -218,7 +218,10 @@ describe('AppCache', () => {
       await eventually(() => world.vhosts.stats().vhosts[0]?.hostnames.length === 3)
       gate.resolve()
       const statuses = (await Promise.all([first, ...others])).map(({ status }) => status)
-      assert.deepEqual(statuses, isMended ? [500, 200, 200] : [500, 500, 500])
+      // The first one is answered, too, where theirs is loaded before its own failure is told.
+      const [earliest, ...later] = statuses
+      assert.deepEqual(later, isMended ? [200, 200] : [500, 500])
+      assert.ok(earliest === 500 || (isMended && earliest === 200), String(earliest))
       assert.equal(site.loads, 2)
       assert.equal(world.events('error').length, 1)
     }
