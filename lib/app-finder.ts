@@ -1,12 +1,14 @@
+import { realpath } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { VhostError } from './errors.ts'
+import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import type { Refresher } from './refresher.ts'
 import { isSameRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
-import { leadsElsewhere, locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
@@ -107,7 +109,7 @@ export class AppFinder {
     let now: VhostLocation | undefined
     try {
       if (release) return await this.#apps.acquire(release, hostname)
-      if (attempt >= MAX_ATTEMPTS || !(await leadsElsewhere(location.vhostPath, realPath))) return undefined
+      if (attempt >= MAX_ATTEMPTS || !(await leadsElsewhere(location))) return undefined
       now = await locateVhost(hostname, this.#settings)
     } catch (error) {
       // The load that failed may have begun before this request, with what is there no more.
@@ -122,6 +124,10 @@ export class AppFinder {
     }
     return now && (await this.#acquire(now, hostname, tell, attempt + 1))
   }
+}
+
+async function leadsElsewhere({ vhostPath, realPath }: VhostLocation): Promise<boolean> {
+  return (await unlessGone(realpath(vhostPath))) !== realPath
 }
 
 /** A folder that may not be entered is kept from strangers as if it were not there. */

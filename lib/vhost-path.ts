@@ -107,12 +107,6 @@ export function seekVhost(
   else searchPatterns(hostname, settings, isKnown, 0, placed)
 }
 
-/** A link may be flipped, and what it led to deleted, between two looks. */
-export async function leadsElsewhere(vhostPath: string, realPath: string): Promise<boolean> {
-  const now = await realPathOf(vhostPath)
-  return now !== undefined && now !== realPath
-}
-
 // A folder of packages beside the vhosts is common; its parts must not be had by asking for them.
 const RESERVED = 'node_modules'
 // Apache splits a name at its first 18 dots; the rest is one last label.
@@ -347,8 +341,9 @@ async function followPlace(
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
-  if (!stats && (await leadsElsewhere(vhostPath, realPath))) return await locateVhost(hostname, settings)
-  if (!stats?.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
+  // Deleted just now: by a deploy that has flipped the link before, if it was one.
+  if (!stats) return await locateVhost(hostname, settings)
+  if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
   return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync, rmSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, parse, resolve, sep } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -415,6 +415,24 @@ describe('locateVhost', () => {
       }
     })
     assert.equal(await locate('aries.test'), undefined)
+  })
+
+  it('follows a link that is flipped, and what it led to deleted, while it is looked at', async () => {
+    const [one, two] = [await folder('../one'), await folder('../two')]
+    const link = join(basePath, 'aries.test')
+    await symlink(one, link)
+    using _ = new PatchedFs((name, original) => {
+      if (name !== 'stat') return undefined
+      return async (path, ...rest) => {
+        if (path === one) {
+          await rm(one, { recursive: true, force: true })
+          await unlink(link)
+          await symlink(two, link)
+        }
+        return await original(path, ...rest)
+      }
+    })
+    assert.equal((await locate('aries.test'))?.realPath, two)
   })
 
   it('never gives node_modules, by whatever name it was to be found', async () => {

@@ -219,6 +219,31 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
+  it('looks again for places that are not known yet', async () => {
+    let looks = 0
+    const place = folder('a')
+    start().watch('a', {
+      isComplete: () => true,
+      places: async () => (looks++ < 2 ? new Map() : new Map([[place, undefined]])),
+      above: base,
+    })
+    await eventually(() => looks > 2)
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('looks again for a place that is not there yet, beside one that is', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined, [at('late')]: undefined }))
+    await armed('a')
+    folder('late')
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('late', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
   it('compares once more, not ten times more, for what happens during a comparison', async () => {
     const gate = new Gate()
     start({}, { a: () => gate.pass() })
