@@ -29,6 +29,8 @@ export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer,
 
 function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, head: Buffer): void {
   if (app) app.waiting--
+  // Who ended it while the app was loaded has gone: no listener of the app would ever be told.
+  if (socket.readableEnded) socket.destroy()
   if (socket.destroyed) return
   if (app?.takesUpgrades) {
     app.upgrade(req, socket, head, error => {

@@ -222,6 +222,32 @@ describe('upgrade', () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
+  it('lets a client go that has ended its side while the vhost loads', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = new Promise(resolve => {
+        process.once('spec:go', () => resolve(Object.assign((req, res) => res.end('aries'), { upgrade })))
+        process.emit('spec:loading')
+      })
+      const upgrade = (req, socket) => socket.on('end', () => socket.end()).resume()`,
+    )
+    const loading = new Promise(resolve => process.once('spec:loading', resolve))
+    const arrived = new Promise<Socket>(resolve => {
+      world.server.once('upgrade', (req: IncomingMessage) => resolve(req.socket))
+    })
+    const client = connect(world.port)
+    client.write(`GET / HTTP/1.1\r\nHost: aries.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+    const socket = await arrived
+    await loading
+    client.end()
+    await eventually(() => socket.readableEnded)
+    process.emit('spec:go' as never)
+    await new Promise(resolve => client.once('close', resolve).resume())
+    await eventually(() => world.vhosts.stats().totals.inFlight === 0)
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+
   it('has an error listener on the socket before anything is awaited', async () => {
     const vhosts = vhostRouter({ basePath: resolve('spec') })
     const server = createServer()
