@@ -141,20 +141,27 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
-  it('keeps those who share a folder listening when it is replaced', async () => {
-    const keys = ['a', 'b', 'c']
-    start()
-    for (const key of keys) watcher?.watch(key, watched({ [folder('www')]: [key] }))
-    for (const key of keys) await armed(key)
-    rmSync(at('www'), { recursive: true })
-    folder('www')
-    await becomesQuiet()
-    for (const key of keys) {
-      const before = timesOf(key)
-      writeFileSync(at('www', key), '')
-      await eventually(() => timesOf(key) > before)
-    }
-  })
+  it(
+    'keeps those who share a folder listening when it is replaced, and leaves no watch behind',
+    onLinux,
+    async () => {
+      const keys = ['a', 'b', 'c']
+      const watches = inotifyWatches()
+      start()
+      for (const key of keys) watcher?.watch(key, watched({ [folder('www')]: [key] }))
+      for (const key of keys) await armed(key)
+      rmSync(at('www'), { recursive: true })
+      folder('www')
+      await becomesQuiet()
+      for (const key of keys) {
+        const before = timesOf(key)
+        writeFileSync(at('www', key), '')
+        await eventually(() => timesOf(key) > before)
+      }
+      for (const key of keys) watcher?.unwatch(key)
+      await eventually(() => assert.equal(inotifyWatches(), watches))
+    },
+  )
 
   it('opens a watch anew that could not be opened', async () => {
     let fails = true
@@ -375,8 +382,21 @@ describe('Watcher, by looking', () => {
   })
 
   it('compares at each interval where a watch could not be opened', async () => {
-    start({ updateInterval: 10 }).watch('a', watched({ [at('nowhere')]: undefined }))
+    start({ updateInterval: 10 }).watch('armed', watched({ [folder('a')]: undefined }))
+    watcher?.watch('deaf', watched({ [at('nowhere')]: undefined }))
+    await armed('armed')
+    const before = timesOf('armed')
+    const start0 = timesOf('deaf')
+    await eventually(() => timesOf('armed') >= before + 6)
+    const ratio = (timesOf('deaf') - start0) / (timesOf('armed') - before)
+    assert.ok(ratio > 5, `1 of ${ratio}`)
+  })
+
+  it('opens no watch where none is wanted', onLinux, async () => {
+    const before = inotifyWatches()
+    start({ updateInterval: 10, watch: false }).watch('a', watched({ [folder('a')]: undefined }))
     await eventually(() => timesOf('a') >= 10)
+    assert.equal(inotifyWatches(), before)
   })
 
   for (const [what, above] of [
