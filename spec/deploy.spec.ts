@@ -15,6 +15,7 @@ import {
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Client } from './support/client.ts'
 import { eventually, World } from './support/world.ts'
 
 // The manual of deploying: what each motion of a deploy leads to, wherever the vhost lies and however it is noticed.
@@ -749,40 +750,4 @@ async function upToDate(world: World): Promise<void> {
 
 function namesOf({ hostnames }: { hostnames: readonly string[] }): string {
   return hostnames.join(' ')
-}
-
-/** Someone who asks aries.test again and again. */
-class Client {
-  /** What was answered, without repetitions. */
-  readonly story: string[] = []
-  readonly #world: World
-  readonly #asking: Promise<void>
-  #isDone = false
-
-  constructor(world: World) {
-    this.#world = world
-    this.#asking = this.#ask()
-  }
-
-  get hasFailed(): boolean {
-    return this.story.some(answer => /^\d+$/.test(answer))
-  }
-
-  async sees(answer: string): Promise<void> {
-    await eventually(() => assert.equal(this.story.at(-1), answer))
-  }
-
-  async #ask(): Promise<void> {
-    while (!this.#isDone) {
-      const { status, body } = await this.#world.get('aries.test')
-      const answer = status === 200 ? body : String(status)
-      if (this.story.at(-1) !== answer) this.story.push(answer)
-      await delay(5)
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDone = true
-    await this.#asking
-  }
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { utimesSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostErrorCode } from '../lib/index.ts'
+import { Client } from './support/client.ts'
 import { eventually, World } from './support/world.ts'
 
 // Every way in which a release may not load: what served serves on, it is told why, and it heals, by a change or without.
@@ -267,35 +267,3 @@ describe('a release that takes the place of one whose close()', { concurrency: 8
     assert.equal(world.vhosts.stats().totals.draining, 0)
   })
 })
-
-/** Someone who asks again and again. */
-class Client {
-  /** What was answered, without repetitions; a status where it was no success. */
-  readonly story: string[] = []
-  readonly #world: World
-  readonly #asking: Promise<void>
-  #isDone = false
-
-  constructor(world: World) {
-    this.#world = world
-    this.#asking = this.#ask()
-  }
-
-  async sees(answer: string, limit?: number): Promise<void> {
-    await eventually(() => assert.equal(this.story.at(-1), answer), limit)
-  }
-
-  async #ask(): Promise<void> {
-    while (!this.#isDone) {
-      const { status, body } = await this.#world.get(HOST)
-      const answer = status === 200 ? body : String(status)
-      if (this.story.at(-1) !== answer) this.story.push(answer)
-      await delay(5)
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDone = true
-    await this.#asking
-  }
-}
