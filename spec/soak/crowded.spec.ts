@@ -113,7 +113,7 @@ class Crowd {
     const host = `${name}.test`
     const touch = (): void =>
       utimesSync(`${this.#world.path(host)}/app`, new Date(), new Date(this.#random.next() * 4e12))
-    const motions = [
+    const motions: (() => unknown)[] = [
       () => this.#flip(name),
       () => this.#flip(name),
       touch,
