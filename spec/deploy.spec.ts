@@ -653,7 +653,7 @@ describe('deploying', { concurrency: 8 }, () => {
           if (motion.isUnheard && way === 'by events alone') continue
           // Where both work alone, both together are shown for two layouts.
           if (way === 'by both' && !motion.isUnheard && layout !== motion.on[0]) continue
-          it(`${layout}, seen ${way}`, { timeout: 30_000 }, () => deploy(motion, layout, settings))
+          it(`${layout}, seen ${way}`, { timeout: 90_000 }, () => deploy(motion, layout, settings))
         }
       }
     })

@@ -427,7 +427,7 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
       console.log(JSON.stringify(result))
       process.exit()
       `,
-      { limit: 5000 },
+      { limit: 20_000 },
     )
     assert.deepEqual(result, ['virgo', 'libra'])
   })

@@ -19,7 +19,8 @@ export class Client {
     return this.story.some(answer => /^\d+$/.test(answer))
   }
 
-  async sees(answer: string, limit?: number): Promise<void> {
+  /** `limit` in milliseconds: a machine may be busy with other things. */
+  async sees(answer: string, limit = 30_000): Promise<void> {
     await eventually(() => assert.equal(this.story.at(-1), answer), limit)
   }
 
