@@ -148,7 +148,8 @@ describe('a release that does not load', { concurrency: 8 }, () => {
           for (const mended of MENDED) {
             for (const [way, watch] of Object.entries(WAYS)) {
               it(`where ${before}: heals ${mended}, ${way}`, async () => {
-                await using world = await World.start({ updateInterval: 50, watch, loadTimeout: 2000 })
+                const loadTimeout = fault.code === 'ERR_VHOST_LOAD_TIMEOUT' ? 2000 : 60_000
+                await using world = await World.start({ updateInterval: 50, watch, loadTimeout })
                 const site = new Site(world, system)
                 await heal(site, fault, before, mended)
               })
