@@ -248,6 +248,18 @@ describe('AppCache', () => {
     assert.deepEqual([statuses, counter.loads], [[500, 500, 500], 4])
   })
 
+  it('lets nobody wait for another attempt at what took too long a moment ago', async () => {
+    await using world = await World.start({ loadTimeout: 200, updateInterval: 60_000 })
+    const counter = { loads: 0 }
+    Object.assign(globalThis, { counterOfSlow: counter })
+    world.write(
+      'aries.test/app/index.js',
+      'globalThis.counterOfSlow.loads++; module.exports = new Promise(() => {})',
+    )
+    const statuses = [(await world.get('aries.test')).status, (await world.get('aries.test')).status]
+    assert.deepEqual([statuses, counter.loads], [[503, 503], 1])
+  })
+
   it('keeps the sites in demand loaded beside a stranger who opens every site once', async t => {
     const alone = await hitRates(0)
     for (const scanned of [1, 5]) {
