@@ -58,7 +58,8 @@ export function requestHeaders(
 export interface AnswerHead {
   /** All of a name at once, or Node 20 would keep the last; in the app's order and spelling. */
   readonly fields: readonly Field[]
-  readonly hasLength: boolean
+  /** What `Content-Length` says. */
+  readonly length: number | undefined
   readonly isChunked: boolean
   /** What it says to the router alone. */
   readonly next: string | undefined
@@ -75,13 +76,13 @@ export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
   const fields: Field[] = []
   let connection: string | undefined
   let next: string | undefined
-  let hasLength = false
+  let length: number | undefined
   let isChunked = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     const value = rawHeaders[at + 1] as string
     const lower = name.toLowerCase()
-    hasLength ||= lower === 'content-length'
+    if (lower === 'content-length') length = Number(value)
     isChunked ||= lower === 'transfer-encoding'
     if (lower === 'connection') connection = connection === undefined ? value : `${connection}, ${value}`
     else if (lower === NEXT) next = value
@@ -89,7 +90,7 @@ export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
   }
   const dropped = namedByConnection(connection)
   const left = dropped ? fields.filter(({ lower }) => !dropped.has(lower)) : fields
-  return { fields: left, hasLength, isChunked, next }
+  return { fields: left, length, isChunked, next }
 }
 
 function addField(fields: Field[], name: string, lower: string, value: string): void {

@@ -77,6 +77,8 @@ class Exchange {
   #up!: ClientRequest
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Bytes of the answer that are yet to come; undefined where the app does not say. */
+  #left: number | undefined
   #isOver = false
   #isDraining = false
 
@@ -137,7 +139,8 @@ class Exchange {
     const res = this.#res
     const head = readHead(down)
     try {
-      if (head.hasLength && head.isChunked) throw new Error('an answer with both a length and chunks')
+      if (head.length !== undefined && head.isChunked)
+        throw new Error('an answer with both a length and chunks')
       setHeaders(res, head)
       res.statusCode = down.statusCode as number
       if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
@@ -159,14 +162,26 @@ class Exchange {
     down.on('close', this.#onDownClose)
     down.on('error', error => debug('forward: %s', error.message))
     // The head goes out with the first chunk, or alone where that is not there yet: server-sent events wait for it.
-    // Not by flushHeaders(), which would write bytes beyond ASCII as UTF-8.
-    setImmediate(() => {
-      if (!res.headersSent && !this.#isOver) res.write(NOTHING)
-    })
+    // What came in one read is told before the next tick.
+    this.#left = head.length
+    process.nextTick(this.#sendHead)
+  }
+
+  // Not by flushHeaders(), which would write bytes beyond ASCII as UTF-8.
+  readonly #sendHead = (): void => {
+    const res = this.#res
+    if (!res.headersSent && !this.#isOver) res.write(NOTHING)
   }
 
   readonly #onData = (chunk: Buffer): void => {
     const res = this.#res
+    if (this.#left !== undefined) this.#left -= chunk.length
+    if (this.#left === 0) {
+      // The last byte: nothing follows that would be worth waiting for.
+      this.#end()
+      res.end(chunk)
+      return
+    }
     if (res.write(chunk) || this.#isDraining || res.writableLength < MOST_WAITING) return
     this.#isDraining = true
     this.#down?.pause()
@@ -179,7 +194,7 @@ class Exchange {
   readonly #onEnd = (): void => {
     const res = this.#res
     const down = this.#down as IncomingMessage
-    if (!down.complete) return
+    if (!down.complete || this.#isOver) return
     try {
       if (down.rawTrailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(down.rawTrailers))
     } catch (error) {
@@ -273,9 +288,9 @@ function framed(headers: string[], req: IncomingMessage, body: boolean): string[
   return headers
 }
 
-function setHeaders(res: ServerResponse, { fields, hasLength, next }: AnswerHead): void {
+function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): void {
   const { httpVersion, method } = res.req
-  const isChunked = next === undefined && !hasLength && httpVersion === '1.1' && method !== 'HEAD'
+  const isChunked = next === undefined && length === undefined && httpVersion === '1.1' && method !== 'HEAD'
   for (const { name, lower, value } of fields) {
     // Node throws where it stands on an answer that is not sent in chunks.
     if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
