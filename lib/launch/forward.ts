@@ -121,16 +121,34 @@ class Exchange {
     else up.end()
   }
 
+  /** Until it ends or either side goes away, also beyond the answer: the app may read on, and its connection is one. */
   #sendBody(): void {
     const req = this.#req
     const up = this.#up
+    const resume = (): void => void req.resume()
+    let isBegun = false
     req.on('data', (chunk: Buffer) => {
-      // Once the answer is over the rest is read, or the connection could not be used again.
-      if (!this.#isOver && !up.write(chunk) && up.writableLength >= MOST_WAITING) req.pause()
+      isBegun = true
+      if (up.destroyed || up.write(chunk) || up.writableLength < MOST_WAITING) return
+      req.pause()
+      // After the answer Node tells of it at the socket alone.
+      ;(up.socket ?? up).once('drain', resume)
     })
-    up.on('drain', () => req.resume())
-    up.on('close', () => req.resume())
+    // Once it has answered, a request does not say that its client is gone.
+    const giveUp = (): void => {
+      if (!req.complete) up.destroy()
+    }
+    this.#gone?.add(giveUp)
+    req.on('close', giveUp)
     req.on('end', () => up.end())
+    up.on('close', () => {
+      this.#gone?.delete(giveUp)
+      resume()
+    })
+    // The app may have an answer to what the head alone says.
+    process.nextTick(() => {
+      if (!isBegun && !up.destroyed) up.write(NOTHING)
+    })
   }
 
   readonly #onResponse = (down: IncomingMessage): void => {

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import express, { type Express } from 'express'
 import fc from 'fast-check'
 import { answerRequests } from '../../lib/entry/answer-requests.ts'
@@ -321,6 +322,43 @@ describe('Forward', () => {
         assert.equal(response.statusCode, 413)
         request.destroy()
       }
+    })
+
+    it('after an early answer the upload goes on, and the connection is good for more', async () => {
+      const lengths: number[] = []
+      await using wall = await Wall.start((req, res) => {
+        if (req.url === '/reads') void bodyOf(req).then(({ length }) => lengths.push(length))
+        res.end(req.method)
+      })
+      const size = 8 * 2 ** 20
+      const socket = await wall.connect()
+      let received = ''
+      socket.setEncoding('latin1').on('data', data => {
+        received += data
+      })
+      for (const path of ['/', '/reads', '/']) {
+        socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`)
+        await eventually(() => received.endsWith('POST'))
+        received = ''
+        socket.write(Buffer.alloc(size, 'x'))
+        for (let time = 0; time < 3; time++) assert.equal((await wall.ask({})).body, 'GET')
+        socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+        await eventually(() => received.endsWith('GET'))
+      }
+      socket.destroy()
+      assert.deepEqual(lengths, [size])
+    })
+
+    it('a client that goes away in its upload after the early answer leaves no connection', async () => {
+      await using wall = await Wall.start((_, res) => void res.end('early'))
+      const before = await wall.connections()
+      for (let time = 0; time < 20; time++) {
+        const socket = await wall.connect()
+        socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nsome')
+        await once(socket, 'data')
+        socket.destroy()
+      }
+      await eventually(async () => (await wall.connections()) <= before + 1)
     })
 
     it('an app that takes too long makes 504, where there is a limit', async () => {
@@ -716,6 +754,11 @@ class Wall {
     request.end(body)
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     return { status: response.statusCode as number, headers: response.headers, body: await bodyOf(response) }
+  }
+
+  /** Of the app. */
+  async connections(): Promise<number> {
+    return await promisify(this.#front.getConnections.bind(this.#front))()
   }
 
   async connect(): Promise<Socket> {
