@@ -6,49 +6,44 @@ import express from 'express'
 import { type Isolation, vhostRouter } from '../../lib/index.ts'
 import { answer } from './worker.ts'
 
-const KINDS: readonly Isolation[] = ['none', 'thread', 'process']
-
 interface StartQuestion {
   readonly base: string
   readonly host: string
+  readonly isolation: Isolation
 }
 
 const verbs = answer({ start, reload, stall, firstAnswer, cpuMilliseconds, resident, close })
 export type IsolationVerbs = typeof verbs
 
-const routers = new Map<Isolation, { vhosts: ReturnType<typeof vhostRouter>; port: number }>()
+let router: { vhosts: ReturnType<typeof vhostRouter>; port: number } | undefined
 
-/** A server for each kind of isolation, in one process, before the same folder; all have loaded the host's app. */
-async function start({ base, host }: StartQuestion): Promise<Record<Isolation, number>> {
-  const ports: Partial<Record<Isolation, number>> = {}
-  for (const isolation of KINDS) {
-    const vhosts = vhostRouter({
-      basePath: base,
-      isolation,
-      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
-      watch: false,
-      updateInterval: 60 * 60 * 1000,
-      maxApps: 10_000,
-    })
-    const server = createServer({ keepAliveTimeout: 5 * 60 * 1000 }, express().use(vhosts)).listen(
-      0,
-      '127.0.0.1',
-    )
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    routers.set(isolation, { vhosts, port })
-    ports[isolation] = port
-    await firstAnswer({ isolation, host })
-  }
-  return ports as Record<Isolation, number>
+/** A server before a folder, whose app for the host is loaded; gives its port. */
+async function start({ base, host, isolation }: StartQuestion): Promise<number> {
+  const vhosts = vhostRouter({
+    basePath: base,
+    isolation,
+    // Keeping an eye on the disk is measured on its own, by the bench `idle`.
+    watch: false,
+    updateInterval: 60 * 60 * 1000,
+    maxApps: 10_000,
+  })
+  const server = createServer({ keepAliveTimeout: 5 * 60 * 1000 }, express().use(vhosts)).listen(
+    0,
+    '127.0.0.1',
+  )
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  router = { vhosts, port }
+  await firstAnswer(host)
+  return port
 }
 
-async function reload({ isolation, host }: { isolation: Isolation; host: string }): Promise<void> {
-  await router(isolation).vhosts.reload(host)
+async function reload(host: string): Promise<void> {
+  await started().vhosts.reload(host)
 }
 
 /** The longest that the event loop stands still while an app loads, in milliseconds. */
-async function stall({ isolation, host }: { isolation: Isolation; host: string }): Promise<number> {
+async function stall(host: string): Promise<number> {
   let [longest, last] = [0, performance.now()]
   let isLoading = true
   const look = (): void => {
@@ -58,17 +53,17 @@ async function stall({ isolation, host }: { isolation: Isolation; host: string }
     if (isLoading) setImmediate(look)
   }
   look()
-  const release = await router(isolation).vhosts.load(host)
+  const release = await started().vhosts.load(host)
   isLoading = false
   if (!release) throw new Error(`${host} leads nowhere`)
   return longest
 }
 
 /** The milliseconds from a request for a host that is not loaded to the end of its answer. */
-async function firstAnswer({ isolation, host }: { isolation: Isolation; host: string }): Promise<number> {
+async function firstAnswer(host: string): Promise<number> {
   const begin = performance.now()
   const options = {
-    port: router(isolation).port,
+    port: started().port,
     host: '127.0.0.1',
     agent: false,
     headers: { host },
@@ -79,10 +74,9 @@ async function firstAnswer({ isolation, host }: { isolation: Isolation; host: st
   return performance.now() - begin
 }
 
-function router(isolation: Isolation): { vhosts: ReturnType<typeof vhostRouter>; port: number } {
-  const found = routers.get(isolation)
-  if (!found) throw new Error(`there is no router with isolation '${isolation}'`)
-  return found
+function started(): NonNullable<typeof router> {
+  if (!router) throw new Error('there is no router yet')
+  return router
 }
 
 function cpuMilliseconds(): number {
@@ -98,5 +92,5 @@ function resident(): number {
 }
 
 async function close(): Promise<void> {
-  await Promise.all([...routers.values()].map(({ vhosts }) => vhosts.close({ drainTimeout: 0 })))
+  await started().vhosts.close({ drainTimeout: 0 })
 }

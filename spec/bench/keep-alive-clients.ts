@@ -19,7 +19,7 @@ export class KeepAliveClients {
   }
 
   /** Sends requests for so long, and resolves with how many were answered when the last one was. */
-  async run(milliseconds: number, nextRequest: () => string): Promise<number> {
+  async run(milliseconds: number, nextRequest: () => string | Buffer): Promise<number> {
     while (this.#clients.length < this.#connections)
       this.#clients.push(await Client.open(this.#port, this.#depth))
     const end = performance.now() + milliseconds
@@ -55,7 +55,7 @@ class Client {
     socket.on('close', () => this.#failed(new Error('the server has closed the connection')))
   }
 
-  async run(end: number, nextRequest: () => string): Promise<number> {
+  async run(end: number, nextRequest: () => string | Buffer): Promise<number> {
     let count = 0
     await new Promise<void>((resolve, reject) => {
       const send = (): void => {
