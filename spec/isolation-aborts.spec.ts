@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Random } from './soak/random.ts'
+import { unchanged } from './support/unchanged.ts'
+import { eventually, World } from './support/world.ts'
+
+const HOST = 'aries.test'
+
+for (const isolation of ['thread', 'process'] as const) {
+  describe(`the process, isolation: '${isolation}',`, () => {
+    it('and the app are as they were after 10,000 clients that went away at random', {
+      timeout: 200_000,
+    }, async t => {
+      await using world = await World.start({ isolation })
+      const random = new Random('1')
+      world.write(
+        `${HOST}/app/index.js`,
+        `const piece = Buffer.alloc(1000); let begun = 0; let ended = 0
+         module.exports = (req, res) => {
+           if (req.url === '/open') return res.end(String(begun - ended))
+           begun++
+           res.on('close', () => ended++)
+           req.resume()
+           res.write(piece)
+           setTimeout(() => res.end(piece), 2)
+         }`,
+      )
+      await world.body(HOST, '/open')
+      const abort = (count: number) => async (): Promise<void> => {
+        await abortAtRandom(world.port, count, random)
+        await eventually(() => world.vhosts.stats().totals.inFlight === 0)
+        await eventually(async () => (await world.body(HOST, '/open')) === '0')
+      }
+      await unchanged(t, world, abort(500), abort(10_000))
+      assert.deepEqual(world.events('evict'), [])
+    })
+  })
+}
+
+const CLIENTS = 50
+
+/** Of requests, pipelined ones and uploads: each client leaves within 8 ms. */
+async function abortAtRandom(port: number, count: number, random: Random): Promise<void> {
+  let left = count
+  const client = async (): Promise<void> => {
+    while (left-- > 0) {
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      const get = `GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`
+      const upload = `POST / HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 100\r\n\r\nsome`
+      socket.write(random.next() < 0.3 ? upload : get.repeat(random.next() < 0.2 ? 3 : 1))
+      await once(socket, 'connect')
+      await delay(random.next() * 8)
+      socket.destroy()
+    }
+  }
+  await Promise.all(Array.from({ length: CLIENTS }, client))
+}
