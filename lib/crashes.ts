@@ -10,7 +10,7 @@ const MAX_PAUSE = 30 * 1000
 
 /** How an app's thread or process has ended by itself. */
 export interface LastExit {
-  /** In words, such as `it ended with code 1`. */
+  /** In words, such as `The app crashed: it ended with code 1`. */
   readonly how: string
   /** When, in ISO 8601. */
   readonly at: string

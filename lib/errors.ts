@@ -19,7 +19,7 @@ const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> 
   ERR_VHOST_NO_HANDLER: [500, 'The app exports no handler'],
   ERR_VHOST_LOAD_TIMEOUT: [503, 'The app took too long to load'],
   ERR_VHOST_OVERLOADED: [503, 'There is no room to load the app now'],
-  ERR_VHOST_CRASHED: [502, 'The app crashed while it answered'],
+  ERR_VHOST_CRASHED: [502, 'The app crashed'],
   ERR_VHOST_REQUEST_TIMEOUT: [504, 'The app took too long to answer'],
   ERR_VHOST_CLOSED: [503, 'The router is closed'],
 }

@@ -155,12 +155,20 @@ describe('express-van serve', { concurrency: 4 }, () => {
     site.world.write(
       'aries.test/app/index.js',
       `console.log('hello from ' + process.env.GREETING)
-       module.exports = (req, res) => { if (req.url === '/') res.end(process.env.GREETING + process.env.OTHER) }`,
+       module.exports = (req, res) => {
+         if (req.url === '/') res.end(process.env.GREETING + process.env.OTHER)
+         if (req.url === '/exit') process.exit(7)
+       }`,
     )
     assert.deepEqual(await site.get('aries.test'), [200, 'a=b'])
     assert.deepEqual(await site.get('aries.test', '/never'), [504, 'Gateway Timeout\n'])
     await eventually(() => assert.match(site.out, /^aries\.test \| hello from a=b$/m))
     assert.match((await site.run('status')).out, /^aries\.test +serving .* \d+ MiB +\d+ s +0 +process$/m)
+    await site.get('aries.test', '/exit')
+    await eventually(async () => assert.deepEqual(await site.get('aries.test'), [200, 'a=b']))
+    const { out } = await site.run('status')
+    assert.match(out, /^aries\.test +serving .* \d+ MiB +\d+ s +[12] +process$/m)
+    assert.match(out, /^aries\.test: \d{4}-\S+Z: The app crashed: it ended with code 7$/m)
   })
 
   it('says on a terminal how long a reload has been waited for, and fits its table there', {

@@ -302,28 +302,14 @@ function behaves(isolation: 'thread' | 'process'): void {
           .stats()
           .vhosts.find(({ hostnames }) => hostnames.includes('aries.test')) as AppStats
         assert.equal(restarts, 1)
-        assert.match(String(lastExit?.how), /it (ended with code \d+|was ended by SIG)/)
+        const isStill = /loop|Atomics|expression/.test(what)
+        // What fills its memory may be so busy with it that it stands still.
+        const how = isStill
+          ? /it stood still for 1\.5 s and was killed/
+          : /it (ended with code \d|was ended by SIG|stood still)/
+        assert.match(String(lastExit?.how), how)
       })
     }
-
-    it('all descriptors taken: of a process they are its own', { timeout: 60_000 }, async () => {
-      if (isolation === 'thread') return
-      await using world = await start()
-      world.site('leo.test', 'leo')
-      world.write(
-        'aries.test/app/index.js',
-        `const fs = require('fs'); const taken = []
-         module.exports = (req, res) => {
-           try { for (;;) taken.push(fs.openSync(__filename)) } catch ({ code }) { for (const fd of taken.splice(0)) fs.closeSync(fd); res.end(code) }
-         }`,
-      )
-      world.write('virgo.test/app/index.js', 'module.exports = (req, res) => res.end("virgo")')
-      await world.vhosts.load('aries.test')
-      const answer = world.body('aries.test')
-      assert.equal(await world.body('leo.test'), 'leo')
-      assert.equal(await world.body('virgo.test'), 'virgo')
-      assert.equal(await answer, 'EMFILE')
-    })
 
     it('a process that is started and waited for holds up its own vhost alone', async () => {
       await using world = await start()
@@ -658,6 +644,24 @@ describe("isolation: 'process' alone", () => {
     await eventually(() => socketFolders(router).length === 0)
   })
 
+  it('all descriptors taken: of a process they are its own', { timeout: 60_000 }, async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.site('leo.test', 'leo')
+    world.write(
+      'aries.test/app/index.js',
+      `const fs = require('fs'); const taken = []
+       module.exports = (req, res) => {
+         try { for (;;) taken.push(fs.openSync(__filename)) } catch ({ code }) { for (const fd of taken.splice(0)) fs.closeSync(fd); res.end(code) }
+       }`,
+    )
+    world.write('virgo.test/app/index.js', 'module.exports = (req, res) => res.end("virgo")')
+    await world.vhosts.load('aries.test')
+    const answer = world.body('aries.test')
+    assert.equal(await world.body('leo.test'), 'leo')
+    assert.equal(await world.body('virgo.test'), 'virgo')
+    assert.equal(await answer, 'EMFILE')
+  })
+
   it('kills what an app had started, together with it', async () => {
     await using world = await World.start({ isolation: 'process' })
     world.write(
@@ -706,6 +710,8 @@ describe("isolation: 'process' alone", () => {
         `const fs = require('fs'); let denied = ''
          try { fs.writeFileSync('/root/express-van', '') } catch ({ code }) { denied = code }
          try { process.setuid(0) } catch ({ code }) { denied += ' ' + code }
+         const sockets = fs.readdirSync(require('os').tmpdir()).find(name => name.startsWith('express-van-' + process.ppid + '-'))
+         try { fs.readdirSync(require('path').join(require('os').tmpdir(), sockets)) } catch ({ code }) { denied += ' ' + code }
          module.exports = (req, res) => res.end(JSON.stringify([process.getuid(), process.getgid(), process.getgroups(), denied, process.env.HOME !== '/root']))`,
       )
       chownTree(world.path('aries.test'), 65_534)
@@ -713,7 +719,7 @@ describe("isolation: 'process' alone", () => {
         65_534,
         65_534,
         [65_534],
-        'EACCES EPERM',
+        'EACCES EPERM EACCES',
         true,
       ])
     })

@@ -29,6 +29,10 @@ export async function status(command: Command): Promise<boolean> {
     const { lastError } = app
     if (lastError) console.log(printable(`${nameOf(app)}: ${lastError.message}: ${lastError.cause ?? ''}`))
   }
+  for (const app of apps) {
+    const { lastExit } = app
+    if (lastExit) console.log(printable(`${nameOf(app)}: ${lastExit.at}: ${lastExit.how}`))
+  }
   const { draining, failed, hostnames, requests } = body.totals
   console.log(
     `${body.totals.apps} apps, ${draining} draining, ${failed} failed, ${hostnames} hostnames, ${requests} requests`,

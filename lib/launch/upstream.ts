@@ -11,7 +11,7 @@ import type { Exit, Runner } from './runner.ts'
 
 /** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
 const HEARTBEAT = 500
-/** It is killed when it owes so many answers. */
+/** It is killed when it owes more answers than these. */
 const MAX_MISSES = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
@@ -54,6 +54,7 @@ export class Upstream implements Launched {
   #isBusy: () => boolean = () => false
   #heartbeat: NodeJS.Timeout | undefined
   #misses = 0
+  #isStill = false
 
   constructor(runner: Runner, settings: UpstreamSettings) {
     const { socketPath, trusts, requestTimeout } = settings
@@ -68,7 +69,7 @@ export class Upstream implements Launched {
     })
     this.crashed = new Promise(resolve => {
       void this.exited.then(exit => {
-        if (!this.#isStopping) resolve(crash(exit))
+        if (!this.#isStopping) resolve(this.#isStill ? standstill() : crash(exit))
       })
     })
     this.ready = this.#becomeReady()
@@ -181,6 +182,7 @@ export class Upstream implements Launched {
     if (++this.#misses > MAX_MISSES) {
       debug('no heartbeat: killed')
       this.#endHeartbeat()
+      this.#isStill = true
       this.#runner.kill()
       return
     }
@@ -216,6 +218,12 @@ export class Upstream implements Launched {
     this.#pongs.delete(tell)
     return isDead
   }
+}
+
+/** Its end, which was the router's doing, would say nothing of why. */
+function standstill(): VhostError {
+  const seconds = ((MAX_MISSES + 1) * HEARTBEAT) / 1000
+  return new VhostError('ERR_VHOST_CRASHED', { detail: `it stood still for ${seconds} s and was killed` })
 }
 
 function crash({ code, signal, error }: Exit): VhostError {

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { SocketFolder } from '../../lib/launch/socket-folder.ts'
+
+/** Of `sun_path`, with the byte that ends it: unix(7). */
+const LONGEST = 107
+
+describe('SocketFolder', () => {
+  it('is entered by nobody else, names each socket once, and goes with all that is left in it', async () => {
+    const folder = new SocketFolder()
+    assert.equal(statSync(folder.path).mode & 0o777, 0o700)
+    const [one, other] = [folder.next(), folder.next()]
+    assert.notEqual(one, other)
+    writeFileSync(one, '')
+    await folder.release(one)
+    // What never listened, or removed its socket itself, has none.
+    await folder.release(other)
+    assert.ok(!existsSync(one))
+    writeFileSync(other, '')
+    folder.close()
+    assert.ok(!existsSync(folder.path))
+  })
+
+  it('lies elsewhere where the folder for temporary files has too long a path', () => {
+    const before = process.env.TMPDIR
+    const base = mkdtempSync(join(tmpdir(), 'express-van-'))
+    try {
+      for (let length = 10; length <= 80; length++) {
+        const long = base + '/'.padEnd(length, 'x')
+        mkdirSync(long)
+        process.env.TMPDIR = long
+        const folder = new SocketFolder()
+        for (let time = 0; time < 1000; time++) folder.next()
+        const path = folder.next()
+        folder.close()
+        assert.ok(Buffer.byteLength(path) <= LONGEST, path)
+        if (length === 10) assert.ok(path.startsWith(long))
+        if (length === 80) assert.ok(!path.startsWith(long))
+      }
+    } finally {
+      if (before === undefined) delete process.env.TMPDIR
+      else process.env.TMPDIR = before
+      rmSync(base, { recursive: true })
+    }
+  })
+})
