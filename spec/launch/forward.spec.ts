@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -592,6 +593,30 @@ describe('Forward', () => {
       assert.match(error.stack ?? '', /forward\.spec/)
     })
 
+    it('goes on in the context of its own request, as do errors of the connection', async () => {
+      const context = new AsyncLocalStorage<string>()
+      const seen: string[] = []
+      await using wall = await Wall.start(
+        (req, res, next) => {
+          const kind = req.url?.slice(1, 2)
+          if (kind === 'n') next()
+          else if (kind === 'e') next(new Error('passed on'))
+          else if (kind === 'd') req.socket.destroy()
+          else if (kind !== 't') res.end('ok')
+        },
+        { requestTimeout: 300 },
+      )
+      wall.around = (req, _, next) => context.run(String(req.url), next)
+      wall.after = req => seen.push(`${req.url} ${context.getStore()}`)
+      const asked: string[] = []
+      for (let round = 0; round < 5; round++) {
+        const paths = [...'noedotn'].map((kind, at) => `/${kind}${round}${at}`)
+        asked.push(...paths.filter(path => !path.startsWith('/o')))
+        await Promise.all(paths.map(path => wall.ask({ path, method: 'POST' })))
+      }
+      assert.deepEqual(seen.sort(), asked.map(path => `${path} ${path}`).sort())
+    })
+
     it('goes on with what is thrown or rejected, even where that is no error', async () => {
       await using wall = await Wall.start(req => {
         if (req.url === '/reject') return Promise.reject(new Error('rejected'))
@@ -752,6 +777,9 @@ class Wall {
   /** Runs before a request goes on. */
   before: (req: IncomingMessage, res: ServerResponse) => void = () => {}
   mount = ''
+  /** Runs around what comes next, and after the router. */
+  around: (req: IncomingMessage, res: ServerResponse, next: () => void) => void = (_, __, next) => next()
+  after: (req: IncomingMessage) => void = () => {}
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-forward-'))
   readonly #front: Server = http.createServer({ keepAliveTimeout: 0 })
   readonly #outer: Server
@@ -774,6 +802,7 @@ class Wall {
     answerRequests(this.#front, { handle, upgrade, close: undefined })
     this.#front.listen(socketPath)
     const around = express().disable('x-powered-by')
+    around.use((req, res, next) => this.around(req, res, next))
     around.use((req, res, next) => {
       this.before(req, res)
       next()
@@ -783,8 +812,12 @@ class Wall {
         Object.assign(req, { baseUrl: this.mount, url: '/x', originalUrl: `${this.mount}/x` })
       this.answer(req, res, next)
     })
-    around.use((_, res) => void res.status(404).end('nobody'))
-    around.use((error: { status?: number }, _: unknown, res: ServerResponse, __: unknown) => {
+    around.use((req, res) => {
+      this.after(req)
+      res.status(404).end('nobody')
+    })
+    around.use((error: { status?: number }, req: IncomingMessage, res: ServerResponse, _: unknown) => {
+      this.after(req)
       this.errors.push(error)
       res.statusCode = error.status ?? 500
       res.end()
