@@ -16,8 +16,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
   'http2-settings',
 ])
-/** The router's server has answered it. */
-const EXPECT = 'expect'
+/** The router's server has answered the one; the other is said anew where trailers can follow. */
+const NOT_ON = new Set(['expect', 'trailer'])
 /** Never one connection's, whatever the client says of them. */
 const NEVER_NAMED = new Set(['content-length', 'host'])
 /** What apps take for the client's address where they are told to; a stranger could say anything. */
@@ -41,7 +41,7 @@ export function requestHeaders(
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     const lower = name.toLowerCase()
-    if (HOP_BY_HOP.has(lower) || lower === EXPECT || dropped?.has(lower) || name.startsWith(':')) continue
+    if (HOP_BY_HOP.has(lower) || NOT_ON.has(lower) || dropped?.has(lower) || name.startsWith(':')) continue
     if (lower === 'host' && host !== undefined) continue
     if (lower.startsWith(PRIVATE_PREFIX) || REPLACED.has(lower) || (!isTrusted && CLAIM.test(lower))) continue
     headers.push(name, rawHeaders[at + 1] as string)
@@ -52,6 +52,12 @@ export function requestHeaders(
   if (host !== undefined) headers.push('X-Forwarded-Host', host)
   addPrivateHeaders(headers, req, client)
   return headers
+}
+
+/** Whether a field may follow a body: none that says how to read the message, or that is the router's own. */
+export function mayTrail(name: string): boolean {
+  const lower = name.toLowerCase()
+  return !HOP_BY_HOP.has(lower) && !NEVER_NAMED.has(lower) && !lower.startsWith(PRIVATE_PREFIX)
 }
 
 /** The head of an app's answer, as it is to go on. */

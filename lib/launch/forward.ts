@@ -12,6 +12,7 @@ import { passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
+import { addTrailers, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import type { Next } from './launch.ts'
@@ -140,7 +141,10 @@ class Exchange {
     }
     this.#gone?.add(giveUp)
     req.on('close', giveUp)
-    req.on('end', () => up.end())
+    req.on('end', () => {
+      addTrailers(up, req)
+      up.end()
+    })
     up.on('close', () => {
       this.#gone?.delete(giveUp)
       resume()
@@ -213,11 +217,7 @@ class Exchange {
     const res = this.#res
     const down = this.#down as IncomingMessage
     if (!down.complete || this.#isOver) return
-    try {
-      if (down.rawTrailers.length > 0 && res.chunkedEncoding) res.addTrailers(pairs(down.rawTrailers))
-    } catch (error) {
-      debug('forward: %s', (error as Error).message)
-    }
+    addTrailers(res, down)
     this.#end()
     res.end()
   }
@@ -290,22 +290,6 @@ function goneOf(socket: Socket & { [GONE]?: Set<() => void> }): Set<() => void> 
   return gone
 }
 
-function hasBody(req: IncomingMessage): boolean {
-  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
-  if (coding !== undefined) return true
-  if (length !== undefined) return length !== '0'
-  return req.httpVersionMajor >= 2 && !req.complete && req.method !== 'GET' && req.method !== 'HEAD'
-}
-
-/** Says how long the body is, where the client's own way to say so was its connection's. */
-function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
-  if (req.headers['content-length'] !== undefined) return headers
-  if (body) headers.push('Transfer-Encoding', 'chunked')
-  else if (req.method !== 'GET' && req.method !== 'HEAD' && req.method !== 'OPTIONS')
-    headers.push('Content-Length', '0')
-  return headers
-}
-
 function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): void {
   const { httpVersion, method } = res.req
   const isChunked = next === undefined && length === undefined && httpVersion === '1.1' && method !== 'HEAD'
@@ -313,8 +297,4 @@ function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): 
     // Node throws where it stands on an answer that is not sent in chunks.
     if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
   }
-}
-
-function pairs(flat: readonly string[]): [string, string][] {
-  return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] as string]] : []))
 }

@@ -99,6 +99,23 @@ describe('Forward', () => {
       assert.match(answer, /undefined ok$/)
     })
 
+    it('arrives with its trailers, and without a Trailer that nothing can follow', async () => {
+      await using wall = await Wall.start((req, res) => {
+        const { trailer } = req.headers
+        req.resume().on('end', () => res.end(JSON.stringify([trailer, req.rawTrailers])))
+      })
+      const close = 'Host: a\r\nTrailer: X-Sum\r\nConnection: close\r\n'
+      const chunks =
+        'Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\nX-Express-Van-Client: 1\r\nKeep-Alive: 9\r\n\r\n'
+      const sent: [request: string, arrives: unknown][] = [
+        [`POST / HTTP/1.1\r\n${close}${chunks}`, ['X-Sum', ['X-Sum', '42']]],
+        [`POST / HTTP/1.1\r\n${close}Content-Length: 2\r\n\r\nok`, [null, []]],
+        [`GET / HTTP/1.1\r\n${close}\r\n`, [null, []]],
+      ]
+      for (const [request, arrives] of sent)
+        assert.deepEqual(JSON.parse(bodyText(await wall.raw(request))), arrives)
+    })
+
     it('arrives by its head alone, before there is a body', async () => {
       await using wall = await Wall.start((_, res) => void res.writeHead(413).end())
       const socket = await wall.connect()
@@ -548,6 +565,16 @@ describe('Forward', () => {
       await eventually(() => received.endsWith('late'))
       socket.destroy()
       await eventually(() => far?.destroyed)
+    })
+
+    it('have no trailers, whatever they announce', async () => {
+      await using wall = await Wall.start(() => {}, {}, echo)
+      const socket = await wall.connect()
+      socket.write(
+        'GET /ws HTTP/1.1\r\nHost: a\r\nTrailer: X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      )
+      assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 101 /)
+      socket.destroy()
     })
 
     it('may be refused in the words of the app', async () => {

@@ -1,0 +1,35 @@
+import type { IncomingMessage, OutgoingMessage } from 'node:http'
+import { debug } from '../events.ts'
+import { mayTrail } from './forward-headers.ts'
+
+export function hasBody(req: IncomingMessage): boolean {
+  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
+  if (coding !== undefined) return true
+  if (length !== undefined) return length !== '0'
+  return req.httpVersionMajor >= 2 && !req.complete && req.method !== 'GET' && req.method !== 'HEAD'
+}
+
+/** Says how long the body is, where the client's own way to say so was its connection's. */
+export function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
+  const { 'content-length': length, trailer } = req.headers
+  if (length !== undefined) return headers
+  if (body) headers.push('Transfer-Encoding', 'chunked')
+  else if (req.method !== 'GET' && req.method !== 'HEAD' && req.method !== 'OPTIONS')
+    headers.push('Content-Length', '0')
+  // Elsewhere Node throws where it stands: nothing could follow.
+  if (body && trailer !== undefined) headers.push('Trailer', trailer)
+  return headers
+}
+
+/** Those that may stand there, where they can follow at all (RFC 9110 §6.5.1). */
+export function addTrailers(to: OutgoingMessage, { rawTrailers }: IncomingMessage): void {
+  if (rawTrailers.length === 0 || !to.chunkedEncoding) return
+  const pairs = rawTrailers
+    .flatMap((name, at): [string, string][] => (at % 2 === 0 ? [[name, rawTrailers[at + 1] as string]] : []))
+    .filter(([name]) => mayTrail(name))
+  try {
+    if (pairs.length > 0) to.addTrailers(pairs)
+  } catch (error) {
+    debug('forward: %s', (error as Error).message)
+  }
+}
