@@ -1,4 +1,5 @@
-import type { IncomingMessage, OutgoingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage, OutgoingMessage } from 'node:http'
+import type { Http2Stream } from 'node:http2'
 import { debug } from '../events.ts'
 import { mayTrail } from './forward-headers.ts'
 
@@ -19,6 +20,16 @@ export function framed(headers: string[], req: IncomingMessage, body: boolean): 
   // Elsewhere Node throws where it stands: nothing could follow.
   if (body && trailer !== undefined) headers.push('Trailer', trailer)
   return headers
+}
+
+/** Ends a request whose body was read to its end, as the client did: a stream of HTTP/2 that is cancelled ends, too. */
+export function endBody(up: ClientRequest, req: IncomingMessage & { stream?: Http2Stream }): void {
+  if (req.stream?.aborted || req.stream?.rstCode) {
+    up.destroy()
+    return
+  }
+  addTrailers(up, req)
+  up.end()
 }
 
 /** Those that may stand there, where they can follow at all (RFC 9110 §6.5.1). */

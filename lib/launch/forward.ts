@@ -12,7 +12,7 @@ import { passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
-import { addTrailers, framed, hasBody } from './forward-framing.ts'
+import { addTrailers, endBody, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import type { Next } from './launch.ts'
@@ -135,15 +135,16 @@ class Exchange {
       // After the answer Node tells of it at the socket alone.
       ;(up.socket ?? up).once('drain', resume)
     })
-    // Once it has answered, a request does not say that its client is gone.
+    let isRead = false
+    // Once it is answered, a request does not say that its client is gone. With HTTP/2 it says `complete` of any end.
     const giveUp = (): void => {
-      if (!req.complete) up.destroy()
+      if (!isRead && !(this.#gone && req.complete)) up.destroy()
     }
     this.#gone?.add(giveUp)
     req.on('close', giveUp)
     req.on('end', () => {
-      addTrailers(up, req)
-      up.end()
+      isRead = true
+      endBody(up, req)
     })
     up.on('close', () => {
       this.#gone?.delete(giveUp)

@@ -768,10 +768,13 @@ describe('Forward', () => {
   })
 
   it('serves clients of HTTP/2', async () => {
+    let wholeUploads = 0
     await using wall = await Wall.start((req, res) => {
+      if (req.url === '/early') return void res.end('early')
       void bodyOf(req).then(body =>
         res.setHeader('Connection', 'close').end(`${req.method} ${req.url} ${req.headers.host} ${body}`),
       )
+      req.once('end', () => wholeUploads++)
     })
     const server = http2.createServer((req, res) => wall.answer(req as never, res as never))
     await new Promise<void>(resolve => server.listen(0, resolve))
@@ -788,6 +791,23 @@ describe('Forward', () => {
         assert.equal(answer[':status'], 200)
         assert.equal(await textOf(stream), `${method} /x a.test ${sent}`)
       }
+      const headers = { ':path': '/early', ':method': 'POST', ':authority': 'a.test' }
+      const slow = { ...headers, ':path': '/x' }
+      for (let time = 0; time < 5; time++) {
+        const stream = session.request(headers)
+        stream.on('error', () => {}).write('some')
+        assert.equal(await textOf(stream), 'early')
+        stream.destroy()
+      }
+      await eventually(async () => (await wall.connections()) <= 1)
+      // What breaks off is no whole upload.
+      const [arrived, whole] = [wall.atUpstream, wholeUploads]
+      const broken = session.request(slow)
+      broken.on('error', () => {}).write('some')
+      await eventually(() => wall.atUpstream > arrived)
+      broken.destroy()
+      await eventually(() => wall.upstreamAborts > 0)
+      assert.equal(wholeUploads, whole)
     } finally {
       session.destroy()
       server.close()
