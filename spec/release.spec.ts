@@ -382,11 +382,11 @@ describe('isUnchanged', () => {
     let answer = (): void => {}
     using _ = new PatchedFs((name, original) => (...values) => {
       asked.push(name)
-      if (name !== 'realpath') return original(...values)
+      if (name !== 'realpath.native') return original(...values)
       answer = () => original(...values)
     })
     const isSame = isAsRead(before)
-    assert.deepEqual(asked, ['realpath'])
+    assert.deepEqual(asked, ['realpath.native'])
     answer()
     assert.equal(await isSame, true)
   })
