@@ -8,6 +8,9 @@ import { unchanged } from './support/unchanged.ts'
 import { eventually, World } from './support/world.ts'
 
 const HOST = 'aries.test'
+const CLIENTS = 50
+/** More than the clients leave behind. */
+const POOLED = 60
 
 for (const isolation of ['thread', 'process'] as const) {
   describe(`the process, isolation: '${isolation}',`, () => {
@@ -18,9 +21,13 @@ for (const isolation of ['thread', 'process'] as const) {
       const random = new Random('1')
       world.write(
         `${HOST}/app/index.js`,
-        `const piece = Buffer.alloc(1000); let begun = 0; let ended = 0
+        `const piece = Buffer.alloc(1000); let begun = 0; let ended = 0; let waiting = []
          module.exports = (req, res) => {
            if (req.url === '/open') return res.end(String(begun - ended))
+           if (req.url === '/meet') {
+             if (waiting.push(res) === ${POOLED}) for (const res of waiting.splice(0)) res.end()
+             return
+           }
            begun++
            res.on('close', () => ended++)
            req.resume()
@@ -33,14 +40,36 @@ for (const isolation of ['thread', 'process'] as const) {
         await abortAtRandom(world.port, count, random)
         await eventually(() => world.vhosts.stats().totals.inFlight === 0)
         await eventually(async () => (await world.body(HOST, '/open')) === '0')
+        // How many connections to the app wait for requests is chance; this many then.
+        await Promise.all(Array.from({ length: POOLED }, () => world.get(HOST, '/meet', { agent: false })))
       }
       await unchanged(t, world, abort(500), abort(10_000))
       assert.deepEqual(world.events('evict'), [])
     })
+
+    it('does not ask the app for clients that went away while it was loaded', async () => {
+      await using world = await World.start({ isolation })
+      world.write(
+        `${HOST}/app/index.mjs`,
+        `import { setTimeout as delay } from 'node:timers/promises'
+         await delay(300)
+         const asked = []
+         export default (req, res) => { asked.push(req.url); res.end(asked.join()) }`,
+      )
+      const socket = connect(world.port, '127.0.0.1').on('error', () => {})
+      socket.write(`GET /gone HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`.repeat(2))
+      await eventually(() => world.vhosts.stats().vhosts[0]?.state === 'loading')
+      socket.destroy()
+      await eventually(
+        () =>
+          new Promise<boolean>(resolve => world.server.getConnections((_, count) => resolve(count === 0))),
+      )
+      assert.equal(world.vhosts.stats().vhosts[0]?.state, 'loading')
+      assert.equal(await world.body(HOST, '/here'), '/here')
+      assert.equal(world.vhosts.stats().totals.inFlight, 0)
+    })
   })
 }
-
-const CLIENTS = 50
 
 /** Of requests, pipelined ones and uploads: each client leaves within 8 ms. */
 async function abortAtRandom(port: number, count: number, random: Random): Promise<void> {

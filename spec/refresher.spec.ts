@@ -249,7 +249,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
 
 describe('an error that does not mean gone', { concurrency: 1 }, () => {
   for (const code of ['EMFILE', 'EIO', 'ESTALE', 'EACCES']) {
-    for (const call of ['stat', 'realpath.native', 'lstat']) {
+    for (const call of ['stat', 'realpath.native']) {
       it(`keeps what serves, and is told once: ${code} of ${call}`, async () => {
         const vhostDir = ['%0', '.default']
         await using world = await World.start({ updateInterval: 20, watch: false, vhostDir })

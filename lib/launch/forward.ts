@@ -52,6 +52,8 @@ export class Forward {
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
+    // Whose client went away while the app was loaded, or loaded again: nothing would ever tell of it.
+    if (isGone(req, res)) return
     new Exchange(this.#options, this.#agent, req, res, next).begin()
   }
 
@@ -274,6 +276,11 @@ class Exchange {
     this.#res.off('close', this.#onClientGone)
     this.#gone?.delete(this.#onClientGone)
   }
+}
+
+// With HTTP/2 the socket is a stand-in, and the response says all.
+function isGone(req: IncomingMessage, res: ServerResponse): boolean {
+  return res.destroyed || (req.httpVersionMajor < 2 && req.socket.destroyed)
 }
 
 const NOTHING = Buffer.alloc(0)
