@@ -52,10 +52,9 @@ export async function explain(
   settings: Settings,
   table: VhostTable,
   apps: AppCache,
-  reserved: ReadonlySet<string>,
 ): Promise<VhostExplanation> {
-  const found = await follow(host, settings, table, apps, reserved)
-  if (found.hostname !== null && reserved.has(found.hostname)) return found
+  const found = await follow(host, settings, table, apps)
+  if (found.hostname !== null && settings.reserved?.has(found.hostname)) return found
   const known = found.hostname === null ? undefined : table.peek(found.hostname)
   const app = known && apps.peek(known.realPath)
   if (found.outcome === 'app' || !app) return found
@@ -69,7 +68,6 @@ async function follow(
   settings: Settings,
   table: VhostTable,
   apps: AppCache,
-  reserved: ReadonlySet<string>,
 ): Promise<VhostExplanation> {
   const nothing = {
     host: host ?? null,
@@ -94,7 +92,7 @@ async function follow(
     const { refused: refusal } = hostname
     return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error) }
   }
-  if (reserved.has(hostname))
+  if (settings.reserved?.has(hostname))
     return { ...nothing, hostname, notes: ['the name is reserved: no vhost has it'] }
   const all = settings.getVhostPath ? ['getVhostPath()'] : settings.vhostPatterns.map(({ text }) => text)
   const named = { ...nothing, hostname, patterns: all }

@@ -216,7 +216,7 @@ export class Refresher {
       const isAway = !found || (await isPassedOver(vhost, found))
       if (isAway && !(await this.#isGoneForGood(vhost))) return undefined
       if (this.#table.peek(hostname) !== vhost) return undefined
-      if (!found) return async () => this.#drop(vhost)
+      if (!found) return async () => this.drop(vhost)
       // By another link, or another pattern, to the same release: its path, and what it captures, are others.
       if (found.realPath === vhost.realPath && found.vhostPath !== vhost.vhostPath) {
         this.enter(hostname, found)
@@ -349,7 +349,8 @@ export class Refresher {
     return looks + 1 >= GONE_LOOKS
   }
 
-  #drop({ hostname, realPath }: Vhost): void {
+  /** Lets a name go that leads nowhere any more, and its app where no other one leads there. */
+  drop({ hostname, realPath }: Vhost): void {
     this.leave(hostname)
     if (this.#table.hostnames(realPath).length > 0) return
     this.#apps.forgetFailure(realPath)

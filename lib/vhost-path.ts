@@ -23,6 +23,8 @@ export interface VhostLocation {
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
 export interface PathSettings {
   readonly basePath: string
+  /** Hostnames that lead nowhere, whatever is there. */
+  readonly reserved?: ReadonlySet<string>
   readonly vhostPatterns: readonly VhostPattern[]
   readonly getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
 }
@@ -93,7 +95,7 @@ export function seekVhost(
   done: Done<VhostLocation>,
   isKnown = false,
 ): void {
-  if (isIPv6Literal(hostname) || hostname === RESERVED) {
+  if (isIPv6Literal(hostname) || hostname === RESERVED || settings.reserved?.has(hostname)) {
     done(null)
     return
   }

@@ -95,7 +95,8 @@ const LEAST_NAMES = 1000
  * @throws TypeError `ERR_VHOST_OPTION` on an unknown option or a bad value
  */
 export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
-  const settings = resolveOptions(options)
+  const reserved = new Set<string>()
+  const settings = { ...resolveOptions(options), reserved }
   const counters = new Counters()
   const events = new Events(counters.note)
   const launcher = new Launcher(settings, vhostRouterMiddleware, tellLine)
@@ -118,16 +119,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const refresher = new Refresher(settings, table, apps, events)
   const finder = new AppFinder(settings, table, apps, refresher)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
-  const reserved = new Set<string>()
   let closing: Promise<void> | undefined
 
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     const name = nameOf(req, trustsOf, next)
     if (!name) return
-    if (reserved.has(name.hostname)) {
-      next()
-      return
-    }
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
@@ -213,7 +209,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       const name = nameOf(req, trustsOf, next)
       if (!name) return
       const { hostname, host } = name
-      if (reserved.has(hostname)) return next()
       const vhost = table.peek(hostname)
       if (vhost) {
         tellVhost(req, infoOf(vhost, host))
@@ -243,7 +238,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       },
     )
     if (!name) throw refusal
-    if (reserved.has(name.hostname)) return undefined
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) return await finder.find(name.hostname, name.host, req)
@@ -253,7 +247,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   async function why(host?: string): Promise<VhostExplanation> {
-    const explanation = await explain(host, settings, table, apps, reserved)
+    const explanation = await explain(host, settings, table, apps)
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 
@@ -269,7 +263,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function reserve(host: string): void {
-    reserved.add(expectName(host).hostname)
+    const { hostname } = expectName(host)
+    reserved.add(hostname)
+    const vhost = table.peek(hostname)
+    if (vhost) refresher.drop(vhost)
   }
 
   async function load(host: string): Promise<Release | undefined> {

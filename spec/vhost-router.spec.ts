@@ -229,6 +229,20 @@ function behaves(isolation: Isolation): void {
     await eventually(async () => (await world.body('aries.test')) === 'aries')
   })
 
+  it('leads a reserved name nowhere, also where it was served until then', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.default'] })
+    for (const folder of ['aries.test', '.default']) world.site(folder, folder)
+    assert.deepEqual(await statusAndBody(world, 'aries.test'), [200, 'aries.test'])
+    const evicted = world.event('evict')
+    world.vhosts.reserve('Aries.test:80')
+    assert.equal((await world.get('aries.test')).status, 404)
+    assert.equal((await evicted).reason, 'deleted')
+    assert.equal(await world.vhosts.load('aries.test'), undefined)
+    assert.equal(await world.vhosts.lookup('aries.test'), undefined)
+    assert.equal(await world.body('taurus.test'), '.default')
+    assert.throws(() => world.vhosts.reserve('..'), { code: 'ERR_VHOST_HOST' })
+  })
+
   it('keeps a bounded number of the names that a wildcard leads to one app', async () => {
     await using world = await start({ vhostDir: ['%0', '.any'] })
     world.site('aries.test', 'aries')
