@@ -7,7 +7,7 @@ import { interleaved, present, roundByRound } from './rounds.ts'
 
 const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
-const ROUNDS: Record<Mode, number> = { check: 10, short: 60, full: 500 }
+const ROUNDS: Record<Mode, number> = { check: 10, short: 40, full: 500 }
 const WARM_UP = 10
 const SETTLE_MS = 20
 const TARGET = 1.1

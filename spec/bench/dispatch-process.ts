@@ -25,7 +25,7 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 /** Fresh objects of each contender in each round. */
 const BATCH = 300
 /** After thousands of loads it takes longer until code is compiled and the heap has settled. */
-const WARM_UP = 80
+const WARM_UP = 60
 /** A contender that is slow gets fewer objects, so that it takes no longer than this a round. */
 const MOST_MS = 20
 

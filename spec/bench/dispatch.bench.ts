@@ -15,7 +15,7 @@ const ALL = [
   { hosts: 10_000, asked: 10_000 },
 ]
 const ROWS: Record<Mode, typeof ALL> = { check: ALL.slice(0, 2), short: ALL, full: ALL }
-const ROUNDS: Record<Mode, number> = { check: 40, short: 40, full: 500 }
+const ROUNDS: Record<Mode, number> = { check: 30, short: 30, full: 500 }
 const TARGET = 500
 
 /** From a request object that Node has just parsed to the app's handler, and out of the count again. */

@@ -16,10 +16,10 @@ const SINGLY = [32, 1] as const
 const IN_BURSTS = [8, 16] as const
 /** Short, so that what slows the machine down for a while slows down both. */
 const ROUND_MS = 50
-const WARM_UP = 12
+const WARM_UP = 6
 const ROUNDS: Record<Mode, { ours: number; peers: number }> = {
-  check: { ours: 30, peers: 9 },
-  short: { ours: 50, peers: 15 },
+  check: { ours: 30, peers: 8 },
+  short: { ours: 30, peers: 6 },
   full: { ours: 500, peers: 150 },
 }
 const PEERS: readonly Layer[] = ['bare Map', 'vhost', 'express-vhost']

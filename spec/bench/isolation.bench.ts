@@ -13,9 +13,9 @@ import { Worker } from './worker.ts'
 
 const HOST = 'host.bench.test'
 const CONNECTIONS = 32
-const ROUND_MS = 200
-const WARM_UP = 6
-const ROUNDS: Record<Mode, number> = { check: 8, short: 30, full: 200 }
+const ROUND_MS = 120
+const WARM_UP = 4
+const ROUNDS: Record<Mode, number> = { check: 8, short: 18, full: 300 }
 const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
 const RELOADS: Record<Mode, number> = { check: 60, short: 200, full: 1000 }
 /** Before these the allocator has not seen all it will. */
@@ -83,7 +83,9 @@ export async function measure(mode: Mode): Promise<Measure[]> {
   }
   measures.push(...(await addedLatency(ports, ROUNDS[mode])))
   measures.push(...(await costOfLoads(workers, sites.base, LOADS[mode])))
-  for (const isolation of ISOLATED) measures.push(await slopeOf(workers[isolation], isolation, RELOADS[mode]))
+  // Side by side: it is memory that is measured.
+  const slopes = ISOLATED.map(isolation => slopeOf(workers[isolation], isolation, RELOADS[mode]))
+  measures.push(...(await Promise.all(slopes)))
   for (const worker of Object.values(workers)) await worker.ask('close', undefined)
   return measures
 }
