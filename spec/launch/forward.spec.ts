@@ -793,13 +793,14 @@ describe('Forward', () => {
       }
       const headers = { ':path': '/early', ':method': 'POST', ':authority': 'a.test' }
       const slow = { ...headers, ':path': '/x' }
-      for (let time = 0; time < 5; time++) {
+      for (let time = 0; time < 10; time++) {
         const stream = session.request(headers)
         stream.on('error', () => {}).write('some')
         assert.equal(await textOf(stream), 'early')
         stream.destroy()
       }
-      await eventually(async () => (await wall.connections()) <= 1)
+      // One or two wait for requests by then; each of them would have kept its own.
+      await eventually(async () => (await wall.connections()) < 5)
       // What breaks off is no whole upload.
       const [arrived, whole] = [wall.atUpstream, wholeUploads]
       const broken = session.request(slow)
