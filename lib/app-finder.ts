@@ -68,11 +68,12 @@ export class AppFinder {
       done(known)
       return
     }
-    seekVhost(hostname, this.#settings, (error, location) => {
+    const found = (error: unknown, location?: VhostLocation): void => {
       const located = error || location ? { error, location } : NOWHERE
       kept[this.#located] = located
       done(located)
-    })
+    }
+    seekVhost(hostname, this.#settings, found, false)
   }
 
   /** Tries no load again, and enters no name, from now on. */

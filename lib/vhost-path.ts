@@ -93,7 +93,7 @@ export function seekVhost(
   hostname: string,
   settings: PathSettings,
   done: Done<VhostLocation>,
-  isKnown = false,
+  isKnown: boolean,
 ): void {
   if (isIPv6Literal(hostname) || hostname === RESERVED || settings.reserved?.has(hostname)) {
     done(null)

@@ -26,6 +26,11 @@ describe('vhostAlias', () => {
   it('takes a relative pattern', () => assert.equal(vhostAlias('%-2.0.%-1.0/%1')('a.b.c'), 'b.c/a'))
   it('puts in the port where it is told one', () => assert.equal(vhostAlias('/%p')('a', 8080), '/8080'))
   it('lowers the name, not the pattern', () => assert.equal(vhostAlias('/A/%0')('B\u212a'), '/A/b\u212a'))
+  it('lowers a name of capitals alone', () => assert.equal(vhostAlias('/%0')('ABC'), '/abc'))
+  it('splits a name of as many labels as Apache splits off', () => {
+    const name = Array.from({ length: 18 }, (_, label) => `l${label}`).join('.')
+    assert.equal(vhostAlias('/%0/%-1')(name), `/${name}/l17`)
+  })
   it('maps an IPv6 literal without its brackets, as Apache does', () => {
     assert.equal(vhostAlias('/srv/%0')('[::1]'), '/srv/::1')
   })
@@ -391,6 +396,23 @@ describe('locateVhost', () => {
     assert.equal(await locateVhost('nobody.test', patterns('%0'), true), undefined)
     assert.deepEqual(calls.paths, [nobody])
   })
+
+  for (const [code, isGone] of [
+    ['EIO', false],
+    ['EMFILE', false],
+    ['ENOENT', true],
+    ['ENAMETOOLONG', true],
+  ] as const) {
+    it(`${isGone ? 'takes it for gone' : 'rejects'} where the real path cannot be told: ${code}`, async () => {
+      await folder('aries.test')
+      using _ = new PatchedFs(name => {
+        if (name !== 'realpath.native') return undefined
+        return (_path, callback) => process.nextTick(callback, Object.assign(new Error(code), { code }))
+      })
+      if (isGone) assert.equal(await locate('aries.test'), undefined)
+      else await assert.rejects(locate('aries.test'), { code })
+    })
+  }
 
   it('tells folders apart whose inodes are larger than a number can be', async () => {
     await folder('aries.test')
