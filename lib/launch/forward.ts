@@ -1,5 +1,5 @@
+import { AsyncResource } from 'node:async_hooks'
 import {
-  Agent,
   type ClientRequest,
   type IncomingMessage,
   maxHeaderSize,
@@ -12,6 +12,7 @@ import { passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
+import { ConnectionPool } from './connection-pool.ts'
 import { addTrailers, endBody, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
@@ -32,8 +33,6 @@ export interface ForwardOptions {
 
 /** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
-/** Connections that wait for requests. */
-const MAX_FREE_SOCKETS = 256
 /**
  * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
  * stands still while the other works.
@@ -45,16 +44,17 @@ const MAX_ANSWER_HEADERS = 64 * 1024
 /** Hands requests on to an app behind a private socket, and its answers back, as if it were called here. */
 export class Forward {
   readonly #options: ForwardOptions
-  readonly #agent = new Agent({ keepAlive: true, scheduling: 'lifo', maxFreeSockets: MAX_FREE_SOCKETS })
+  readonly #pool: ConnectionPool
 
   constructor(options: ForwardOptions) {
     this.#options = options
+    this.#pool = new ConnectionPool(options.socketPath)
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
     // Whose client went away while the app was loaded, or loaded again: nothing would ever tell of it.
     if (isGone(req, res)) return
-    new Exchange(this.#options, this.#agent, req, res, next).begin()
+    new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 
   readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -62,16 +62,19 @@ export class Forward {
     forwardUpgrade(socketPath, requestHeaders(req, trusts), req, socket, head)
   }
 
-  /** Closes the connections that wait for requests. */
+  /** Closes its connections. */
   close(): void {
-    this.#agent.destroy()
+    this.#pool.destroy()
   }
 }
 
-/** One request on its way to the app, and the answer on its way back. */
-class Exchange {
+/**
+ * One request on its way to the app, and the answer on its way back. What a pooled connection tells would be told in
+ * the asynchronous context of the request that opened it; hence the resource.
+ */
+class Exchange extends AsyncResource {
   readonly #options: ForwardOptions
-  readonly #agent: Agent
+  readonly #pool: ConnectionPool
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #next: Next
@@ -85,9 +88,16 @@ class Exchange {
   #isOver = false
   #isDraining = false
 
-  constructor(options: ForwardOptions, agent: Agent, req: IncomingMessage, res: ServerResponse, next: Next) {
+  constructor(
+    options: ForwardOptions,
+    pool: ConnectionPool,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: Next,
+  ) {
+    super('express-van.Exchange')
     this.#options = options
-    this.#agent = agent
+    this.#pool = pool
     this.#req = req
     this.#res = res
     this.#next = next
@@ -97,15 +107,13 @@ class Exchange {
   }
 
   begin(): void {
-    const { trusts, socketPath, requestTimeout } = this.#options
+    const { trusts, requestTimeout } = this.#options
     try {
       this.#up = sendRequest({
-        agent: this.#agent,
-        socketPath,
+        agent: this.#pool,
         method: this.#req.method,
         path: this.#req.url,
         headers: framed(requestHeaders(this.#req, trusts), this.#req, this.#hasBody),
-        setHost: false,
         maxHeaderSize: Math.max(MAX_ANSWER_HEADERS, maxHeaderSize),
       })
     } catch (error) {
@@ -128,7 +136,7 @@ class Exchange {
   #sendBody(): void {
     const req = this.#req
     const up = this.#up
-    const resume = (): void => void req.resume()
+    const resume = (): void => void this.runInAsyncScope(req.resume, req)
     let isBegun = false
     req.on('data', (chunk: Buffer) => {
       isBegun = true
@@ -241,8 +249,10 @@ class Exchange {
     }
   }
 
-  readonly #onError = (error: Error): void => {
+  readonly #onError = (error: Error & { rawPacket?: Buffer }): void => {
     if (this.#isOver) return
+    // It lies where the next answer of any app will be read.
+    if (error.rawPacket) error.rawPacket = Buffer.from(error.rawPacket)
     if (this.#down) {
       debug('forward: %s', error.message)
       return
@@ -250,8 +260,10 @@ class Exchange {
     const { retry } = this.#options
     const mayRetry = !this.#hasBody && IDEMPOTENT.has(this.#req.method ?? '')
     this.#end()
-    if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
-    this.#next(new VhostError('ERR_VHOST_CRASHED', { cause: error }))
+    this.runInAsyncScope(() => {
+      if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
+      this.#next(new VhostError('ERR_VHOST_CRASHED', { cause: error }))
+    })
   }
 
   readonly #onTimeout = (): void => {

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import http, { type IncomingMessage } from 'node:http'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { describe, it } from 'node:test'
+import { ConnectionPool } from '../../lib/launch/connection-pool.ts'
+import { eventually } from '../support/world.ts'
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+describe('ConnectionPool', () => {
+  it('keeps a connection for the request after', async () => {
+    await using app = await App.start((_, socket) => void socket.write(OK))
+    for (let time = 0; time < 5; time++) assert.equal(await app.ask(), 'ok')
+    assert.equal(app.connections, 1)
+  })
+
+  it('opens one for each request that finds none free, and keeps no more than 256', async () => {
+    const waiting: Socket[] = []
+    await using app = await App.start((_, socket) => void waiting.push(socket))
+    const answers = Array.from({ length: 300 }, () => app.ask())
+    await eventually(() => waiting.length === 300)
+    for (const socket of waiting) socket.write(OK)
+    assert.deepEqual(new Set(await Promise.all(answers)), new Set(['ok']))
+    await eventually(() => app.open.size === 256)
+  })
+
+  it('takes no connection that the app has closed', async () => {
+    await using app = await App.start((_, socket) => void socket.write(OK))
+    await app.ask()
+    for (const socket of app.open) socket.end()
+    await eventually(() => app.open.size === 0)
+    assert.equal(await app.ask(), 'ok')
+    assert.equal(app.connections, 2)
+  })
+
+  it('closes a connection on which bytes come that nobody has asked for', async () => {
+    await using app = await App.start((_, socket) => void socket.write(OK))
+    await app.ask()
+    for (const socket of app.open) socket.write(OK.replace('ok', 'no'))
+    await eventually(() => app.open.size === 0)
+    assert.equal(await app.ask(), 'ok')
+  })
+
+  it('keeps no process running by a connection that waits, but by a request', () => {
+    const module = new URL('../../lib/launch/connection-pool.js', import.meta.url)
+    const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
+    const program = `
+      import http from 'node:http'
+      import net from 'node:net'
+      import { ConnectionPool } from '${module}'
+      const path = ${JSON.stringify(join(folder, '1'))}
+      const server = net.createServer(socket => {
+        socket.unref().on('data', () => setTimeout(() => socket.write(${JSON.stringify(OK)}), 20).unref())
+      })
+      server.unref().listen(path, () => {
+        const agent = new ConnectionPool(path)
+        http.get({ agent }, response => response.resume().on('end', () => console.log('answered')))
+      })`
+    const args = ['--input-type=module', '--eval', program]
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+      encoding: 'utf8',
+      timeout: 10_000,
+    })
+    rmSync(folder, { recursive: true })
+    assert.deepEqual([status, stdout, stderr], [0, 'answered\n', ''])
+  })
+
+  it('closes connections that wait and such that are in use when it is destroyed', async () => {
+    await using app = await App.start((head, socket) => {
+      if (!head.startsWith('GET /never')) socket.write(OK)
+    })
+    const failed = app.ask('/never').then(String, (error: Error) => error.message)
+    await eventually(() => app.open.size === 1)
+    await app.ask()
+    assert.equal(app.open.size, 2)
+    app.pool.destroy()
+    assert.equal(await failed, 'socket hang up')
+    await eventually(() => app.open.size === 0)
+  })
+})
+
+/** A server of bare bytes behind a private socket, and a pool before it. */
+class App {
+  readonly pool: ConnectionPool
+  readonly open = new Set<Socket>()
+  connections = 0
+  readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
+  readonly #server: Server
+
+  private constructor(answer: (head: string, socket: Socket) => void) {
+    this.pool = new ConnectionPool(join(this.#folder, '1'))
+    this.#server = createServer(socket => {
+      this.connections++
+      this.open.add(socket)
+      socket.on('close', () => this.open.delete(socket))
+      socket.on('data', head => answer(String(head), socket))
+    })
+  }
+
+  static async start(answer: (head: string, socket: Socket) => void): Promise<App> {
+    const app = new App(answer)
+    await once(app.#server.listen(join(app.#folder, '1')), 'listening')
+    return app
+  }
+
+  async ask(path = '/'): Promise<string> {
+    const request = http.get({ agent: this.pool, path, headers: { host: 'a.test' } })
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    const body = await text(response)
+    await new Promise(resolve => process.nextTick(resolve))
+    return body
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.pool.destroy()
+    await new Promise(resolve => this.#server.close(resolve))
+    rmSync(this.#folder, { recursive: true })
+  }
+}
