@@ -4,10 +4,10 @@ import { connect, type Socket } from 'node:net'
 /** Connections that wait for requests. */
 const MAX_FREE = 256
 /**
- * Where all connections read: Node's parser copies what it keeps before anything else is read. With memory of its own
- * for each read, 64 KiB of it, collecting garbage took a third of the router's time.
+ * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
+ * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
  */
-const READ = Buffer.allocUnsafeSlow(64 * 1024)
+const READ = Buffer.allocUnsafeSlow(128 * 1024)
 
 /**
  * Connections to an app behind a private socket; each waits for the next request once its answer has come. Node's own

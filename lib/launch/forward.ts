@@ -17,6 +17,7 @@ import { addTrailers, endBody, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import type { Next } from './launch.ts'
+import { giveBack, hasOneReader, isFresh, isPlain } from './spent-chunk.ts'
 
 export interface ForwardOptions {
   readonly socketPath: string
@@ -137,10 +138,12 @@ class Exchange extends AsyncResource {
     const req = this.#req
     const up = this.#up
     const resume = (): void => void this.runInAsyncScope(req.resume, req)
+    const mayGiveBack = isFresh(req)
     let isBegun = false
     req.on('data', (chunk: Buffer) => {
       isBegun = true
-      if (up.destroyed || up.write(chunk) || up.writableLength < MOST_WAITING) return
+      const written = mayGiveBack && hasOneReader(req) ? giveBack(chunk) : undefined
+      if (up.destroyed || up.write(chunk, written) || up.writableLength < MOST_WAITING) return
       req.pause()
       // After the answer Node tells of it at the socket alone.
       ;(up.socket ?? up).once('drain', resume)
@@ -208,14 +211,19 @@ class Exchange extends AsyncResource {
 
   readonly #onData = (chunk: Buffer): void => {
     const res = this.#res
+    const written = isPlain(res) ? giveBack(chunk) : undefined
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // The last byte: nothing follows that would be worth waiting for.
       this.#end()
-      res.end(chunk)
+      if (!written) return void res.end(chunk)
+      // What end() calls is called, too, where the connection broke and the system may still read.
+      res.write(chunk, written)
+      res.end()
       return
     }
-    if (res.write(chunk) || this.#isDraining || res.writableLength < MOST_WAITING) return
+    if (res.write(chunk, written as () => void) || this.#isDraining || res.writableLength < MOST_WAITING)
+      return
     this.#isDraining = true
     this.#down?.pause()
     res.once('drain', () => {

@@ -34,15 +34,15 @@ const UPLOAD = Buffer.from(
 )
 
 /*
- * Where the rest goes, by profile, all beside other work. Of the router's time for small JSON a third is the two writes
- * to sockets, a tenth collects garbage, a tenth is ClientRequest and Agent, and about as much our own code. A relay of
- * bare sockets without HTTP takes 800 µs of processor time for a mebibyte that goes up, where 423 µs do without it, and
- * 462 µs more at the app's side; at one connection it adds 0.02 to 0.05 ms. So a body costs its second way through
- * the kernel, and what a small request costs are Node's two more layers of HTTP.
+ * Where the rest goes, by profile of Node 24: of the router's time for 64 KiB two fifths are the kernel's, for small
+ * JSON a quarter; our own code is a tenth, Node's ClientRequest with its headers another; the rest are the layers that
+ * HTTP goes through twice. A body costs its second way through the kernel, about what the first one does.
+ * What gave most: pieces of a body whose memory is freed when they are written, and one place to read into (V8 counts
+ * the memory of buffers, and went through the whole heap for each 64 MiB of them: 64 KiB 1.5 times the requests, a
+ * mebibyte 1.9 times down and 1.4 up); a pool that knows where it leads (Agent copies and merges the options of each
+ * request to find out; small JSON 1.25 times).
  * Tried for uploads, with no gain: chunks past ClientRequest to its socket, held together for a turn of the loop or
  * until 128 KiB, 256 KiB and any number of bytes waiting (128 KiB gained 5 to 10 % over a pause at each full buffer).
- * An Agent of our own would spare 4 % of the router's time, and lose the AsyncLocalStorage of a request when its
- * connection breaks; not taken.
  */
 const WORKLOADS: readonly { name: string; request: string | Buffer; least: number }[] = [
   { name: 'small JSON', request: requestTo(HOST, '/json'), least: 0.55 },
