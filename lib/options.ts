@@ -1,7 +1,8 @@
 import { isAbsolute, resolve } from 'node:path'
 import { optionError, shown, unknownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
-import { compileVhostDir, type PathSettings } from './vhost-path.ts'
+import type { PathSettings } from './vhost-path.ts'
+import { compileVhostDir } from './vhost-pattern.ts'
 
 /** Where an app runs: in the router's process, in a thread of it, or in a process of its own. */
 export type Isolation = 'none' | 'thread' | 'process'
