@@ -187,7 +187,7 @@ export class Watcher {
     folder.remove(link)
     if (folder.links.length > 0) return
     folder.close()
-    if (this.#folders.get(folder.path) === folder) this.#folders.delete(folder.path)
+    this.#folders.delete(folder.path)
   }
 
   #heard(folder: WatchedFolder<Link>, name: string | null): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -70,10 +71,29 @@ function watched(
   return { isComplete: () => isComplete, places: async () => new Map(found), above: base }
 }
 
+/** As `watched`, and counts how often the places are looked up. */
+function counted(...args: Parameters<typeof watched>): ReturnType<typeof watched> & { looks: number } {
+  const { isComplete, places, above } = watched(...args)
+  const counts = {
+    isComplete,
+    above,
+    looks: 0,
+    places: () => {
+      counts.looks++
+      return places()
+    },
+  }
+  return counts
+}
+
 /** Until the watches of a new key are there, which its first comparison tells. */
 async function armed(key: string): Promise<number> {
   await eventually(() => timesOf(key) > 0)
   return timesOf(key)
+}
+
+function sum(keys: readonly string[]): number {
+  return keys.reduce((all, key) => all + timesOf(key), 0)
 }
 
 function inotifyWatches(): number {
@@ -251,6 +271,114 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
+  it('looks no place up anew for what happens in a folder of which all matters', async () => {
+    const a = counted({ [folder('a')]: undefined })
+    start().watch('a', a)
+    const before = await armed('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+    await becomesQuiet()
+    assert.equal(a.looks, 1)
+  })
+
+  it('looks for a place that is not there ten times more, and then leaves it to the interval', async () => {
+    const late = counted({ [at('late')]: undefined })
+    start().watch('late', late)
+    await eventually(() => late.looks === 11)
+    await someRetries()
+    assert.equal(late.looks, 11)
+  })
+
+  it('looks no more for the places of a key that is gone, or that is looked for anew', async () => {
+    const [gone, first, second] = [1, 2, 3].map(() => counted({ [at('late')]: undefined }))
+    assert.ok(gone && first && second)
+    start().watch('gone', gone)
+    watcher?.watch('anew', first)
+    await armed('gone')
+    await armed('anew')
+    watcher?.unwatch('gone')
+    watcher?.watch('anew', second)
+    await eventually(() => second.looks === 11)
+    await someRetries()
+    assert.deepEqual([gone.looks, first.looks, second.looks], [1, 1, 11])
+  })
+
+  it('watches what was looked up last, whichever look ends first', onLinux, async () => {
+    const gate = new Gate()
+    const watches = inotifyWatches()
+    folder('old')
+    start().watch('a', {
+      ...watched({}),
+      places: async () => {
+        await gate.pass()
+        return new Map([[at('old'), undefined]])
+      },
+    })
+    watcher?.watch('a', watched({ [folder('new')]: undefined }))
+    await armed('a')
+    gate.open()
+    await becomesQuiet()
+    assert.equal(inotifyWatches(), watches + 1)
+    const before = timesOf('a')
+    writeFileSync(at('new', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('looks again where the places could not be looked up', async () => {
+    let looks = 0
+    const { places, ...rest } = watched({ [folder('a')]: undefined })
+    start().watch('a', {
+      ...rest,
+      places: () => (looks++ === 0 ? Promise.reject(new Error('EIO')) : places()),
+    })
+    await eventually(() => looks === 2)
+    await becomesQuiet()
+    const before = timesOf('a')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+  })
+
+  it('gives back the watch of a folder that is no place any more', onLinux, async () => {
+    const watches = inotifyWatches()
+    start().watch('a', watched({ [folder('one')]: undefined, [folder('two')]: undefined }))
+    await armed('a')
+    assert.equal(inotifyWatches(), watches + 2)
+    watcher?.watch('a', watched({ [at('two')]: undefined }))
+    await eventually(() => assert.equal(inotifyWatches(), watches + 1))
+  })
+
+  it('listens to a folder that was given up and is wanted again', async () => {
+    start().watch('a', watched({ [folder('a')]: undefined }))
+    await armed('a')
+    watcher?.unwatch('a')
+    watcher?.watch('b', watched({ [at('a')]: undefined }))
+    const before = await armed('b')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('b') > before)
+  })
+
+  it('opens a watch once for all who share a folder, and anew where the folder itself had an event', async () => {
+    const opened: string[] = []
+    using _ = new PatchedFs((name, original) =>
+      name !== 'watch'
+        ? undefined
+        : (path, ...rest) => {
+            opened.push(path)
+            return original(path, ...rest)
+          },
+    )
+    start()
+    for (const key of ['a', 'b', 'c']) watcher?.watch(key, watched({ [folder('www')]: undefined }))
+    for (const key of ['a', 'b', 'c']) await armed(key)
+    const before = timesOf('a')
+    writeFileSync(at('www', 'file'), '')
+    await eventually(() => timesOf('a') > before)
+    await becomesQuiet()
+    assert.deepEqual(opened, [at('www')])
+    chmodSync(at('www'), 0o700)
+    await eventually(() => opened.length > 1)
+  })
+
   it('compares once more, not ten times more, for what happens during a comparison', async () => {
     const gate = new Gate()
     start({}, { a: () => gate.pass() })
@@ -273,6 +401,31 @@ describe('Watcher, by events', () => {
     gate.open()
     await becomesQuiet()
     assert.equal(timesOf('a'), 2)
+  })
+
+  it('compares a key no more that is gone when its comparison ends', async () => {
+    const gate = new Gate()
+    start({}, { a: () => gate.pass() }).watch('a', watched({ [folder('a')]: undefined }))
+    await gate.reached()
+    watcher?.wake('a')
+    watcher?.unwatch('a')
+    gate.open()
+    watcher?.watch('b', watched({ [folder('b')]: undefined }))
+    await armed('b')
+    assert.equal(timesOf('a'), 1)
+  })
+
+  it('knows nothing of a key that it never watched', () => {
+    start().unwatch('never')
+    watcher?.wake('never')
+    assert.equal(timesOf('never'), 0)
+  })
+
+  it('looks no place up after close()', () => {
+    const late = counted({ [folder('a')]: undefined })
+    start().close()
+    watcher?.watch('a', late)
+    assert.equal(late.looks, 0)
   })
 
   it('hears nothing after unwatch() and close()', async () => {
@@ -349,6 +502,13 @@ describe('Watcher, by events', () => {
     await eventually(() => assert.equal(inotifyWatches(), before))
   })
 
+  /** As long as another key is looked for three times more. */
+  async function someRetries(): Promise<void> {
+    const clock = counted({ [at('never')]: undefined })
+    watcher?.watch('clock', clock)
+    await eventually(() => clock.looks > 3)
+  }
+
   // Until nothing more happens for a while by itself: events that were on their way, watches opened anew.
   async function becomesQuiet(): Promise<void> {
     let seen = -1
@@ -376,6 +536,8 @@ describe('Watcher, by looking', () => {
     start({ updateInterval: 10 }).watch('armed', watched({ [folder('a')]: undefined }))
     watcher?.watch('incomplete', watched({ [folder('b')]: undefined }, false))
     await armed('armed')
+    writeFileSync(at('a', 'file'), '')
+    await eventually(() => timesOf('armed') > 1)
     const before = timesOf('armed')
     const start0 = timesOf('incomplete')
     await eventually(() => timesOf('armed') >= before + 4)
@@ -394,6 +556,107 @@ describe('Watcher, by looking', () => {
     assert.ok(ratio > 5, `1 of ${ratio}`)
   })
 
+  it('compares each at a tenth interval of its own', async () => {
+    const keys = ['a', 'b', 'c']
+    start({ updateInterval: 10 })
+    for (const key of keys) watcher?.watch(key, watched({ [folder(key)]: undefined }))
+    for (const key of keys) await armed(key)
+    const before = new Map(compared)
+    await eventually(() => keys.every(key => timesOf(key) >= (before.get(key) as number) + 2))
+  })
+
+  for (const [what, fails] of [
+    ['one of two watches', at => at.endsWith('deaf')],
+    ['the one watch', () => true],
+  ] as [string, (path: string) => boolean][]) {
+    it(`compares at each interval where ${what} could not be opened`, async () => {
+      using _ = new PatchedFs((name, original) =>
+        name !== 'watch'
+          ? undefined
+          : (path, ...rest) => {
+              if (!fails(path)) return original(path, ...rest)
+              throw Object.assign(new Error('EMFILE: no watch'), { code: 'EMFILE' })
+            },
+      )
+      const places = fails('')
+        ? { [folder('deaf')]: undefined }
+        : { [folder('live')]: undefined, [folder('deaf')]: undefined }
+      start({ updateInterval: 10 }).watch('a', watched(places))
+      // Is compared at each interval.
+      watcher?.watch('clock', watched({ [at('live')]: undefined }, false))
+      await armed('a')
+      const before = timesOf('a')
+      const intervals = timesOf('clock')
+      await eventually(() => timesOf('clock') >= intervals + 20)
+      assert.ok(timesOf('a') - before > 10, `${timesOf('a') - before} of 20 intervals`)
+    })
+  }
+
+  it('looks at nothing once nothing is watched', async () => {
+    let looks = 0
+    using _ = new PatchedFs((name, original) =>
+      name !== 'stat'
+        ? undefined
+        : (path, ...rest) => {
+            if (path === base) looks++
+            return original(path, ...rest)
+          },
+    )
+    start({ updateInterval: 5, watch: false }).watch('a', watched({}))
+    await eventually(() => looks > 2)
+    watcher?.unwatch('a')
+    let intervals = 0
+    const settings = { basePath: folder('elsewhere'), updateInterval: 5, watch: false }
+    const clock = new Watcher(settings, async () => void intervals++)
+    clock.watch('clock', { ...watched({}), above: at('elsewhere') })
+    // The last sweep may be under way.
+    await eventually(() => intervals > 5)
+    const before = looks
+    await eventually(() => intervals > 15)
+    clock.close()
+    assert.equal(looks, before)
+    watcher?.watch('a', watched({}))
+    await eventually(() => looks > before + 2)
+  })
+
+  it('compares no key that went during the sweep', async () => {
+    const keys = Array.from({ length: 40 }, (_, n) => `key${n}`)
+    start(
+      { updateInterval: 10, watch: false },
+      {
+        key0: async () => {
+          if (timesOf('key0') > 1) for (const key of keys.slice(1)) watcher?.unwatch(key)
+          return undefined
+        },
+      },
+    )
+    for (const key of keys) watcher?.watch(key, watched({}))
+    await eventually(() => timesOf('key0') > 3)
+    for (const key of keys.slice(1)) assert.equal(timesOf(key), 1, key)
+  })
+
+  it('compares once more, at once, where an interval passes during a comparison', async () => {
+    const gate = new Gate()
+    let isFirst = true
+    start(
+      { updateInterval: 200, watch: false },
+      {
+        a: async () => {
+          if (timesOf('a') !== 2 || !isFirst) return undefined
+          isFirst = false
+          return await gate.pass()
+        },
+      },
+    )
+    for (const key of ['a', 'clock']) watcher?.watch(key, watched({}))
+    await gate.reached()
+    const before = timesOf('clock')
+    await eventually(() => timesOf('clock') > before)
+    gate.open()
+    await turn()
+    assert.equal(timesOf('a'), 3)
+  })
+
   it('opens no watch where none is wanted', onLinux, async () => {
     const before = inotifyWatches()
     start({ updateInterval: 10, watch: false }).watch('a', watched({ [folder('a')]: undefined }))
@@ -401,9 +664,10 @@ describe('Watcher, by looking', () => {
     assert.equal(inotifyWatches(), before)
   })
 
-  for (const [what, above] of [
-    ['the base path', 'www'],
-    ['a folder above', 'releases'],
+  for (const [what, replaced, above] of [
+    ['the base path', 'www', 'www'],
+    ['the base path alone', 'www', 'releases'],
+    ['a folder above', 'releases', 'releases'],
   ] as const) {
     it(`compares all at the next interval when ${what} is another one`, async () => {
       folder('www')
@@ -419,8 +683,8 @@ describe('Watcher, by looking', () => {
       watcher.watch('clock', { ...watched({ [folder('a')]: undefined }, false), above: at(above) })
       await eventually(() => timesOf('clock') > 12)
       const before = new Map(compared)
-      renameSync(at(above), at('old'))
-      folder(above)
+      renameSync(at(replaced), at('old'))
+      folder(replaced)
       await eventually(() => keys.every(key => timesOf(key) > (before.get(key) as number)))
       const intervals = timesOf('clock') - (before.get('clock') as number)
       assert.ok(intervals <= 4, `after ${intervals} intervals`)
@@ -479,6 +743,50 @@ describe('Watcher, by looking', () => {
     assert.equal(answers.length, 1)
     answers.pop()?.()
     await eventually(() => answers.length === 1)
+  })
+
+  it('takes a folder above that hangs for what it was, and sees what it became when it answers', async () => {
+    let isHung = false
+    const answers: (() => void)[] = []
+    using _ = new PatchedFs((name, original) =>
+      name !== 'stat'
+        ? undefined
+        : (path, ...rest) => {
+            if (path !== at('releases') || !isHung) return original(path, ...rest)
+            answers.push(() => original(path, ...rest))
+          },
+    )
+    folder('releases')
+    const below = { ...watched({ [folder('a')]: undefined }), above: at('releases') }
+    const keys = Array.from({ length: 10 }, (_, n) => `key${n}`)
+    let atClock = (): void => {}
+    start({ updateInterval: 10 }, { clock: async () => atClock() as undefined })
+    for (const key of keys) watcher?.watch(key, below)
+    watcher?.watch('clock', watched({ [at('a')]: undefined }, false))
+    for (const key of keys) await armed(key)
+    await eventually(() => timesOf('clock') > 12)
+    isHung = true
+    await eventually(() => answers.length === 1)
+    // A sweep that waits for the folder in vain, and one after it.
+    const [before, intervals] = [sum(keys), timesOf('clock')]
+    await eventually(() => timesOf('clock') >= intervals + 3)
+    const atTurns = sum(keys) - before
+    assert.ok(atTurns <= 4, `${atTurns} comparisons in three intervals`)
+    answers.pop()?.()
+    await eventually(() => answers.length === 1)
+    // Between the look above of one sweep, which is given up, and that of the next.
+    atClock = () => {
+      atClock = () => {}
+      renameSync(at('releases'), at('old'))
+      folder('releases')
+      isHung = false
+      answers.pop()?.()
+    }
+    await eventually(() => !isHung)
+    const seen = new Map(compared)
+    const since = timesOf('clock')
+    await eventually(() => keys.every(key => timesOf(key) > (seen.get(key) as number)))
+    assert.ok(timesOf('clock') - since <= 4, `after ${timesOf('clock') - since} intervals`)
   })
 
   it('is not held up by readings that hang', async () => {
