@@ -1,45 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { inspect } from 'node:util'
-import { LRUCache } from 'lru-cache'
 import { App } from './app.ts'
 import { Chain } from './chain.ts'
 import { Crashes, type LastExit } from './crashes.ts'
-import { VhostError, type VhostErrorCode } from './errors.ts'
+import { VhostError } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
+import { type Failure, Failures } from './failures.ts'
 import type { Flight } from './flight.ts'
 import type { Launch } from './launch/launch.ts'
 import { LoadQueue, type Urgency } from './load-queue.ts'
 import type { Settings } from './options.ts'
 import type { Release } from './release.ts'
+import { RELOADS_A_MINUTE, ReloadRate } from './reload-rate.ts'
 import type { Vhost } from './vhost-table.ts'
 import { chooseVictim } from './victim.ts'
 
-/**
- * The first and the longest pause between two attempts at a release that does not load. The first is short: what was
- * missing may have been on its way, in a folder whose version does not tell of it.
- */
-const FIRST_BACKOFF = 100
-const MAX_BACKOFF = 30 * 1000
-const MAX_FAILURES = 1000
-/** More reloads of one release than this within a minute are reported, once. */
-const RELOADS_A_MINUTE = 5
-/** What no file that a deploy brings a moment later mends. */
-const SETTLED: ReadonlySet<VhostErrorCode> = new Set(['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'])
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
-
-/** A release that failed to load, and why. */
-export interface Failure {
-  readonly release: Release
-  readonly error: VhostError
-  readonly attempts: number
-  /** When this version was first refused. */
-  readonly since: Date
-  /** When the same version may be tried again, by `performance.now()`. */
-  readonly retryAt: number
-  /** How many requests the app that serves instead had seen. */
-  readonly requestsThen: number
-}
 
 interface Load {
   readonly release: Release
@@ -70,10 +46,10 @@ export class AppCache {
   readonly #queue: LoadQueue
   readonly #apps = new Map<string, App>()
   readonly #flights = new Chain<Flight>()
-  readonly #failures = new LRUCache<string, Failure>({ max: MAX_FAILURES })
+  readonly #failures: Failures
   readonly #loads = new Map<string, Load>()
   readonly #crashes = new Crashes()
-  readonly #reloadTimes = new LRUCache<string, number[]>({ max: MAX_FAILURES })
+  readonly #reloadRate = new ReloadRate()
   readonly #retiring = new Map<App, Promise<void>>()
   #uses = 0
   #evictions = 0
@@ -85,6 +61,7 @@ export class AppCache {
     this.#events = events
     this.#hooks = hooks
     this.#queue = new LoadQueue(settings.maxConcurrentLoads)
+    this.#failures = new Failures(settings.updateInterval)
   }
 
   /** The app that serves a real path now; a use. */
@@ -123,7 +100,7 @@ export class AppCache {
   }
 
   get failures(): Failure[] {
-    return [...this.#failures.values()]
+    return this.#failures.all
   }
 
   /** Loads of what nothing serves yet, with the hostnames that wait for them. */
@@ -140,16 +117,16 @@ export class AppCache {
   /**
    * The app of a release, loaded if need be, for a request to `hostname`. It is kept from eviction until the caller has
    * handed its request over and calls `app.waiting--`. Where the same version failed for the first time a moment ago
-   * it waits for the next attempt, at most `FIRST_BACKOFF`.
+   * it waits for the next attempt, a moment.
    * @throws VhostError where it cannot be loaded, at once where the same version has failed more than once
    */
   async acquire(release: Release, hostname: string): Promise<App> {
     const wasLoading = this.#loads.has(release.realPath)
-    const pause = this.#pauseBefore(release)
+    const pause = this.#failures.pauseBefore(release)
     try {
       return await this.acquireOnce(release, hostname)
     } catch (error) {
-      if (!(wasLoading || pause > 0) || !this.#mayHaveMissed(release)) throw error
+      if (!(wasLoading || pause > 0) || !this.#failures.mayHaveMissed(release)) throw error
       if (pause > 0) {
         await delay(pause)
         return await this.acquireOnce(release, hostname)
@@ -165,8 +142,8 @@ export class AppCache {
       app.waiting++
       return app
     }
-    const failure = this.#failures.get(release.realPath)
-    if (failure && !this.#mayTry(failure, release)) throw forHostname(failure.error, hostname)
+    const failure = this.#failures.of(release)
+    if (failure && this.#failures.pauseBefore(release) > 0) throw forHostname(failure.error, hostname)
     return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
   }
 
@@ -181,10 +158,10 @@ export class AppCache {
     hostname: string,
     reason: EvictReason,
   ): Promise<App | undefined> {
-    const failure = this.#failures.get(release.realPath)
-    if (failure && reason !== 'reloaded' && Object.is(failure.release.version, release.version)) {
+    const failure = reason === 'reloaded' ? undefined : this.#failures.of(release)
+    if (failure) {
       const isAsked = failure.requestsThen !== serving.requests
-      if (!isAsked || !this.#mayTry(failure, release)) return undefined
+      if (!isAsked || this.#failures.pauseBefore(release) > 0) return undefined
     }
     // A load that is under way may have read what was there before the caller asked.
     if (reason === 'reloaded') {
@@ -327,18 +304,7 @@ export class AppCache {
     const pause = this.#crashes.note(app, error)
     this.#events.emit('error', { hostnames, ...release, error: forHostname(error, name), serving: undefined })
     this.retire(realPath, 'crashed', hostnames)
-    if (pause > 0) {
-      const waiting = new VhostError('ERR_VHOST_CRASHED', { retryAfter: Math.ceil(pause / 1000) })
-      const retryAt = performance.now() + pause
-      this.#failures.set(realPath, {
-        release,
-        error: waiting,
-        attempts: 1,
-        since: new Date(),
-        retryAt,
-        requestsThen: 0,
-      })
-    }
+    if (pause > 0) this.#failures.hold(release, pause)
     setTimeout(() => this.#hooks.revive(hostnames[0] ?? name), pause).unref()
   }
 
@@ -405,55 +371,18 @@ export class AppCache {
     return victim
   }
 
-  #mayTry(failure: Failure, release: Release): boolean {
-    return !Object.is(failure.release.version, release.version) || performance.now() >= failure.retryAt
-  }
-
-  /** Milliseconds until a release that failed may be tried again; 0: now. */
-  #pauseBefore(release: Release): number {
-    const failure = this.#failures.get(release.realPath)
-    return failure && !this.#mayTry(failure, release) ? failure.retryAt - performance.now() : 0
-  }
-
-  /**
-   * Whether a load that began before a request came may have failed for what was on disk before that request alone: a
-   * file below the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app
-   * that does not load would be loaded without a pause while it is asked for.
-   */
-  #mayHaveMissed({ realPath }: Release): boolean {
-    const failure = this.#failures.get(realPath)
-    return failure?.attempts === 1 && !SETTLED.has(failure.error.code)
-  }
-
   #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {
     if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
-    const before = this.#failures.get(release.realPath)
-    const isSame = before !== undefined && Object.is(before.release.version, release.version)
-    const attempts = isSame ? before.attempts + 1 : 1
-    const first = Math.min(FIRST_BACKOFF, this.#settings.updateInterval)
-    const backoff = Math.min(first * 2 ** (attempts - 1), MAX_BACKOFF)
-    this.#failures.set(release.realPath, {
-      release,
-      error,
-      attempts,
-      since: isSame ? before.since : new Date(),
-      retryAt: performance.now() + backoff,
-      requestsThen: serving?.requests ?? 0,
-    })
-    if (isSame && sameMessage(before.error, error)) return error
+    if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
     const hostnames = [...new Set([...this.#hooks.hostnamesOf(release.realPath), ...load.hostnames])]
     this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
     return error
   }
 
   #noteReload(release: Release, hostnames: string[]): void {
-    const now = performance.now()
-    const times = (this.#reloadTimes.get(release.realPath) ?? []).filter(time => now - time < 60 * 1000)
-    times.push(now)
-    this.#reloadTimes.set(release.realPath, times)
-    if (times.length !== RELOADS_A_MINUTE + 1) return
+    if (!this.#reloadRate.isTooMany(release.realPath)) return
     const error = new Error(
       `more than ${RELOADS_A_MINUTE} reloads within a minute: does the app write into its folder?`,
     )
@@ -469,12 +398,6 @@ function nameFor(serving: App | undefined, reason: EvictReason, { hostnames }: L
 
 function forHostname(error: VhostError, hostname: string): VhostError {
   return error.hostname === hostname ? error : error.withHostname(hostname)
-}
-
-function sameMessage(one: VhostError, other: VhostError): boolean {
-  return (
-    one.message === other.message && inspect(one.cause, { depth: 0 }) === inspect(other.cause, { depth: 0 })
-  )
 }
 
 async function settledWithin(promises: Promise<unknown>[], milliseconds: number): Promise<void> {

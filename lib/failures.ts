@@ -1,0 +1,105 @@
+import { inspect } from 'node:util'
+import { LRUCache } from 'lru-cache'
+import { VhostError, type VhostErrorCode } from './errors.ts'
+import type { Release } from './release.ts'
+
+/**
+ * The first and the longest pause between two attempts at a release that does not load. The first is short: what was
+ * missing may have been on its way, in a folder whose version does not tell of it.
+ */
+const FIRST_BACKOFF = 100
+const MAX_BACKOFF = 30 * 1000
+const MAX_FAILURES = 1000
+/** What no file that a deploy brings a moment later mends. */
+const SETTLED: ReadonlySet<VhostErrorCode> = new Set(['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'])
+
+/** A release that failed to load, and why. */
+export interface Failure {
+  readonly release: Release
+  readonly error: VhostError
+  readonly attempts: number
+  /** When this version was first refused. */
+  readonly since: Date
+  /** When the same version may be tried again, by `performance.now()`. */
+  readonly retryAt: number
+  /** How many requests the app that serves instead had seen. */
+  readonly requestsThen: number
+}
+
+/** Why the newest releases of some real paths do not serve, and when each may be tried again. */
+export class Failures {
+  readonly #firstBackoff: number
+  readonly #byRealPath = new LRUCache<string, Failure>({ max: MAX_FAILURES })
+
+  constructor(updateInterval: number) {
+    this.#firstBackoff = Math.min(FIRST_BACKOFF, updateInterval)
+  }
+
+  get all(): Failure[] {
+    return [...this.#byRealPath.values()]
+  }
+
+  /** Whatever version it is of. */
+  peek(realPath: string): Failure | undefined {
+    return this.#byRealPath.peek(realPath)
+  }
+
+  /** That of this very version. */
+  of({ realPath, version }: Release): Failure | undefined {
+    const failure = this.#byRealPath.get(realPath)
+    return failure && Object.is(failure.release.version, version) ? failure : undefined
+  }
+
+  /** Milliseconds until a release may be tried; 0: now. */
+  pauseBefore(release: Release): number {
+    return Math.max(0, (this.of(release)?.retryAt ?? 0) - performance.now())
+  }
+
+  /**
+   * Whether a load that began before a request came may have failed for what was on disk before that request alone: a
+   * file below the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app
+   * that does not load would be loaded without a pause while it is asked for.
+   */
+  mayHaveMissed({ realPath }: Release): boolean {
+    const failure = this.#byRealPath.get(realPath)
+    return failure?.attempts === 1 && !SETTLED.has(failure.error.code)
+  }
+
+  /** Notes that a release failed, once more or for the first time; gives whether that is news. */
+  note(release: Release, error: VhostError, requestsThen: number): boolean {
+    const before = this.of(release)
+    const attempts = (before?.attempts ?? 0) + 1
+    const backoff = Math.min(this.#firstBackoff * 2 ** (attempts - 1), MAX_BACKOFF)
+    this.#byRealPath.set(release.realPath, {
+      release,
+      error,
+      attempts,
+      since: before?.since ?? new Date(),
+      retryAt: performance.now() + backoff,
+      requestsThen,
+    })
+    return !before || !isAlike(before.error, error)
+  }
+
+  /** Has a release that crashed wait for so many milliseconds. */
+  hold(release: Release, pause: number): void {
+    this.#byRealPath.set(release.realPath, {
+      release,
+      error: new VhostError('ERR_VHOST_CRASHED', { retryAfter: Math.ceil(pause / 1000) }),
+      attempts: 1,
+      since: new Date(),
+      retryAt: performance.now() + pause,
+      requestsThen: 0,
+    })
+  }
+
+  delete(realPath: string): void {
+    this.#byRealPath.delete(realPath)
+  }
+}
+
+function isAlike(one: VhostError, other: VhostError): boolean {
+  return (
+    one.message === other.message && inspect(one.cause, { depth: 0 }) === inspect(other.cause, { depth: 0 })
+  )
+}

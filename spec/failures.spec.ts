@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, describe, it, type Mock, mock } from 'node:test'
+import { VhostError } from '../lib/errors.ts'
+import { Failures } from '../lib/failures.ts'
+
+const release = { realPath: '/srv/aries', version: 'one' }
+const newer = { ...release, version: 'two' }
+
+let now: number
+let clock: Mock<typeof performance.now>
+
+beforeEach(() => {
+  now = 1000
+  clock = mock.method(performance, 'now', () => now)
+})
+afterEach(() => clock.mock.restore())
+
+function failed(cause = 'a typo'): VhostError {
+  return new VhostError('ERR_VHOST_LOAD', { cause: new Error(cause) })
+}
+
+describe('Failures', () => {
+  it('lets a release be tried of which nothing is known, or another version', () => {
+    const failures = new Failures(3000)
+    assert.equal(failures.pauseBefore(release), 0)
+    failures.note(release, failed(), 0)
+    assert.equal(failures.pauseBefore(newer), 0)
+    assert.equal(failures.pauseBefore({ ...release, realPath: '/srv/taurus' }), 0)
+  })
+
+  it('doubles the pause with each attempt, from 100 ms to 30 s, and begins anew with another version', () => {
+    const failures = new Failures(3000)
+    const pauses = Array.from({ length: 11 }, () => {
+      failures.note(release, failed(), 0)
+      return failures.pauseBefore(release)
+    })
+    assert.deepEqual(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000])
+    assert.equal(failures.of(release)?.attempts, 11)
+    failures.note(newer, failed(), 0)
+    assert.equal(failures.pauseBefore(newer), 100)
+    assert.equal(failures.of(newer)?.attempts, 1)
+    assert.equal(failures.of(release), undefined)
+  })
+
+  it('begins with the interval where that is shorter', () => {
+    const failures = new Failures(30)
+    failures.note(release, failed(), 0)
+    assert.equal(failures.pauseBefore(release), 30)
+    now += 29
+    assert.equal(failures.pauseBefore(release), 1)
+    now += 2
+    assert.equal(failures.pauseBefore(release), 0)
+  })
+
+  it('tells what is news: another version, another message, another cause', () => {
+    const failures = new Failures(3000)
+    const { cause } = failed()
+    assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), true)
+    assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), false)
+    assert.equal(failures.note(release, failed('another typo'), 0), true)
+    assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD_TIMEOUT'), 0), true)
+    assert.equal(failures.note(newer, new VhostError('ERR_VHOST_LOAD_TIMEOUT'), 0), true)
+  })
+
+  it('keeps since when a version is refused, and how many requests its stand-in had seen then', () => {
+    const failures = new Failures(3000)
+    failures.note(release, failed(), 7)
+    const first = failures.of(release)
+    failures.note(release, failed('another typo'), 9)
+    assert.equal(failures.of(release)?.since, first?.since)
+    assert.deepEqual([first?.requestsThen, failures.of(release)?.requestsThen], [7, 9])
+    failures.note(newer, failed(), 0)
+    assert.notEqual(failures.of(newer)?.since, first?.since)
+  })
+
+  it('takes it for possible that the first attempt came too early, unless no file would mend it', () => {
+    const failures = new Failures(3000)
+    assert.equal(failures.mayHaveMissed(release), false)
+    for (const code of ['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'] as const) {
+      failures.note({ ...release, version: code }, new VhostError(code), 0)
+      assert.equal(failures.mayHaveMissed(release), false, code)
+    }
+    failures.note(release, failed(), 0)
+    assert.equal(failures.mayHaveMissed(release), true)
+    failures.note(release, failed(), 0)
+    assert.equal(failures.mayHaveMissed(release), false)
+  })
+
+  it('holds what crashed, and says in whole seconds when to come again', () => {
+    const failures = new Failures(3000)
+    failures.hold(release, 1500)
+    const failure = failures.of(release)
+    assert.deepEqual(
+      [failures.pauseBefore(release), failure?.error.code, failure?.error.headers],
+      [1500, 'ERR_VHOST_CRASHED', { 'Retry-After': '2' }],
+    )
+    assert.equal(failures.mayHaveMissed(release), false)
+  })
+
+  it('forgets what it is told to forget, and of more than a thousand the oldest', () => {
+    const failures = new Failures(3000)
+    failures.note(release, failed(), 0)
+    assert.equal(failures.peek(release.realPath), failures.of(release))
+    failures.delete(release.realPath)
+    assert.equal(failures.peek(release.realPath), undefined)
+    for (let n = 0; n <= 1000; n++) failures.note({ ...release, realPath: `/srv/${n}` }, failed(), 0)
+    assert.equal(failures.all.length, 1000)
+    assert.equal(failures.peek('/srv/0'), undefined)
+  })
+})
