@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
+import { dirname } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { VhostError } from './errors.ts'
@@ -14,16 +15,14 @@ import type { VhostTable } from './vhost-table.ts'
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
 
-/** Neither where there is no such vhost. */
+/** Of one hostname; neither where there is no such vhost. */
 interface Located {
+  readonly hostname: string
   readonly location?: VhostLocation | undefined
   readonly error?: unknown
 }
 
 type Keeping = Record<symbol, Located | undefined>
-
-/** One for all. */
-const NOWHERE: Located = {}
 
 /** Finds on disk what the tables do not know, and has it loaded. */
 export class AppFinder {
@@ -44,8 +43,9 @@ export class AppFinder {
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
   async find(hostname: string, host: string, req?: IncomingMessage): Promise<App | undefined> {
+    let location: VhostLocation | undefined
     try {
-      const location = await (req ? this.#locate(hostname, req) : locateVhost(hostname, this.#settings))
+      location = await (req ? this.#locate(hostname, req) : locateVhost(hostname, this.#settings))
       if (!location) return undefined
       return await this.#acquire(location, hostname, found => {
         if (req) tellVhost(req, makeInfo({ hostname, ...found }, host))
@@ -55,7 +55,7 @@ export class AppFinder {
       if (kept) return kept
       if (error instanceof VhostError) throw error
       this.#refresher.reportCold(hostname, error as Error)
-      if (isForbidden(error)) return undefined
+      if (isForbidden(error, location)) return undefined
       throw unreadable(hostname, error)
     }
   }
@@ -64,12 +64,13 @@ export class AppFinder {
   locate(hostname: string, req: IncomingMessage, done: (located: Located) => void): void {
     const kept = req as unknown as Keeping
     const known = kept[this.#located]
-    if (known) {
+    // The router may ask for another name than static() did: whom an app around trusts may differ.
+    if (known?.hostname === hostname) {
       done(known)
       return
     }
     const found = (error: unknown, location?: VhostLocation): void => {
-      const located = error || location ? { error, location } : NOWHERE
+      const located = { hostname, error, location }
       kept[this.#located] = located
       done(located)
     }
@@ -131,9 +132,14 @@ async function leadsElsewhere({ vhostPath, realPath }: VhostLocation): Promise<b
   return (await unlessGone(realpath(vhostPath))) !== realPath
 }
 
-/** A folder that may not be entered is kept from strangers as if it were not there. */
-export function isForbidden(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'EACCES'
+/**
+ * A vhost's folder that may not be entered is kept from strangers as if it were not there; what lies in it and cannot
+ * be read is a fault. `location` is where the folder was found, unless that was forbidden.
+ */
+export function isForbidden(error: unknown, location: VhostLocation | undefined): boolean {
+  const { code, syscall, path } = error as NodeJS.ErrnoException
+  if (code !== 'EACCES') return false
+  return location === undefined || (syscall === 'stat' && dirname(path ?? '') === location.realPath)
 }
 
 export function unreadable(hostname: string, cause: unknown): VhostError {

@@ -12,6 +12,7 @@ import {
   type UpstreamFigures,
 } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
+import { rejection } from './rejection.ts'
 import type { Release } from './release.ts'
 import type { Used } from './uses.ts'
 
@@ -187,5 +188,5 @@ export class App implements Used {
 // An async handler that rejects is an error like any other, as in Express 5.
 function caught(returned: unknown, flight: Flight): void {
   const promise = returned as PromiseLike<unknown> | undefined | null
-  if (typeof promise?.then === 'function') promise.then(undefined, flight.next)
+  if (typeof promise?.then === 'function') promise.then(undefined, reason => flight.next(rejection(reason)))
 }

@@ -2,9 +2,10 @@ import { join } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { findEntry } from './app-entry.ts'
+import { isForbidden, unreadable } from './app-finder.ts'
 import { VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
-import { parseHost } from './hostname.ts'
+import { parseGivenHost } from './hostname.ts'
 import { isolationOf } from './launch/isolation.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
@@ -17,7 +18,7 @@ import {
   stackOf,
   type VhostState,
 } from './stats.ts'
-import { locateVhost } from './vhost-path.ts'
+import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import { moduleNameOf, notesOf, readVhostSettings } from './vhost-settings.ts'
 import type { VhostTable } from './vhost-table.ts'
 
@@ -87,7 +88,7 @@ async function follow(
     notes: [],
   }
   if (host === undefined) return nothing
-  const hostname = parseHost(host)
+  const hostname = parseGivenHost(host)
   if (typeof hostname !== 'string') {
     const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
     const { refused: refusal } = hostname
@@ -97,9 +98,10 @@ async function follow(
     return { ...nothing, hostname, notes: ['the name is reserved: no vhost has it'] }
   const all = settings.getVhostPath ? ['getVhostPath()'] : settings.vhostPatterns.map(({ text }) => text)
   const named = { ...nothing, hostname, patterns: all }
+  let location: VhostLocation | undefined
   try {
     const known = table.peek(hostname)
-    const location = await locateVhost(hostname, settings)
+    location = await locateVhost(hostname, settings)
     if (!location) return named
     const { vhostPath, realPath, skipped } = location
     const found = { ...named, patterns: all.slice(0, skipped + 1), vhostPath, realPath }
@@ -121,9 +123,11 @@ async function follow(
       notes,
     }
   } catch (cause) {
-    const isForbidden = (cause as NodeJS.ErrnoException | null)?.code === 'EACCES'
-    const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
-    return { ...named, status: isForbidden ? 404 : error.status, error: plainError(error) }
+    const error = unreadable(hostname, cause)
+    if (isForbidden(cause, location)) return { ...named, error: plainError(error) }
+    const { vhostPath = null, realPath = null, skipped = all.length } = location ?? {}
+    const patterns = all.slice(0, skipped + 1)
+    return { ...named, patterns, vhostPath, realPath, status: error.status, error: plainError(error) }
   }
 }
 

@@ -63,11 +63,17 @@ export function parseHost(host: string): string | Refusal {
   return checkName(host) === undefined ? host : normalise(host)
 }
 
+/** As `parseHost`, of what may be no string at all: callers need not have types. */
+export function parseGivenHost(host: unknown): string | Refusal {
+  return typeof host === 'string' ? parseHost(host) : NO_STRING
+}
+
 /** Whether Windows would open a device by this name, which it does with any extension too. */
 export function isDosDevice(name: string): boolean {
   return /^(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.|$)/i.test(name)
 }
 
+const NO_STRING = refusal('the host is not a string')
 const EMPTY = refusal('the host is empty')
 const DUPLICATE = refusal('there is more than one Host')
 const DIFFERENT = refusal('the request target and Host name different hosts')

@@ -115,7 +115,8 @@ async function customVersion(
     return await getVersion(realPath, appDir)
   } catch (error) {
     if (isGone(error)) return undefined
-    throw error
+    // Who rejects with nothing does not say that nothing is there.
+    throw error ?? new Error('getVersion() rejected with nothing')
   }
 }
 

@@ -10,7 +10,7 @@ import { VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
-import { hostOf, parseHost, type TrustsOf } from './hostname.ts'
+import { hostOf, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
@@ -257,7 +257,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       const location = await locateVhost(hostname, settings)
       return location && folderOf(hostname, location)
     } catch (error) {
-      if (isForbidden(error)) return undefined
+      if (isForbidden(error, undefined)) return undefined
       throw unreadable(hostname, error)
     }
   }
@@ -298,7 +298,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function expectName(host: string): Name {
-    const hostname = parseHost(String(host))
+    const hostname = parseGivenHost(host)
     if (typeof hostname === 'string') return { host, hostname }
     throw new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
   }

@@ -465,6 +465,29 @@ describe('where the router runs as a user who may not read everything', { concur
     assert.equal(result.mended, 'aries')
   })
 
+  for (const [what, path] of [
+    ['an app folder', 'app'],
+    ['a package.json', 'package.json'],
+    ["an app's package.json", 'app/package.json'],
+    ['a folder of restart.txt', 'tmp'],
+  ] as const) {
+    it(`${what} that it may not read is a fault, not an absence`, asRoot, async () => {
+      const result = await asNobody<{ status: number; why: number; path: string; mended: string }>(`
+        world.site('aries.test', 'aries')
+        for (const file of ['package.json', 'app/package.json']) world.write('aries.test/' + file, '{}')
+        world.write('aries.test/tmp/restart.txt', '')
+        const closed = world.path('aries.test/${path}')
+        chmodSync(closed, 0)
+        const { status } = await world.get('aries.test')
+        const why = await world.vhosts.why('aries.test')
+        chmodSync(closed, 0o755)
+        const mended = await eventually(async () => (await world.body('aries.test')) === 'aries').then(() => 'aries')
+        return { status, why: why.status, path: why.vhostPath.slice(-10), mended }
+      `)
+      assert.deepEqual(result, { status: 500, why: 500, path: 'aries.test', mended: 'aries' })
+    })
+  }
+
   it('an entry that it may not read is a failure, mended by chmod', asRoot, async () => {
     const result = await asNobody<{ status: number; message: string; told: number }>(`
       world.site('aries.test', 'aries')

@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { describe, it } from 'node:test'
+import express from 'express'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
 import { runChild } from './support/child.ts'
 import { FsCalls } from './support/patched-fs.ts'
@@ -132,6 +133,21 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.body('aries.test'), '0')
   })
 
+  it('leads each name to its own folder where static() and the router trust differently', async () => {
+    await using world = await World.start({ updateInterval: 20 }, (app, vhosts) => {
+      app.use(vhosts.static())
+      const inner = express().set('trust proxy', true)
+      inner.use(vhosts)
+      app.use(inner)
+    })
+    world.site('aries.test', 'aries')
+    world.site('taurus.test', 'taurus')
+    const forwarded = { headers: { 'X-Forwarded-Host': 'taurus.test' } }
+    assert.equal((await world.get('aries.test', '/', forwarded)).body, 'taurus')
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
+
   it('looks up where a folder lies, and loads nothing', async () => {
     await using world = await start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
     world.write('releases/1/readme.txt', '')
@@ -167,6 +183,50 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.vhosts.lookup('aries.test'), undefined)
     fault = 'EIO'
     await assert.rejects(world.vhosts.lookup('aries.test'), { code: 'ERR_VHOST_LOAD' })
+  })
+
+  for (const [what, fail] of [
+    ['rejects with nothing', () => Promise.reject()],
+    [
+      'throws null',
+      () => {
+        throw null
+      },
+    ],
+  ] as [string, () => Promise<never>][]) {
+    it(`keeps what serves, and tells, where getVersion ${what}`, async () => {
+      let isDown = false
+      await using world = await start({ updateInterval: 20, getVersion: () => (isDown ? fail() : 'v1') })
+      world.site('aries.test', 'aries')
+      world.site('cold.test', 'cold')
+      assert.equal(await world.body('aries.test'), 'aries')
+      isDown = true
+      await eventually(() => world.events('error').length > 0)
+      assert.equal(await world.body('aries.test'), 'aries')
+      assert.equal((await world.get('cold.test')).status, 500)
+      const [error] = world.errors as { code: string; cause: Error }[]
+      assert.equal(error?.code, 'ERR_VHOST_LOAD')
+      assert.equal(error.cause.message, 'getVersion() rejected with nothing')
+    })
+  }
+
+  it('takes a handler that rejects with nothing for one that failed, as Express 5 does', async () => {
+    await using world = await start()
+    world.write('aries.test/app/index.js', 'module.exports = () => Promise.reject()')
+    for (let time = 0; time < 2; time++) assert.equal((await world.get('aries.test')).status, 500)
+    assert.equal((world.errors[0] as Error).message, 'Rejected promise')
+  })
+
+  it('refuses what is no host in words that say so', async () => {
+    await using world = await start()
+    for (const host of [undefined, null, 5, {}, ['a']] as unknown as string[]) {
+      const refusal = { code: 'ERR_VHOST_HOST', message: /host is not a string/ }
+      await assert.rejects(world.vhosts.load(host), refusal)
+      await assert.rejects(world.vhosts.reload(host), refusal)
+      await assert.rejects(world.vhosts.lookup(host), refusal)
+      assert.throws(() => world.vhosts.reserve(host), refusal)
+      if (host !== undefined) assert.equal((await world.vhosts.why(host)).outcome, 'refused')
+    }
   })
 
   it('loads once for requests that come together', async () => {
