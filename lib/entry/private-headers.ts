@@ -17,6 +17,8 @@ const VHOST = 'x-express-van-vhost'
 export const NEXT = 'x-express-van-next'
 
 const NO_ERROR = '-'
+/** No error either, and the app has read nothing of the body. */
+const UNREAD = '+'
 const ABSENT = '-'
 
 /** Who sent a request, and what for. */
@@ -98,13 +100,18 @@ export function passOn(res: ServerResponse, error: unknown): void {
   }
   for (const name of ['content-length', 'transfer-encoding', 'trailer']) res.removeHeader(name)
   const isNone = error === undefined || error === null || error === 'route' || error === 'router'
-  res.setHeader(NEXT, isNone ? NO_ERROR : encode(plainError(error)))
+  res.setHeader(NEXT, isNone ? (res.req.readableDidRead ? NO_ERROR : UNREAD) : encode(plainError(error)))
   res.end()
 }
 
 /** On the router's side: with what the app called `next()`, by the header that says so. */
 export function passedOn(told: string): unknown {
-  return told === NO_ERROR ? undefined : toError(decode(told))
+  return told === NO_ERROR || told === UNREAD ? undefined : toError(decode(told))
+}
+
+/** On the router's side: whether the app called `next()` having read nothing of the body. */
+export function isUnread(told: string): boolean {
+  return told === UNREAD
 }
 
 function hide(req: IncomingMessage): void {

@@ -8,16 +8,17 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { passedOn } from '../entry/private-headers.ts'
+import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import { addTrailers, endBody, framed, hasBody } from './forward-framing.ts'
+import { addTrailers, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
+import { ForwardedBody, MOST_KEPT, MOST_WAITING } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
-import { giveBack, hasOneReader, isFresh, isPlain } from './spent-chunk.ts'
+import { giveBack, isPlain } from './spent-chunk.ts'
 
 export interface ForwardOptions {
   readonly socketPath: string
@@ -34,11 +35,6 @@ export interface ForwardOptions {
 
 /** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
-/**
- * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
- * stands still while the other works.
- */
-const MOST_WAITING = 128 * 1024
 /** The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 64 * 1024
 
@@ -82,6 +78,7 @@ class Exchange extends AsyncResource {
   readonly #hasBody: boolean
   readonly #gone: Set<() => void> | undefined
   #up!: ClientRequest
+  #body: ForwardedBody | undefined
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
   /** Bytes of the answer that are yet to come; undefined where the app does not say. */
@@ -129,44 +126,12 @@ class Exchange extends AsyncResource {
     up.on('error', this.#onError)
     this.#res.once('close', this.#onClientGone)
     this.#gone?.add(this.#onClientGone)
-    if (this.#hasBody) this.#sendBody()
-    else up.end()
-  }
-
-  /** Until it ends or either side goes away, also beyond the answer: the app may read on, and its connection is one. */
-  #sendBody(): void {
-    const req = this.#req
-    const up = this.#up
-    const resume = (): void => void this.runInAsyncScope(req.resume, req)
-    const mayGiveBack = isFresh(req)
-    let isBegun = false
-    req.on('data', (chunk: Buffer) => {
-      isBegun = true
-      const written = mayGiveBack && hasOneReader(req) ? giveBack(chunk) : undefined
-      if (up.destroyed || up.write(chunk, written) || up.writableLength < MOST_WAITING) return
-      req.pause()
-      // After the answer Node tells of it at the socket alone.
-      ;(up.socket ?? up).once('drain', resume)
-    })
-    let isRead = false
-    // Once it is answered, a request does not say that its client is gone. With HTTP/2 it says `complete` of any end.
-    const giveUp = (): void => {
-      if (!isRead && !(this.#gone && req.complete)) up.destroy()
+    if (!this.#hasBody) {
+      up.end()
+      return
     }
-    this.#gone?.add(giveUp)
-    req.on('close', giveUp)
-    req.on('end', () => {
-      isRead = true
-      endBody(up, req)
-    })
-    up.on('close', () => {
-      this.#gone?.delete(giveUp)
-      resume()
-    })
-    // The app may have an answer to what the head alone says.
-    process.nextTick(() => {
-      if (!isBegun && !up.destroyed) up.write(NOTHING)
-    })
+    this.#body = new ForwardedBody(this.#req, up, this.#gone, this)
+    this.#body.send()
   }
 
   readonly #onResponse = (down: IncomingMessage): void => {
@@ -189,10 +154,12 @@ class Exchange extends AsyncResource {
       down.resume()
       res.statusCode = 200
       if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
+      const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
       this.#end()
-      this.#next(passedOn(head.next))
+      this.#next(isLost ? lostBody() : passedOn(head.next))
       return
     }
+    this.#body?.release()
     down.on('data', this.#onData)
     down.on('end', this.#onEnd)
     down.on('close', this.#onDownClose)
@@ -292,10 +259,19 @@ class Exchange extends AsyncResource {
 
   #end(): void {
     this.#isOver = true
+    this.#body?.release()
     clearTimeout(this.#timer)
     this.#res.off('close', this.#onClientGone)
     this.#gone?.delete(this.#onClientGone)
   }
+}
+
+/** In its own process the app would have left the body to whoever comes next. */
+function lostBody(): Error {
+  const most = MOST_KEPT / 1024
+  return new Error(
+    `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
+  )
 }
 
 // With HTTP/2 the socket is a stand-in, and the response says all.

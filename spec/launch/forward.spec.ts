@@ -699,6 +699,59 @@ describe('Forward', () => {
       )
     })
 
+    for (const [how, framing] of [
+      ['of a known length', (body: string) => ({ headers: { 'content-length': body.length } })],
+      ['in chunks', () => ({ headers: { 'transfer-encoding': 'chunked' } })],
+    ] as [string, (body: string) => object][]) {
+      it(`goes on here with the body ${how} that it left unread`, async () => {
+        await using wall = await Wall.start((_, __, next) => next())
+        const read: string[] = []
+        wall.otherwise = async (req, res) => {
+          read.push(await bodyOf(req))
+          res.end(String(read.at(-1)?.length))
+        }
+        const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+        for (const body of ['x', 'hello world', 'y'.repeat(30_000), 'z'.repeat(60_000)]) {
+          const answer = await wall.ask({ method: 'POST', agent, body, ...framing(body) })
+          assert.equal(answer.body, String(body.length))
+          assert.equal(read.at(-1), body)
+        }
+        assert.deepEqual(wall.errors, [])
+        agent.destroy()
+      })
+
+      it(`goes on here with a body ${how} that is yet to come`, async () => {
+        await using wall = await Wall.start((_, __, next) => next())
+        wall.otherwise = async (req, res) => void res.end(await bodyOf(req))
+        const request = http.request({
+          port: wall.port,
+          agent: false,
+          method: 'POST',
+          ...framing('hello world'),
+        })
+        request.write('hello ')
+        await eventually(() => wall.atUpstream === 1)
+        await delay(20)
+        request.end('world')
+        const [response] = (await once(request, 'response')) as [IncomingMessage]
+        assert.equal(await bodyOf(response), 'hello world')
+      })
+
+      it(`says that it cannot where the body ${how} is long, and never gives a part of it`, async () => {
+        await using wall = await Wall.start((_, __, next) => setTimeout(next, 50))
+        wall.otherwise = async (req, res) => void res.end(await bodyOf(req))
+        const body = 'b'.repeat(2_000_000)
+        const answer = await wall.ask({ method: 'POST', body, ...framing(body) })
+        assert.deepEqual([answer.status, answer.body], [500, ''])
+        assert.match((wall.errors[0] as Error).message, /next\(\) and left a body unread/)
+      })
+    }
+
+    it('goes on here without a body that it has read, as in the same process', async () => {
+      await using wall = await Wall.start((req, _, next) => void bodyOf(req).then(() => next()))
+      assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
+    })
+
     it('goes on here with its error, also for HEAD', async () => {
       await using wall = await Wall.start((req, _, next) => {
         next(Object.assign(new TypeError('te\u00e4pot\n'), { status: 418, expose: true, code: 'E_TEA', req }))
@@ -921,6 +974,8 @@ class Wall {
   /** Runs around what comes next, and after the router. */
   around: (req: IncomingMessage, res: ServerResponse, next: () => void) => void = (_, __, next) => next()
   after: (req: IncomingMessage) => void = () => {}
+  /** Answers what the router does not; by default it is 404. */
+  otherwise: ((req: IncomingMessage, res: ServerResponse) => Promise<void>) | undefined
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-forward-'))
   readonly #front: Server = http.createServer({ keepAliveTimeout: 0 })
   readonly #outer: Server
@@ -955,7 +1010,8 @@ class Wall {
     })
     around.use((req, res) => {
       this.after(req)
-      res.status(404).end('nobody')
+      if (this.otherwise) void this.otherwise(req, res)
+      else res.status(404).end('nobody')
     })
     around.use((error: { status?: number }, req: IncomingMessage, res: ServerResponse, _: unknown) => {
       this.after(req)

@@ -1,0 +1,134 @@
+import type { AsyncResource } from 'node:async_hooks'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { endBody } from './forward-framing.ts'
+import { giveBack, hasOneReader, isFresh } from './spent-chunk.ts'
+
+/**
+ * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
+ * stands still while the other works.
+ */
+export const MOST_WAITING: number = 128 * 1024
+/** Bytes of a body that are kept until its answer begins: the app may leave it unread to whoever comes next. */
+export const MOST_KEPT: number = 64 * 1024
+
+const NOTHING = Buffer.alloc(0)
+
+/**
+ * The body of a request on its way to an app, until it ends or either side goes away, also beyond the answer: the app
+ * may read on, and its connection is one.
+ */
+export class ForwardedBody {
+  readonly #req: IncomingMessage
+  readonly #up: ClientRequest
+  /** What to call where the client's connection closes; undefined where the request says so itself. */
+  readonly #gone: Set<() => void> | undefined
+  readonly #context: AsyncResource
+  readonly #mayGiveBack: boolean
+  /** Undefined once nothing can be put back. */
+  #kept: Buffer[] | undefined
+  #size = 0
+  #isBegun = false
+  #isSent = false
+
+  constructor(
+    req: IncomingMessage,
+    up: ClientRequest,
+    gone: Set<() => void> | undefined,
+    context: AsyncResource,
+  ) {
+    this.#req = req
+    this.#up = up
+    this.#gone = gone
+    this.#context = context
+    this.#mayGiveBack = isFresh(req)
+    // Of HTTP/2 nothing says, before `end`, that it is complete; whom others read from would be read twice.
+    if (this.#mayGiveBack && req.listenerCount('data') === 0) this.#kept = []
+  }
+
+  send(): void {
+    if (this.#kept) this.#req.on('readable', this.#onReadable)
+    else this.#flow()
+    this.#req.on('close', this.#giveUp)
+    this.#gone?.add(this.#giveUp)
+    this.#up.on('close', this.#onUpClose)
+    // The app may have an answer to what the head alone says.
+    process.nextTick(() => {
+      if (!this.#isBegun && !this.#up.destroyed) this.#up.write(NOTHING)
+    })
+  }
+
+  /** Nobody else will ask for the body. */
+  release(): void {
+    if (!this.#kept) return
+    this.#kept = undefined
+    this.#req.off('readable', this.#onReadable)
+    this.#flow()
+  }
+
+  /** Has the request as it came, for whoever comes next; gives whether all of its body is there. */
+  putBack(): boolean {
+    const kept = this.#kept
+    if (!kept) return false
+    this.#kept = undefined
+    this.#req.off('readable', this.#onReadable).off('close', this.#giveUp)
+    this.#gone?.delete(this.#giveUp)
+    this.#up.off('close', this.#onUpClose)
+    if (!this.#isSent) this.#up.destroy()
+    // Neither flowing nor paused, as where nobody has listened.
+    Object.assign(this.#req, { readableFlowing: null })
+    if (kept.length > 0) this.#req.unshift(Buffer.concat(kept))
+    return true
+  }
+
+  // By pieces whose length is known: to read beyond them would have the stream tell its end, and what has told its end
+  // cannot be put back.
+  readonly #onReadable = (): void => {
+    const { readableLength } = this.#req
+    const chunk = readableLength > 0 ? (this.#req.read(readableLength) as Buffer | null) : null
+    if (chunk) this.#write(chunk)
+    this.#size += chunk?.length ?? 0
+    if (this.#size > MOST_KEPT) this.release()
+    else if (chunk) this.#kept?.push(chunk)
+    if (this.#kept && this.#req.complete && this.#req.readableLength === 0) this.#onEnd()
+  }
+
+  #flow(): void {
+    this.#req.on('data', this.#onData)
+    this.#req.on('end', this.#onEnd)
+    this.#resume()
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const written = this.#mayGiveBack && hasOneReader(this.#req) ? giveBack(chunk) : undefined
+    if (this.#write(chunk, written) || this.#up.writableLength < MOST_WAITING) return
+    this.#req.pause()
+    // After the answer Node tells of it at the socket alone.
+    ;(this.#up.socket ?? this.#up).once('drain', this.#resume)
+  }
+
+  /** Gives whether there is room for more. */
+  #write(chunk: Buffer, written?: ReturnType<typeof giveBack>): boolean {
+    this.#isBegun = true
+    return this.#up.destroyed || this.#up.write(chunk, written)
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#isSent) return
+    this.#isSent = true
+    endBody(this.#up, this.#req)
+  }
+
+  // Once it is answered, a request does not say that its client is gone. With HTTP/2 it says `complete` of any end.
+  readonly #giveUp = (): void => {
+    if (!this.#isSent && !(this.#gone && this.#req.complete)) this.#up.destroy()
+  }
+
+  readonly #onUpClose = (): void => {
+    this.#gone?.delete(this.#giveUp)
+    this.release()
+    this.#resume()
+  }
+
+  // In the context of its own request: a pooled connection tells of its drain in that of the one that opened it.
+  readonly #resume = (): void => void this.#context.runInAsyncScope(this.#req.resume, this.#req)
+}
