@@ -9,9 +9,10 @@ import {
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
-import { VhostError } from '../errors.ts'
+import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
+import type { VhostInfo } from '../vhost-info.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { addTrailers, framed, hasBody } from './forward-framing.ts'
 import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
@@ -72,7 +73,7 @@ export class Forward {
 class Exchange extends AsyncResource {
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
-  readonly #req: IncomingMessage
+  readonly #req: IncomingMessage & { vhost?: VhostInfo }
   readonly #res: ServerResponse
   readonly #next: Next
   readonly #hasBody: boolean
@@ -147,7 +148,7 @@ class Exchange extends AsyncResource {
       if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
     } catch (cause) {
       down.destroy()
-      this.#fail(new VhostError('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', cause }))
+      this.#fail(this.#error('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', cause }))
       return
     }
     if (head.next !== undefined) {
@@ -237,18 +238,22 @@ class Exchange extends AsyncResource {
     this.#end()
     this.runInAsyncScope(() => {
       if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
-      this.#next(new VhostError('ERR_VHOST_CRASHED', { cause: error }))
+      this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
     })
   }
 
   readonly #onTimeout = (): void => {
-    this.#fail(new VhostError('ERR_VHOST_REQUEST_TIMEOUT'))
+    this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
   }
 
   readonly #onClientGone = (): void => {
     if (this.#isOver) return
     this.#end()
     this.#up.destroy()
+  }
+
+  #error(code: VhostErrorCode, options: VhostErrorOptions = {}): VhostError {
+    return new VhostError(code, { hostname: this.#req.vhost?.hostname, ...options })
   }
 
   #fail(error: VhostError): void {

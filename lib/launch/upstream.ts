@@ -4,6 +4,7 @@ import { type Figures, type PlainError, type Report, toError } from '../entry/me
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
+import type { VhostInfo } from '../vhost-info.ts'
 import { Forward } from './forward.ts'
 import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
@@ -195,12 +196,16 @@ export class Upstream implements Launched {
   }
 
   /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
-  readonly #retry = (req: IncomingMessage, res: ServerResponse, next: Next): boolean => {
+  readonly #retry = (
+    req: IncomingMessage & { vhost?: VhostInfo },
+    res: ServerResponse,
+    next: Next,
+  ): boolean => {
     if (this.#isStopping || this.#redone.has(req)) return false
     this.#redone.add(req)
     void this.#isDead().then(isDead => {
       if (isDead && !res.destroyed) this.#redo(req, res, next)
-      else next(new VhostError('ERR_VHOST_CRASHED'))
+      else next(new VhostError('ERR_VHOST_CRASHED', { hostname: req.vhost?.hostname }))
     })
     return true
   }

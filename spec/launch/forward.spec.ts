@@ -570,6 +570,25 @@ describe('Forward', () => {
       await eventually(async () => (await wall.connections()) <= before + 1)
     })
 
+    it('is told by an error with the hostname', async () => {
+      await using wall = await Wall.start(
+        (req, res) => {
+          if (req.url === '/malformed') res.socket?.end('no HTTP')
+          else if (req.url === '/crash') req.socket.destroy()
+        },
+        { requestTimeout: 50 },
+      )
+      wall.before = req => Object.assign(req, { vhost: { hostname: 'aries.test' } })
+      for (const path of ['/malformed', '/crash', '/late']) await wall.ask({ path })
+      assert.deepEqual(
+        (wall.errors as VhostError[]).map(({ code, hostname }) => [code, hostname]),
+        ['ERR_VHOST_CRASHED', 'ERR_VHOST_CRASHED', 'ERR_VHOST_REQUEST_TIMEOUT'].map(code => [
+          code,
+          'aries.test',
+        ]),
+      )
+    })
+
     it('an app that takes too long makes 504, where there is a limit', async () => {
       await using wall = await Wall.start(
         (req, res) => {
