@@ -221,6 +221,41 @@ function checkOption(name: string, value: unknown): void {
   if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shown(value)}`)
 }
 
+/** What functions among the options give for one vhost, where that is not what the option itself may be. */
+const GIVEN: Record<'memoryLimit' | 'env' | 'getModulePaths', (value: unknown) => string | undefined> = {
+  memoryLimit: value => (value === undefined ? undefined : CHECKS.memoryLimit(value)),
+  env: expectEnvironment,
+  getModulePaths: value =>
+    Array.isArray(value) && value.every(path => expectPath(path) === undefined)
+      ? undefined
+      : 'an array of paths of folders',
+}
+
+/**
+ * What a function among the options gave for one vhost.
+ * @throws TypeError `ERR_VHOST_OPTION` where that is bad: to go on without a limit, say, would be to fail open
+ */
+export function checkGiven<T>(name: 'memoryLimit' | 'env' | 'getModulePaths', value: T): T {
+  const expected = typeof value === 'function' ? 'no function' : GIVEN[name](value)
+  if (expected) throw optionError(`option '${name}' must give ${expected}, not ${shown(value)}`)
+  return value
+}
+
+/**
+ * The drain time-out of one `close()`.
+ * @throws TypeError `ERR_VHOST_OPTION` as for the router's own options
+ */
+export function drainTimeoutOf(options: { drainTimeout?: number | undefined } = {}): number | undefined {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(`close() takes an object of options, not ${shown(options)}`)
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (name !== 'drainTimeout') throw unknownOption('close()', name, ['drainTimeout'])
+    checkOption(name, value)
+  }
+  return options.drainTimeout
+}
+
 /** What only a thread or a process can have. */
 const NEEDS_ISOLATION = {
   env: 'all apps share the environment of this process',
@@ -246,7 +281,8 @@ function refuseContradictions(options: VhostRouterOptions): void {
 
 /** What an environment has to be, where this is none. */
 export function expectEnvironment(value: unknown): string | undefined {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const isObject =
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Promise)
   const isWell =
     isObject &&
     Object.entries(value).every(

@@ -14,7 +14,7 @@ import { hostOf, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
-import { resolveOptions, type VhostRouterOptions } from './options.ts'
+import { drainTimeoutOf, resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
 import type { Release } from './release.ts'
 import type { StaticOptions } from './static-options.ts'
@@ -320,9 +320,14 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     await launcher.close()
   }
 
-  function close({ drainTimeout = settings.drainTimeout }: { drainTimeout?: number } = {}): Promise<void> {
-    closing ??= closeAll(drainTimeout)
-    return closing
+  function close(options?: { drainTimeout?: number }): Promise<void> {
+    try {
+      const drainTimeout = drainTimeoutOf(options) ?? settings.drainTimeout
+      closing ??= closeAll(drainTimeout)
+      return closing
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   const router: VhostRouter = Object.assign(vhostRouterMiddleware, {

@@ -31,6 +31,37 @@ function behaves(isolation: 'thread' | 'process'): void {
     World.start({ isolation, ...options }, set)
   const onlyOf = (world: World): AppStats => world.vhosts.stats().vhosts[0] as AppStats
 
+  describe('what an option that is a function gives', () => {
+    const bad: [name: string, values: unknown[]][] = [
+      ['memoryLimit', ['64m', Number.NaN, {}, 0, -1, null, 1.5]],
+      ['env', [Promise.resolve({}), 5, ['x'], 'A=b', { A: undefined }, null, undefined]],
+      ['getModulePaths', [5, '/srv', undefined, [5], Promise.resolve([])]],
+    ]
+    for (const [name, values] of bad) {
+      it(`fails the load where ${name} gives what it must not`, async () => {
+        for (const value of values) {
+          await using world = await start({ [name]: () => value })
+          world.site('aries.test', 'aries')
+          assert.equal((await world.get('aries.test')).status, 500)
+          const { code, cause } = world.errors[0] as VhostError & { cause: { code: string; message: string } }
+          assert.deepEqual([code, cause.code], ['ERR_VHOST_LOAD', 'ERR_VHOST_OPTION'])
+          assert.match(cause.message, new RegExp(`^option '${name}' must give an? .*, not `))
+        }
+      })
+    }
+
+    it('may be no memoryLimit, and is as good as the value itself', async () => {
+      await using world = await start({
+        memoryLimit: () => undefined,
+        env: () => ({ NAME: 'leo' }),
+        getModulePaths: realPath => [join(realPath, 'lib')],
+      })
+      world.write('aries.test/lib/own/index.js', 'module.exports = process.env.NAME')
+      world.write('aries.test/app/index.js', `module.exports = (req, res) => res.end(require('own'))`)
+      assert.equal(await world.body('aries.test'), 'leo')
+    })
+  })
+
   describe('an ordinary app', () => {
     it('is the entry itself: require.main, argv and import.meta say so', async () => {
       await using world = await start()

@@ -658,6 +658,25 @@ function behaves(isolation: Isolation): void {
       assert.equal((await world.vhosts.why('aries.test')).status, 503)
     })
 
+    it('refuses options that are none, changes nothing by it, and can be asked again', async () => {
+      await using world = await start()
+      world.site('aries.test', 'aries')
+      await world.body('aries.test')
+      const bad = [
+        null,
+        5,
+        [],
+        ...[Number.POSITIVE_INFINITY, Number.NaN, -1, 2 ** 31, '5', null].map(drainTimeout => ({
+          drainTimeout,
+        })),
+      ]
+      for (const options of [...bad, { drain: 5 }] as { drainTimeout: number }[])
+        await assert.rejects(world.vhosts.close(options), { name: 'TypeError', code: 'ERR_VHOST_OPTION' })
+      assert.equal(await world.body('aries.test'), 'aries')
+      await world.vhosts.close({ drainTimeout: 0 })
+      assert.equal((await world.get('aries.test')).status, 503)
+    })
+
     it('settles, as a load does, where nothing else holds the process', async () => {
       const { code, output, errors } = await runChild(`
         import { World } from 'support/world.js'

@@ -3,7 +3,7 @@ import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
-import type { Settings } from '../options.ts'
+import { checkGiven, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { LoadScope } from './caught-listen.ts'
@@ -123,7 +123,8 @@ export class InProcess {
       const exportName = own.exportName ?? this.#settings.exportName
       const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
       environment = new EnvironmentWrites()
-      const loading = scope.run(() => modules.load(entry.path, getModulePaths?.(realPath) ?? []))
+      const modulePaths = getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : []
+      const loading = scope.run(() => modules.load(entry.path, modulePaths))
       environment.claim()
       const exports = await loading
       if (modules.stale.length > 0)

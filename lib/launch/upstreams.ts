@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Setup } from '../entry/messages.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
-import type { Settings } from '../options.ts'
+import { checkGiven, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { findEntryModule } from './entry-module.ts'
@@ -94,14 +94,17 @@ export class Upstreams {
       socketPath: this.#folder.next(),
       appFolder: join(realPath, appDir),
       exportName: own.exportName ?? this.#settings.exportName,
-      modulePaths: getModulePaths?.(realPath) ?? [],
+      modulePaths: getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : [],
       env: own.env,
       owner: this.#settings.user === 'owner' ? await ownerOf(realPath) : undefined,
     }
     return {
       setup,
-      env: { ...inherited(), ...(typeof env === 'function' ? env({ realPath }) : env) },
-      memoryLimit: typeof memoryLimit === 'function' ? memoryLimit({ realPath }) : memoryLimit,
+      env: { ...inherited(), ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env) },
+      memoryLimit:
+        typeof memoryLimit === 'function'
+          ? checkGiven('memoryLimit', memoryLimit({ realPath }))
+          : memoryLimit,
     }
   }
 
