@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Chain, type Link } from './chain.ts'
+import { cutAnswer } from './cut-answer.ts'
 import type { Next } from './launch/launch.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
@@ -77,7 +78,8 @@ export class Flight {
 
   cut(): void {
     if (this.#socket && !this.#res) closeWebSocket(this.#socket, this.#writtenBefore)
-    else (this.#socket ?? this.#req).destroy()
+    else if (this.#socket) this.#socket.destroy()
+    else if (this.#res) cutAnswer(this.#res)
     this.end()
   }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import http from 'node:http'
-import { connect } from 'node:net'
+import http2 from 'node:http2'
+import { type AddressInfo, connect } from 'node:net'
 import { describe, it } from 'node:test'
 import { eventually, World } from './support/world.ts'
 
@@ -77,6 +79,37 @@ describe('App', () => {
     await evicted
     assert.deepEqual(closedOf(host), [`${host} 1`])
     assert.equal(world.vhosts.stats().totals.draining, 0)
+  })
+
+  it('cuts what is left of HTTP/2 so that its clients see it', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+        if (req.url === '/begun') res.write('half')
+        else if (req.url !== '/never') res.end('aries')
+      }`,
+    )
+    const server = http2.createServer((req, res) => world.vhosts(req as never, res as never, () => res.end()))
+    await new Promise<void>(resolve => server.listen(0, resolve))
+    const session = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
+    const ended = (path: string, method: string): Promise<unknown> => {
+      const stream = session.request({ ':path': path, ':method': method, ':authority': 'aries.test' })
+      stream.resume()
+      return once(stream, 'close')
+        .catch((error: Error) => error)
+        .then(() => stream.rstCode)
+    }
+    try {
+      assert.equal(await ended('/', 'GET'), 0)
+      const hanging = ['/begun', '/never'].flatMap(path => [ended(path, 'GET'), ended(path, 'POST')])
+      await inFlight(world, 4)
+      await world.vhosts.close({ drainTimeout: 20 })
+      assert.deepEqual(await Promise.all(hanging), [2, 2, 2, 2])
+    } finally {
+      session.destroy()
+      server.close()
+    }
   })
 
   it('counts a request as ended when it was handed on', async () => {

@@ -8,6 +8,7 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { cutAnswer } from '../cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../errors.ts'
 import { debug } from '../events.ts'
@@ -213,7 +214,7 @@ class Exchange extends AsyncResource {
     if (this.#isOver) return
     // So that the client sees that something is missing.
     this.#end()
-    this.#res.destroy()
+    cutAnswer(this.#res)
   }
 
   readonly #onInformation = ({ statusCode, headers }: { statusCode: number; headers: object }): void => {

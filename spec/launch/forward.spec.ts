@@ -936,6 +936,7 @@ describe('Forward', () => {
     let wholeUploads = 0
     await using wall = await Wall.start((req, res) => {
       if (req.url === '/early') return void res.end('early')
+      if (req.url === '/half') return void res.write('half', () => req.socket.destroy())
       void bodyOf(req).then(body =>
         res.setHeader('Connection', 'close').end(`${req.method} ${req.url} ${req.headers.host} ${body}`),
       )
@@ -966,6 +967,11 @@ describe('Forward', () => {
       }
       // One or two wait for requests by then; each of them would have kept its own.
       await eventually(async () => (await wall.connections()) < 5)
+      // What the app breaks off is no whole answer.
+      const half = session.request({ ':path': '/half', ':authority': 'a.test' })
+      half.resume()
+      await once(half, 'close').catch(() => {})
+      assert.equal(half.rstCode, http2.constants.NGHTTP2_INTERNAL_ERROR)
       // What breaks off is no whole upload.
       const [arrived, whole] = [wall.atUpstream, wholeUploads]
       const broken = session.request(slow)
