@@ -57,6 +57,7 @@ describe('Failures', () => {
     const { cause } = failed()
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), true)
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), false)
+    assert.equal(failures.note(release, new VhostError('ERR_VHOST_NO_HANDLER', { cause }), 0), true)
     assert.equal(failures.note(release, failed('another typo'), 0), true)
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD_TIMEOUT'), 0), true)
     assert.equal(failures.note(newer, new VhostError('ERR_VHOST_LOAD_TIMEOUT'), 0), true)

@@ -15,7 +15,7 @@ const HOST = 'host.bench.test'
 const CONNECTIONS = 32
 const ROUND_MS = 120
 const WARM_UP = 4
-const ROUNDS: Record<Mode, number> = { check: 8, short: 18, full: 300 }
+const ROUNDS: Record<Mode, number> = { check: 8, short: 14, full: 300 }
 const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
 const RELOADS: Record<Mode, number> = { check: 60, short: 200, full: 1000 }
 /** Before these the allocator has not seen all it will. */
