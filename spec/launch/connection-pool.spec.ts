@@ -30,6 +30,26 @@ describe('ConnectionPool', () => {
     await eventually(() => app.open.size === 256)
   })
 
+  it('gives no connection to two requests, however often it is said to be free', async () => {
+    await using app = await App.start((head, socket) => {
+      const [, path = ''] = head.split(' ')
+      setTimeout(() => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${path}`), 5)
+    })
+    const sockets = new Set<Socket>()
+    app.used = socket => {
+      sockets.add(socket)
+      // In use.
+      socket.emit('free')
+    }
+    for (let round = 0; round < 5; round++) {
+      const paths = Array.from({ length: 4 }, (_, n) => `/${round}${n}`)
+      assert.deepEqual(await Promise.all(paths.map(path => app.ask(path))), paths)
+      // It waits already.
+      for (const socket of sockets) socket.emit('free')
+    }
+    assert.equal(app.connections, 4)
+  })
+
   it('takes no connection that the app has closed', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK))
     await app.ask()
@@ -90,6 +110,8 @@ class App {
   readonly pool: ConnectionPool
   readonly open = new Set<Socket>()
   connections = 0
+  /** Is told of the connection that a request is given. */
+  used: (socket: Socket) => void = () => {}
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
   readonly #server: Server
 
@@ -111,6 +133,7 @@ class App {
 
   async ask(path = '/'): Promise<string> {
     const request = http.get({ agent: this.pool, path, headers: { host: 'a.test' } })
+    request.on('socket', socket => process.nextTick(this.used, socket))
     const [response] = (await once(request, 'response')) as [IncomingMessage]
     const body = await text(response)
     await new Promise(resolve => process.nextTick(resolve))
