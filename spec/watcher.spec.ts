@@ -745,6 +745,29 @@ describe('Watcher, by looking', () => {
     await eventually(() => answers.length === 1)
   })
 
+  it('looks at a folder above once an interval, and not where a watch tells of it', async () => {
+    const looks: Record<string, number> = {}
+    using _ = new PatchedFs((name, original) =>
+      name !== 'stat'
+        ? undefined
+        : (path, ...rest) => {
+            looks[path] = (looks[path] ?? 0) + 1
+            return original(path, ...rest)
+          },
+    )
+    folder('www/releases')
+    folder('elsewhere')
+    const places = { [at('www')]: undefined }
+    start({ updateInterval: 10 }).watch('told', { ...watched(places), above: at('www/releases') })
+    for (const key of ['one', 'two']) watcher?.watch(key, { ...watched(places), above: at('elsewhere') })
+    watcher?.watch('clock', watched(places, false))
+    await armed('told')
+    await eventually(() => timesOf('clock') > 10)
+    assert.equal(looks[at('www/releases')], undefined)
+    const [above = 0, own = 0] = [looks[at('elsewhere')], looks[base]]
+    assert.ok(above > 5 && Math.abs(above - own) <= 1, `${above} beside ${own} of the base path`)
+  })
+
   it('takes a folder above that hangs for what it was, and sees what it became when it answers', async () => {
     let isHung = false
     const answers: (() => void)[] = []
