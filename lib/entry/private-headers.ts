@@ -147,6 +147,9 @@ function encode(value: VhostInfo | PlainError): string {
   return Buffer.from(JSON.stringify(value)).toString('base64')
 }
 
-function decode<T>(text: string): T {
-  return JSON.parse(Buffer.from(text, 'base64').toString()) as T
+/** Throws where it is no object: an app can set any header. */
+function decode<T extends object>(text: string): T {
+  const value: unknown = JSON.parse(Buffer.from(text, 'base64').toString())
+  if (typeof value !== 'object' || value === null) throw new Error('a private header holds no object')
+  return value as T
 }

@@ -20,7 +20,7 @@ import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import { ForwardedBody, MOST_KEPT, MOST_WAITING } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
-import { giveBack, isPlain } from './spent-chunk.ts'
+import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
 export interface ForwardOptions {
   readonly socketPath: string
@@ -86,6 +86,8 @@ class Exchange extends AsyncResource {
   /** Bytes of the answer that are yet to come; undefined where the app does not say. */
   #left: number | undefined
   #isOver = false
+  /** Whether nobody else has asked for the pieces of the answer. */
+  #isOurs = false
   #isDraining = false
 
   constructor(
@@ -126,6 +128,7 @@ class Exchange extends AsyncResource {
     up.on('response', this.#onResponse)
     up.on('information', this.#onInformation)
     up.on('error', this.#onError)
+    up.on('close', this.#onUpClose)
     this.#res.once('close', this.#onClientGone)
     this.#gone?.add(this.#onClientGone)
     if (!this.#hasBody) {
@@ -141,7 +144,10 @@ class Exchange extends AsyncResource {
     this.#down = down
     const res = this.#res
     const head = readHead(down)
+    let handedOn: unknown
     try {
+      checkStatus(down)
+      if (head.next !== undefined) handedOn = passedOn(head.next)
       if (head.length !== undefined && head.isChunked)
         throw new Error('an answer with both a length and chunks')
       setHeaders(res, head)
@@ -158,10 +164,11 @@ class Exchange extends AsyncResource {
       if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
       const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
       this.#end()
-      this.#next(isLost ? lostBody() : passedOn(head.next))
+      this.#next(isLost ? lostBody() : handedOn)
       return
     }
     this.#body?.release()
+    this.#isOurs = !isHeard(down, 0)
     down.on('data', this.#onData)
     down.on('end', this.#onEnd)
     down.on('close', this.#onDownClose)
@@ -180,7 +187,8 @@ class Exchange extends AsyncResource {
 
   readonly #onData = (chunk: Buffer): void => {
     const res = this.#res
-    const written = isPlain(res) ? giveBack(chunk) : undefined
+    const isOurs = this.#isOurs && !isHeard(this.#down as IncomingMessage, 1) && isPlain(res)
+    const written = isOurs ? giveBack(chunk) : undefined
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // The last byte: nothing follows that would be worth waiting for.
@@ -227,9 +235,9 @@ class Exchange extends AsyncResource {
   }
 
   readonly #onError = (error: Error & { rawPacket?: Buffer }): void => {
-    if (this.#isOver) return
     // It lies where the next answer of any app will be read.
     if (error.rawPacket) error.rawPacket = Buffer.from(error.rawPacket)
+    if (this.#isOver) return
     if (this.#down) {
       debug('forward: %s', error.message)
       return
@@ -241,6 +249,13 @@ class Exchange extends AsyncResource {
       if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
       this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
     })
+  }
+
+  // A switch of protocols that nobody has asked for ends the connection, and tells nothing else.
+  readonly #onUpClose = (): void => {
+    if (this.#isOver || this.#down) return
+    const error = this.#error('ERR_VHOST_CRASHED', { detail: 'its answer is malformed' })
+    this.runInAsyncScope(() => this.#fail(error))
   }
 
   readonly #onTimeout = (): void => {
@@ -270,6 +285,12 @@ class Exchange extends AsyncResource {
     this.#res.off('close', this.#onClientGone)
     this.#gone?.delete(this.#onClientGone)
   }
+}
+
+/** What Node's server would throw for only once the answer is under way. */
+function checkStatus({ statusCode = 0, statusMessage = '' }: IncomingMessage): void {
+  if (statusCode < 200 || statusCode > 999) throw new Error(`an answer with the status ${statusCode}`)
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(statusMessage)) throw new Error('an answer with a bad status message')
 }
 
 /** In its own process the app would have left the body to whoever comes next. */

@@ -1,7 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { endBody } from './forward-framing.ts'
-import { giveBack, hasOneReader, isFresh } from './spent-chunk.ts'
+import { giveBack, isFresh, isHeard, isPlain } from './spent-chunk.ts'
 
 /**
  * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
@@ -23,10 +23,12 @@ export class ForwardedBody {
   /** What to call where the client's connection closes; undefined where the request says so itself. */
   readonly #gone: Set<() => void> | undefined
   readonly #context: AsyncResource
-  readonly #mayGiveBack: boolean
+  #isOurs: boolean
   /** Undefined once nothing can be put back. */
   #kept: Buffer[] | undefined
   #size = 0
+  /** Bytes that were there before anybody listened: whoever put them there may hold them. */
+  #foreign = 0
   #isBegun = false
   #isSent = false
 
@@ -40,9 +42,9 @@ export class ForwardedBody {
     this.#up = up
     this.#gone = gone
     this.#context = context
-    this.#mayGiveBack = isFresh(req)
+    this.#isOurs = isFresh(req)
     // Of HTTP/2 nothing says, before `end`, that it is complete; whom others read from would be read twice.
-    if (this.#mayGiveBack && req.listenerCount('data') === 0) this.#kept = []
+    if (this.#isOurs) this.#kept = []
   }
 
   send(): void {
@@ -93,23 +95,33 @@ export class ForwardedBody {
   }
 
   #flow(): void {
+    this.#foreign = this.#req.readableLength
+    this.#req.on('newListener', this.#onNewListener)
     this.#req.on('data', this.#onData)
     this.#req.on('end', this.#onEnd)
     this.#resume()
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    const written = this.#mayGiveBack && hasOneReader(this.#req) ? giveBack(chunk) : undefined
-    if (this.#write(chunk, written) || this.#up.writableLength < MOST_WAITING) return
+    const isOurs = this.#isOurs && this.#foreign <= 0 && !isHeard(this.#req, 1) && isPlain(this.#up)
+    this.#foreign -= chunk.length
+    if (this.#write(chunk, isOurs ? giveBack(chunk) : undefined) || this.#up.writableLength < MOST_WAITING)
+      return
     this.#req.pause()
     // After the answer Node tells of it at the socket alone.
     ;(this.#up.socket ?? this.#up).once('drain', this.#resume)
   }
 
+  // One that listens once, and before us, is gone again when the piece comes here.
+  readonly #onNewListener = (event: string | symbol, listener: unknown): void => {
+    if ((event === 'data' || event === 'readable') && listener !== this.#onData) this.#isOurs = false
+  }
+
   /** Gives whether there is room for more. */
   #write(chunk: Buffer, written?: ReturnType<typeof giveBack>): boolean {
     this.#isBegun = true
-    return this.#up.destroyed || this.#up.write(chunk, written)
+    // Text, where a middleware has asked for that.
+    return this.#up.destroyed || this.#up.write(chunk, this.#req.readableEncoding ?? 'binary', written)
   }
 
   readonly #onEnd = (): void => {

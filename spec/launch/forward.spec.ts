@@ -433,6 +433,50 @@ describe('Forward', () => {
       }
     })
 
+    for (const [how, listen] of [
+      ['listens once', (req, keep) => req.once('data', keep)],
+      [
+        'listens first, and once',
+        (req, keep) => process.nextTick(() => req.prependOnceListener('data', keep)),
+      ],
+      [
+        'reads once',
+        (req, keep) =>
+          req.once('readable', () => {
+            const chunk = req.read() as Buffer | null
+            if (chunk) keep(chunk)
+          }),
+      ],
+      [
+        'has put an emit of its own there',
+        (req, keep) => {
+          const { emit } = req
+          req.emit = ((event: string, chunk: Buffer) => {
+            if (event === 'data') keep(chunk)
+            return emit.call(req, event, chunk)
+          }) as never
+        },
+      ],
+    ] as [string, (req: IncomingMessage, keep: (chunk: Buffer) => void) => void][]) {
+      it(`is left to a middleware that ${how}`, async () => {
+        await using wall = await Wall.start((req, res) => void req.resume().on('end', () => res.end('ok')))
+        const kept: { chunk: Buffer; length: number }[] = []
+        wall.before = req => listen(req, chunk => kept.push({ chunk, length: chunk.length }))
+        await wall.ask({ method: 'POST', body: 'b'.repeat(400_000) })
+        assert.notEqual(kept.length, 0)
+        for (const { chunk, length } of kept) assert.equal(chunk.length, length)
+      })
+    }
+
+    it('is written where a middleware has the request give text', async () => {
+      await using wall = await Wall.start((req, res) => void req.pipe(res))
+      wall.before = req => req.setEncoding('latin1')
+      for (const length of [100, 9000, 300_000]) {
+        const body = 'b'.repeat(length)
+        assert.equal((await wall.ask({ method: 'POST', body })).body, body)
+      }
+    })
+
     it('that an error shows is no longer where the next answer is read', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/bad') req.socket.write('no HTTP of tenant one')
@@ -569,6 +613,33 @@ describe('Forward', () => {
       }
       await eventually(async () => (await wall.connections()) <= before + 1)
     })
+
+    const strange: [what: string, answer: string][] = [
+      [
+        'a private header that is no JSON',
+        'HTTP/1.1 200 OK\r\nX-Express-Van-Next: x\r\nContent-Length: 0\r\n\r\n',
+      ],
+      [
+        'a private header that is null',
+        'HTTP/1.1 200 OK\r\nX-Express-Van-Next: bnVsbA==\r\nContent-Length: 0\r\n\r\n',
+      ],
+      ['an empty private header', 'HTTP/1.1 200 OK\r\nX-Express-Van-Next: \r\nContent-Length: 0\r\n\r\n'],
+      ['a control character in its status line', 'HTTP/1.1 200 a\x01b\r\nContent-Length: 1\r\n\r\nx'],
+      ['a status that is none', 'HTTP/1.1 099 x\r\nContent-Length: 0\r\n\r\n'],
+      ['a switch of protocols', 'HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'],
+    ]
+    for (const [what, answer] of strange) {
+      it(`an answer with ${what} is 502, and harms nobody else`, async () => {
+        await using wall = await Wall.start((req, res) => {
+          if (req.url === '/strange') req.socket.write(answer, 'latin1')
+          else res.end('well')
+        })
+        for (const method of ['GET', 'POST'])
+          assert.equal((await wall.ask({ path: '/strange', method })).status, 502)
+        assert.equal((await wall.ask({})).body, 'well')
+        assert.equal((wall.errors[0] as VhostError).code, 'ERR_VHOST_CRASHED')
+      })
+    }
 
     it('is told by an error with the hostname', async () => {
       await using wall = await Wall.start(
