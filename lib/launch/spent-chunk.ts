@@ -34,7 +34,11 @@ export function isFresh(req: IncomingMessage): boolean {
     req.socket instanceof Socket &&
     req.socket.bytesRead > 0
   return (
-    isParsed && !req.readableDidRead && !isHeard(req, 0) && !HANDS_OUT.some(name => Object.hasOwn(req, name))
+    isParsed &&
+    !req.readableDidRead &&
+    req.readableEncoding === null &&
+    !isHeard(req, 0) &&
+    !HANDS_OUT.some(name => Object.hasOwn(req, name))
   )
 }
 
