@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { VhostError } from './errors.ts'
@@ -55,7 +55,7 @@ export class AppFinder {
       if (kept) return kept
       if (error instanceof VhostError) throw error
       this.#refresher.reportCold(hostname, error as Error)
-      if (isForbidden(error, location)) return undefined
+      if (isForbidden(error, location, this.#settings)) return undefined
       throw unreadable(hostname, error)
     }
   }
@@ -133,13 +133,19 @@ async function leadsElsewhere({ vhostPath, realPath }: VhostLocation): Promise<b
 }
 
 /**
- * A vhost's folder that may not be entered is kept from strangers as if it were not there; what lies in it and cannot
- * be read is a fault. `location` is where the folder was found, unless that was forbidden.
+ * A vhost's folder that may not be entered, or its app folder, is kept from strangers as if it were not there; what
+ * lies in it and cannot be read is a fault. `location` is where the folder was found, unless that was forbidden.
  */
-export function isForbidden(error: unknown, location: VhostLocation | undefined): boolean {
+export function isForbidden(
+  error: unknown,
+  location: VhostLocation | undefined,
+  { appDir }: Pick<Settings, 'appDir'>,
+): boolean {
   const { code, syscall, path } = error as NodeJS.ErrnoException
   if (code !== 'EACCES') return false
-  return location === undefined || (syscall === 'stat' && dirname(path ?? '') === location.realPath)
+  if (location === undefined) return true
+  const { realPath } = location
+  return syscall === 'stat' && [realPath, join(realPath, appDir)].includes(dirname(path ?? ''))
 }
 
 export function unreadable(hostname: string, cause: unknown): VhostError {

@@ -124,7 +124,7 @@ async function follow(
     }
   } catch (cause) {
     const error = unreadable(hostname, cause)
-    if (isForbidden(cause, location)) return { ...named, error: plainError(error) }
+    if (isForbidden(cause, location, settings)) return { ...named, error: plainError(error) }
     const { vhostPath = null, realPath = null, skipped = all.length } = location ?? {}
     const patterns = all.slice(0, skipped + 1)
     return { ...named, patterns, vhostPath, realPath, status: error.status, error: plainError(error) }

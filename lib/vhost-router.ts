@@ -257,7 +257,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       const location = await locateVhost(hostname, settings)
       return location && folderOf(hostname, location)
     } catch (error) {
-      if (isForbidden(error, undefined)) return undefined
+      if (isForbidden(error, undefined, settings)) return undefined
       throw unreadable(hostname, error)
     }
   }

@@ -448,25 +448,32 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
 })
 
 describe('where the router runs as a user who may not read everything', { concurrency: 1 }, () => {
-  it('what it may not enter is no vhost to strangers, and is told to the operator once', asRoot, async () => {
-    const result = await asNobody<{ statuses: number[]; told: string[][]; why: string; mended: string }>(`
+  for (const [what, closed] of [
+    ['a vhost', ''],
+    ['an app folder', '/app'],
+  ] as const)
+    it(
+      `${what} that it may not enter is no vhost to strangers, and is told to the operator once`,
+      asRoot,
+      async () => {
+        const result = await asNobody<{ statuses: number[]; told: string[][]; why: string; mended: string }>(`
       world.site('aries.test', 'aries')
-      chmodSync(world.path('aries.test'), 0)
+      chmodSync(world.path('aries.test${closed}'), 0)
       const statuses = []
       for (let time = 0; time < 5; time++) statuses.push((await world.get('aries.test')).status)
       const told = world.events('error').map(({ hostnames }) => hostnames)
       const { error } = await world.vhosts.why('aries.test')
-      chmodSync(world.path('aries.test'), 0o755)
+      chmodSync(world.path('aries.test${closed}'), 0o755)
       return { statuses, told, why: error.cause, mended: await world.body('aries.test') }
     `)
-    assert.deepEqual(result.statuses, [404, 404, 404, 404, 404])
-    assert.deepEqual(result.told, [['aries.test']])
-    assert.match(result.why, /EACCES/)
-    assert.equal(result.mended, 'aries')
-  })
+        assert.deepEqual(result.statuses, [404, 404, 404, 404, 404])
+        assert.deepEqual(result.told, [['aries.test']])
+        assert.match(result.why, /EACCES/)
+        assert.equal(result.mended, 'aries')
+      },
+    )
 
   for (const [what, path] of [
-    ['an app folder', 'app'],
     ['a package.json', 'package.json'],
     ["an app's package.json", 'app/package.json'],
     ['a folder of restart.txt', 'tmp'],

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { VhostError } from '../lib/index.ts'
-import { FsCalls } from './support/patched-fs.ts'
+import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 import { World } from './support/world.ts'
 
 interface Row {
@@ -148,13 +148,18 @@ describe("vectors of the group 'file system'", () => {
     })
   }
 
-  it('fs-eacces, for root too: a version that may not be read is no vhost, told once', async () => {
-    await using world = await World.start({
-      getVersion: () => {
-        throw Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES' })
-      },
-    })
+  it('fs-eacces, for root too: a folder that may not be entered is no vhost, told once', async () => {
+    await using world = await World.start()
     world.site('fs.example', 'this is fs.example')
+    using _ = new PatchedFs((name, original) =>
+      name !== 'stat'
+        ? undefined
+        : (path, options, done) => {
+            if (!String(path).startsWith(`${world.path('fs.example')}/`)) return original(path, options, done)
+            const error = new Error(`EACCES: permission denied, stat '${path}'`)
+            done(Object.assign(error, { code: 'EACCES', syscall: 'stat', path }))
+          },
+    )
     for (let i = 0; i < 3; i++) assert.equal((await world.get('fs.example')).status, 404)
     assert.equal(world.events('error').length, 1)
     const { status, error } = await world.vhosts.why('fs.example')
