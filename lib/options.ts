@@ -1,4 +1,5 @@
 import { isAbsolute, resolve } from 'node:path'
+import { debug } from './events.ts'
 import { optionError, shown, unknownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import type { PathSettings } from './vhost-path.ts'
@@ -108,8 +109,8 @@ export interface VhostRouterOptions {
   env?: Environment | ((vhost: { realPath: string }) => Environment) | undefined
 }
 
-/** Names and texts. */
-export type Environment = Readonly<Record<string, string>>
+/** Names and texts; a name whose text is `undefined` is left out. */
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Options checked and completed; nothing else in lib/ knows a default. */
 export interface Settings extends PathSettings {
@@ -157,9 +158,9 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
   updateInterval: expectMilliseconds,
   watch: value => (typeof value === 'boolean' ? undefined : 'true or false'),
   isolation: value =>
-    typeof value === 'function' || ISOLATIONS.includes(value as Isolation)
-      ? undefined
-      : `'none', 'thread', 'process' or a function`,
+    typeof value !== 'function' && expectIsolation(value)
+      ? `'none', 'thread', 'process' or a function`
+      : undefined,
   memoryLimit: value => (typeof value === 'function' ? undefined : expectNumber(value, ...HEAP, 'bytes')),
   requestTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
   user: value => (value === 'owner' ? undefined : `'owner'`),
@@ -222,20 +223,25 @@ function checkOption(name: string, value: unknown): void {
 }
 
 /** What functions among the options give for one vhost, where that is not what the option itself may be. */
-const GIVEN: Record<'memoryLimit' | 'env' | 'getModulePaths', (value: unknown) => string | undefined> = {
+const GIVEN: Record<Asked, (value: unknown) => string | undefined> = {
+  isolation: expectIsolation,
   memoryLimit: value => (value === undefined ? undefined : CHECKS.memoryLimit(value)),
   env: expectEnvironment,
+  // A hole is no path, and `every()` alone would pass it over.
   getModulePaths: value =>
-    Array.isArray(value) && value.every(path => expectPath(path) === undefined)
+    Array.isArray(value) && Array.from(value).every(path => expectPath(path) === undefined)
       ? undefined
       : 'an array of paths of folders',
 }
+type Asked = 'isolation' | 'memoryLimit' | 'env' | 'getModulePaths'
 
 /**
  * What a function among the options gave for one vhost.
  * @throws TypeError `ERR_VHOST_OPTION` where that is bad: to go on without a limit, say, would be to fail open
  */
-export function checkGiven<T>(name: 'memoryLimit' | 'env' | 'getModulePaths', value: T): T {
+export function checkGiven<T>(name: Asked, value: T): T {
+  // Of a promise, which is none of them, a rejection would end the process.
+  if (value instanceof Promise) value.catch(error => debug(`option '%s' rejected: %o`, name, error))
   const expected = typeof value === 'function' ? 'no function' : GIVEN[name](value)
   if (expected) throw optionError(`option '${name}' must give ${expected}, not ${shown(value)}`)
   return value
@@ -281,14 +287,21 @@ function refuseContradictions(options: VhostRouterOptions): void {
 
 /** What an environment has to be, where this is none. */
 export function expectEnvironment(value: unknown): string | undefined {
-  const isObject =
-    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Promise)
+  // A Map or a promise has no entries, and would be no variables at all.
+  const isObject = /^\[object (Object|Module)\]$/.test(Object.prototype.toString.call(value))
   const isWell =
     isObject &&
-    Object.entries(value).every(
-      ([name, text]) => /^[^=\0]+$/.test(name) && typeof text === 'string' && !text.includes('\0'),
-    )
+    Object.entries(value as object).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text))
   return isWell ? undefined : 'an object of texts'
+}
+
+function isText(value: unknown): boolean {
+  return value === undefined || (typeof value === 'string' && !value.includes('\0'))
+}
+
+/** Where an app may run, where this is no answer to it. */
+export function expectIsolation(value: unknown): string | undefined {
+  return ISOLATIONS.includes(value as Isolation) ? undefined : `'none', 'thread' or 'process'`
 }
 
 function expectPath(value: unknown): string | undefined {

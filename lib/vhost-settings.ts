@@ -4,10 +4,10 @@ import { VhostError } from './errors.ts'
 import { statOf, unlessGone } from './gone.ts'
 import { shown } from './option-error.ts'
 import {
-  type Environment,
   expectEnvironment,
   expectExportName,
   expectInside,
+  expectIsolation,
   expectMilliseconds,
   type Isolation,
 } from './options.ts'
@@ -20,7 +20,7 @@ export interface VhostSettings {
   /** The least that it wants; the router may have it isolated more. */
   readonly isolation: Isolation
   /** Over what the router gives it. */
-  readonly env: Environment
+  readonly env: Readonly<Record<string, string>>
 }
 
 /** What a new release has to answer before it serves. */
@@ -32,7 +32,6 @@ export interface Probe {
 }
 
 const PROBE_TIMEOUT = 5 * 1000
-const ISOLATIONS = ['none', 'thread', 'process']
 /** By these the owner of a vhost would have a say in how Node and its loader run. */
 const RESERVED_VARIABLE = /^(?:NODE_|LD_)/i
 
@@ -41,7 +40,7 @@ type Check = (value: unknown) => string | undefined
 const CHECKS: Readonly<Record<string, Check>> = {
   moduleName: expectInside,
   exportName: expectExportName,
-  isolation: value => (ISOLATIONS.includes(value as string) ? undefined : `'none', 'thread' or 'process'`),
+  isolation: expectIsolation,
   env: expectEnvironment,
   probe: value => (isObject(value) ? undefined : expectPath(value)),
 }
@@ -101,7 +100,7 @@ function knows(checks: object, name: string): boolean {
   return Object.hasOwn(checks, name)
 }
 
-function refuseReserved(env: Environment): void {
+function refuseReserved(env: VhostSettings['env']): void {
   const reserved = Object.keys(env).find(name => RESERVED_VARIABLE.test(name))
   if (reserved) throw refusal(`'env' may not set ${shown(reserved.slice(0, 60))}`)
 }

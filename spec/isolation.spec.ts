@@ -25,6 +25,52 @@ for (const isolation of ['thread', 'process'] as const) {
   describe(`isolation: '${isolation}'`, () => behaves(isolation))
 }
 
+describe('isolation, as a function,', () => {
+  const bad: [name: string, isolation: () => unknown, cause: RegExp][] = [
+    ...[undefined, null, 'threads', true].map(
+      value =>
+        [
+          `gives ${value}`,
+          () => value,
+          /^option 'isolation' must give 'none', 'thread' or 'process', not /,
+        ] as [string, () => unknown, RegExp],
+    ),
+    [
+      'throws',
+      () => {
+        throw new Error('no such table')
+      },
+      /^no such table$/,
+    ],
+  ]
+  for (const [name, isolation, expected] of bad) {
+    it(`fails the load where it ${name}, and why() says so`, async () => {
+      await using world = await World.start({ isolation: isolation as () => 'none' })
+      world.site('aries.test', 'aries')
+      const { error } = await world.vhosts.why('aries.test')
+      assert.equal((await world.get('aries.test')).status, 500)
+      const { code, cause } = world.errors[0] as VhostError & { cause: Error }
+      assert.equal(code, 'ERR_VHOST_LOAD')
+      assert.match(cause.message, expected)
+      assert.equal(error?.code, 'ERR_VHOST_LOAD')
+    })
+  }
+})
+
+describe('getModulePaths, where apps are in the process of the router,', () => {
+  it('fails the load where it gives what it must not', async () => {
+    const bad = [5, '/srv', undefined, [5], new Array(1)].map(value => () => value as string[])
+    const rejecting = (): never => Promise.reject(new Error('no such table')) as never
+    for (const getModulePaths of [...bad, rejecting]) {
+      await using world = await World.start({ getModulePaths })
+      world.site('aries.test', 'aries')
+      assert.equal((await world.get('aries.test')).status, 500)
+      const { code, cause } = world.errors[0] as VhostError & { cause: { code: string } }
+      assert.deepEqual([code, cause.code], ['ERR_VHOST_LOAD', 'ERR_VHOST_OPTION'])
+    }
+  })
+})
+
 function behaves(isolation: 'thread' | 'process'): void {
   type Values = Parameters<typeof World.start>
   const start = (options: Values[0] = {}, set?: Values[1]): Promise<World> =>
@@ -34,8 +80,8 @@ function behaves(isolation: 'thread' | 'process'): void {
   describe('what an option that is a function gives', () => {
     const bad: [name: string, values: unknown[]][] = [
       ['memoryLimit', ['64m', Number.NaN, {}, 0, -1, null, 1.5]],
-      ['env', [Promise.resolve({}), 5, ['x'], 'A=b', { A: undefined }, null, undefined]],
-      ['getModulePaths', [5, '/srv', undefined, [5], Promise.resolve([])]],
+      ['env', [Promise.resolve({}), 5, ['x'], 'A=b', { A: null }, null, undefined, new Map([['A', 'b']])]],
+      ['getModulePaths', [5, '/srv', undefined, [5], new Array(1), Promise.resolve([])]],
     ]
     for (const [name, values] of bad) {
       it(`fails the load where ${name} gives what it must not`, async () => {
@@ -49,6 +95,29 @@ function behaves(isolation: 'thread' | 'process'): void {
         }
       })
     }
+
+    it('fails the load, and nothing else, where it is a promise that rejects', async () => {
+      for (const name of ['memoryLimit', 'env', 'getModulePaths', 'isolation']) {
+        await using world = await start({ [name]: () => Promise.reject(new Error('no such table')) })
+        world.site('aries.test', 'aries')
+        assert.equal((await world.get('aries.test')).status, 500)
+        const { cause } = world.errors[0] as VhostError & { cause: { message: string } }
+        assert.match(cause.message, new RegExp(`^option '${name}' must give .*, not Promise`))
+      }
+    })
+
+    it('leaves a variable out that is undefined, as the value itself does', async () => {
+      const variables = { NAME: 'leo', NONE: undefined }
+      for (const env of [variables, () => variables]) {
+        await using world = await start({ env })
+        world.write(
+          'aries.test/app/index.js',
+          `const { NAME, NONE } = process.env
+           module.exports = (req, res) => res.end(NAME + ' ' + typeof NONE)`,
+        )
+        assert.equal(await world.body('aries.test'), 'leo undefined')
+      }
+    })
 
     it('may be no memoryLimit, and is as good as the value itself', async () => {
       await using world = await start({

@@ -1,5 +1,5 @@
 import { VhostError } from '../errors.ts'
-import type { Isolation, Settings } from '../options.ts'
+import { checkGiven, type Isolation, type Settings } from '../options.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 
 /** From the least to the most. */
@@ -7,7 +7,7 @@ const STRICTNESS: readonly Isolation[] = ['none', 'thread', 'process']
 
 /**
  * Where a vhost is to run: where the router says, or stricter where the vhost itself asks for that.
- * @throws VhostError `ERR_VHOST_LOAD` where it asks for what it cannot have there
+ * @throws VhostError `ERR_VHOST_LOAD` where it asks for what it cannot have there, or nobody can tell
  */
 export function isolationOf(
   realPath: string,
@@ -27,9 +27,11 @@ export function isolationOf(
 }
 
 function ask(choose: (vhost: { realPath: string }) => Isolation, realPath: string): Isolation {
-  const chosen = choose({ realPath })
-  if (STRICTNESS.includes(chosen)) return chosen
-  throw failure(`option 'isolation' gave neither 'none', 'thread' nor 'process'`)
+  try {
+    return checkGiven('isolation', choose({ realPath }))
+  } catch (cause) {
+    throw new VhostError('ERR_VHOST_LOAD', { cause })
+  }
 }
 
 function failure(detail: string): VhostError {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Setup } from '../entry/messages.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
-import { checkGiven, type Settings } from '../options.ts'
+import { checkGiven, type Environment, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { findEntryModule } from './entry-module.ts'
@@ -100,7 +100,10 @@ export class Upstreams {
     }
     return {
       setup,
-      env: { ...inherited(), ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env) },
+      env: present({
+        ...inherited(),
+        ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env),
+      }),
       memoryLimit:
         typeof memoryLimit === 'function'
           ? checkGiven('memoryLimit', memoryLimit({ realPath }))
@@ -159,9 +162,15 @@ async function serves(upstream: Upstream, own: VhostSettings, tell: Tell): Promi
   if (own.probe) await probe(upstream.handle, await tell(), own.probe)
 }
 
-function inherited(): Record<string, string> {
-  const present = INHERITED.filter(name => process.env[name] !== undefined)
-  return Object.fromEntries(present.map(name => [name, process.env[name] as string]))
+function inherited(): Environment {
+  return Object.fromEntries(INHERITED.map(name => [name, process.env[name]]))
+}
+
+/** A thread would have the text `undefined`. */
+function present(env: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
 }
 
 async function ownerOf(realPath: string): Promise<{ uid: number; gid: number }> {
