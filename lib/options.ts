@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path'
 import { debug } from './events.ts'
-import { optionError, shown, unknownOption } from './option-error.ts'
+import { givenOptions } from './given-options.ts'
+import { optionError, shown } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import type { PathSettings } from './vhost-path.ts'
 import { compileVhostDir } from './vhost-pattern.ts'
@@ -169,18 +170,17 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
   loadTimeout: expectMilliseconds,
   drainTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
   maxConcurrentLoads: value => expectNumber(value, 1, 10_000, 'loads'),
-  trustProxy: () => undefined,
+  trustProxy: value =>
+    typeof value === 'number' ? expectNumber(value, 0, Number.MAX_SAFE_INTEGER, 'hops') : undefined,
   env: value => (typeof value === 'function' ? undefined : expectEnvironment(value)),
 }
 
 /**
  * @throws TypeError `ERR_VHOST_OPTION` on an unknown or misspelt option, naming the nearest right one, or a bad value.
  */
-export function resolveOptions(options: VhostRouterOptions = {}): Settings {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw optionError(`vhostRouter() takes an object of options, not ${shown(options)}`)
-  }
-  for (const [name, value] of Object.entries(options)) checkOption(name, value)
+export function resolveOptions(given: VhostRouterOptions = {}): Settings {
+  const options = givenOptions('vhostRouter()', given, Object.keys(CHECKS))
+  for (const [name, value] of Object.entries(options)) checkOption(name as keyof VhostRouterOptions, value)
   refuseContradictions(options)
   const modulesDir = options.modulesDir ?? DEFAULT_MODULES_DIR
   return Object.freeze({
@@ -213,12 +213,9 @@ export function resolveOptions(options: VhostRouterOptions = {}): Settings {
   })
 }
 
-function checkOption(name: string, value: unknown): void {
-  if (!Object.hasOwn(CHECKS, name)) {
-    throw unknownOption('vhostRouter()', name, Object.keys(CHECKS))
-  }
+function checkOption(name: keyof VhostRouterOptions, value: unknown): void {
   if (value === undefined) return
-  const expected = CHECKS[name as keyof VhostRouterOptions](value)
+  const expected = CHECKS[name](value)
   if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shown(value)}`)
 }
 
@@ -252,14 +249,9 @@ export function checkGiven<T>(name: Asked, value: T): T {
  * @throws TypeError `ERR_VHOST_OPTION` as for the router's own options
  */
 export function drainTimeoutOf(options: { drainTimeout?: number | undefined } = {}): number | undefined {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw optionError(`close() takes an object of options, not ${shown(options)}`)
-  }
-  for (const [name, value] of Object.entries(options)) {
-    if (name !== 'drainTimeout') throw unknownOption('close()', name, ['drainTimeout'])
-    checkOption(name, value)
-  }
-  return options.drainTimeout
+  const { drainTimeout } = givenOptions('close()', options, ['drainTimeout'])
+  checkOption('drainTimeout', drainTimeout)
+  return drainTimeout
 }
 
 /** What only a thread or a process can have. */
@@ -342,7 +334,11 @@ function expectNumber(value: unknown, least: number, most: number, unit: string)
 }
 
 function resolveTrust(value: unknown): Trusts {
-  if (!['boolean', 'number', 'string', 'function'].includes(typeof value) && !Array.isArray(value)) {
+  const isText = (part: unknown): boolean => typeof part === 'string'
+  const isKnown = Array.isArray(value)
+    ? Array.from(value).every(isText)
+    : ['boolean', 'number', 'string', 'function'].includes(typeof value)
+  if (!isKnown) {
     throw optionError(`option 'trustProxy' must be a value of Express's 'trust proxy', not ${shown(value)}`)
   }
   try {

@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { isAbsolute, win32 } from 'node:path'
-import { optionError, shown, unknownOption } from './option-error.ts'
+import { givenOptions } from './given-options.ts'
+import { optionError, shown } from './option-error.ts'
 
 /** Options of `static()`: its own two, and those of `express.static`. */
 export interface StaticOptions {
@@ -82,14 +83,11 @@ const CHECKS: { readonly [name in keyof StaticOptions]-?: readonly [(value: unkn
 
 /** @throws TypeError `ERR_VHOST_OPTION` for an unknown option or a bad value */
 export function resolveStaticOptions(
-  options: unknown,
+  options: unknown = {},
   settings: { appDir: string; modulesDir: string },
 ): StaticRules {
-  if (options !== undefined && (typeof options !== 'object' || options === null || Array.isArray(options))) {
-    throw optionError(`static() takes an object of options, not ${shown(options)}`)
-  }
-  const given = Object.entries(options ?? {})
-  for (const [name, value] of given) checkOption(name, value)
+  const given = Object.entries(givenOptions('static()', options as StaticOptions, Object.keys(CHECKS)))
+  for (const [name, value] of given) checkOption(name as keyof StaticOptions, value)
   const {
     dir = 'static',
     links = 'owner',
@@ -115,11 +113,8 @@ export function resolveStaticOptions(
   }
 }
 
-function checkOption(name: string, value: unknown): void {
-  if (!Object.hasOwn(CHECKS, name)) {
-    throw unknownOption('static()', name, Object.keys(CHECKS))
-  }
-  const [isGood, expected] = CHECKS[name as keyof StaticOptions]
+function checkOption(name: keyof StaticOptions, value: unknown): void {
+  const [isGood, expected] = CHECKS[name]
   if (value !== undefined && !isGood(value)) {
     throw optionError(`option '${name}' of static() must be ${expected}, not ${shown(value)}`)
   }

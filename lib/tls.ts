@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { type Certificate, Certificates } from './certificates.ts'
+import { givenOptions } from './given-options.ts'
 import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
-import { optionError, shown, unknownOption } from './option-error.ts'
+import { optionError, shown } from './option-error.ts'
 
 /** Options of `vhostTls()`. */
 export interface VhostTlsOptions {
@@ -66,8 +67,10 @@ export function vhostTls(
   vhosts: Pick<VhostRouter, 'lookup' | 'why'>,
   options: VhostTlsOptions = {},
 ): VhostTls {
-  checkOptions('vhostTls()', options, { secureContext: 'object', onError: 'function' })
-  const { secureContext = {}, onError = writeError } = options
+  const { secureContext = {}, onError = writeError } = checkOptions('vhostTls()', options, {
+    secureContext: 'object',
+    onError: 'function',
+  })
   const certificates = new Certificates(secureContext, (realPath, error, serving) => {
     onError(error, { realPath, serving })
   })
@@ -121,8 +124,7 @@ export function vhostTls(
   }
 
   function ask(askOptions: AskOptions = {}): Handler {
-    checkOptions('ask()', askOptions, { dir: 'string' })
-    const { dir = 'static' } = askOptions
+    const { dir = 'static' } = checkOptions('ask()', askOptions, { dir: 'string' })
     return function askHandler(req, res) {
       statusOf(domainOf(req), dir).then(
         status => answer(res, status),
@@ -185,17 +187,19 @@ function answer(res: ServerResponse, status: number): void {
   res.writeHead(status, { 'Cache-Control': 'no-store', 'Content-Length': 0 }).end()
 }
 
-function checkOptions(owner: string, options: object, types: Record<string, string>): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
-  }
-  for (const [name, value] of Object.entries(options)) {
-    const type = Object.hasOwn(types, name) ? types[name] : undefined
-    if (type === undefined) throw unknownOption(owner, name, Object.keys(types))
+function checkOptions<Options extends object>(
+  owner: string,
+  options: Options,
+  types: Record<string, string>,
+): { [name in keyof Options]?: Options[name] | undefined } {
+  const given = givenOptions(owner, options, Object.keys(types))
+  for (const [name, value] of Object.entries(given)) {
+    const type = types[name]
     if (value !== undefined && (typeof value !== type || value === null)) {
       throw optionError(`option '${name}' of ${owner} must be of type ${type}, not ${shown(value)}`)
     }
   }
+  return given
 }
 
 function writeError(error: Error, { realPath, serving }: VhostTlsFault): void {

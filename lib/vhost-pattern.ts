@@ -30,7 +30,8 @@ export interface VhostPattern {
 export function compileVhostDir(vhostDir: string | readonly string[]): readonly VhostPattern[] {
   const patterns = typeof vhostDir === 'string' ? [vhostDir] : vhostDir
   if (patterns.length === 0) throw optionError('vhostDir: the array is empty')
-  return patterns.map(compilePattern)
+  // `map()` alone would pass over a hole, which would end every search.
+  return Array.from(patterns, compilePattern)
 }
 
 /** A folder of packages beside the vhosts is common; its parts must not be had by asking for them. */

@@ -535,6 +535,8 @@ describe('documentRoot', () => {
       refuses({ [name as string]: undefined }, new RegExp(`"${name}"; did you mean '${nearest}'`))
     }
     refuses({ __proto__: null, toString: 1 })
+    refuses(Object.create({ links: 'all' }), /option 'links'/)
+    refuses(Object.create({ link: 'none' }), /did you mean 'links'/)
     refuses('static')
     refuses(null)
     refuses([])

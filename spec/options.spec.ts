@@ -91,6 +91,13 @@ describe('resolveOptions', () => {
   }
 })
 
+const GIVEN_OTHERWISE: Record<string, (name: string, value: unknown) => VhostRouterOptions> = {
+  inherited: (name, value) => Object.assign(Object.create({ [name]: value }), { basePath: '/srv' }),
+  'a getter of a class': (name, value) =>
+    Object.create(Object.defineProperty({}, name, { get: () => value, enumerable: false })),
+  'not enumerable': (name, value) => Object.defineProperty({}, name, { value }),
+}
+
 describe('vhostRouter, with wrong options,', () => {
   const notText = [null, '', 0, true, {}, [], () => 'app', 'a\0b']
   const notInside = [...notText, '/app', '..', '.', '../app', 'app/..', './app', 'app/', 'a//b']
@@ -98,7 +105,22 @@ describe('vhostRouter, with wrong options,', () => {
   const notFunction = [null, 'text', {}, 1, true]
   const bad: Record<keyof VhostRouterOptions, unknown[]> = {
     basePath: notText,
-    vhostDir: [null, '', [], ['%0', ''], ['%0', 5], 5, {}, true, '%x', '%0.static', '/srv/%0', '../%0']
+    vhostDir: [
+      null,
+      '',
+      [],
+      ['%0', undefined],
+      sparse('%0', '%1'),
+      ['%0', ''],
+      ['%0', 5],
+      5,
+      {},
+      true,
+      '%x',
+      '%0.static',
+      '/srv/%0',
+      '../%0',
+    ]
       .concat(['%0/..', '%0/./a', '%p/%0', ['%0', '%p'], '%0\\a', '%0\0'])
       .concat([() => '%0'] as never[]),
     getVhostPath: notFunction,
@@ -119,7 +141,21 @@ describe('vhostRouter, with wrong options,', () => {
     loadTimeout: [...notNumber, 0, 2 ** 31],
     drainTimeout: [...notNumber, 2 ** 31],
     maxConcurrentLoads: [...notNumber, 0, 10_001],
-    trustProxy: [null, 'nobody', '10.0.0.0/99', '', {}, [1], ['nobody'], Symbol('x')],
+    trustProxy: [
+      null,
+      Number.NaN,
+      -1,
+      1.5,
+      Number.POSITIVE_INFINITY,
+      sparse('loopback', '::1'),
+      'nobody',
+      '10.0.0.0/99',
+      '',
+      {},
+      [1],
+      ['nobody'],
+      Symbol('x'),
+    ],
     env: [null, 'PORT=80', 5, [], { PORT: 80 }, { 'A=B': '' }, { '': '1' }, { A: 'a\0b' }],
   }
   for (const [name, values] of Object.entries(bad)) {
@@ -165,6 +201,45 @@ describe('vhostRouter, with wrong options,', () => {
       assert.throws(() => vhostRouter(JSON.parse(`{${JSON.stringify(name)}: 1}`)), {
         code: 'ERR_VHOST_OPTION',
       })
+    }
+  })
+
+  for (const [how, give] of Object.entries(GIVEN_OTHERWISE)) {
+    it(`checks what is ${how}, as it is used`, () => {
+      assert.equal(resolveOptions(give('maxApps', 5)).maxApps, 5)
+      assert.throws(
+        () => vhostRouter(give('maxApps', 'x')),
+        /^TypeError: option 'maxApps' must be a whole number of apps, 1 to 1000000, not "x"$/,
+      )
+    })
+  }
+
+  it('knows no misspelt name that is inherited, either', () => {
+    assert.throws(
+      () => vhostRouter(Object.create({ maxApp: 5 })),
+      /has no option "maxApp"; did you mean 'maxApps'/,
+    )
+  })
+
+  it('reads an option once, so that what was checked is what is used', () => {
+    let reads = 0
+    const options = {
+      get maxApps() {
+        reads++
+        return reads === 1 ? 5 : 'x'
+      },
+    }
+    assert.equal(resolveOptions(options as VhostRouterOptions).maxApps, 5)
+  })
+
+  it('takes nothing from what a library adds to every object', () => {
+    const all = Object.prototype as { maxApps?: unknown; extend?: unknown }
+    Object.assign(all, { maxApps: 'x', extend: () => {} })
+    try {
+      assert.equal(resolveOptions({}).maxApps, 100)
+    } finally {
+      delete all.maxApps
+      delete all.extend
     }
   })
 
@@ -235,6 +310,13 @@ const EVERY_OPTION = {
   trustProxy: 'loopback',
   env: { PORT: '80' },
 } satisfies Required<VhostRouterOptions>
+
+/** An array with a hole in it. */
+function sparse<T>(first: T, last: T): T[] {
+  const array = [first]
+  array[2] = last
+  return array
+}
 
 function assertOptionError(error: Error): void {
   assert.ok(error instanceof TypeError, String(error))

@@ -483,6 +483,7 @@ describe('vhostTls', () => {
         /'secureContext'/,
       ],
       [() => vhostTls(world.vhosts, [] as VhostTlsOptions), /object of options/],
+      [() => vhostTls(world.vhosts, Object.create({ onError: 1 })), /'onError' .* function/],
       [() => vhostTls(world.vhosts).ask({ dirr: 'x' } as { dir?: string }), /did you mean 'dir'/],
       [() => vhostTls(world.vhosts).ask({ dir: 1 } as unknown as { dir?: string }), /'dir' of ask\(\)/],
     ]

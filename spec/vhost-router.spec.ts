@@ -669,6 +669,7 @@ function behaves(isolation: Isolation): void {
         ...[Number.POSITIVE_INFINITY, Number.NaN, -1, 2 ** 31, '5', null].map(drainTimeout => ({
           drainTimeout,
         })),
+        Object.create({ drainTimeout: Number.POSITIVE_INFINITY }),
       ]
       for (const options of [...bad, { drain: 5 }] as { drainTimeout: number }[])
         await assert.rejects(world.vhosts.close(options), { name: 'TypeError', code: 'ERR_VHOST_OPTION' })

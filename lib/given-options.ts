@@ -1,0 +1,27 @@
+import { optionError, shown, unknownOption } from './option-error.ts'
+
+/**
+ * What an object of options gives: every one that is known, each read once, so that what is checked is what is used,
+ * be it the object's own, inherited or a getter.
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` where it is no object, or has an option that `owner` does not have
+ */
+export function givenOptions<Options extends object>(
+  owner: string,
+  options: Options,
+  known: readonly string[],
+): { [name in keyof Options]?: Options[name] | undefined } {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
+  }
+  for (const name in options) {
+    if (isGiven(options, name) && !known.includes(name)) throw unknownOption(owner, name, known)
+  }
+  const given = known.map(name => [name, isGiven(options, name) ? Reflect.get(options, name) : undefined])
+  return Object.fromEntries(given)
+}
+
+/** Nobody gave what every object has, even if some library put it there. */
+function isGiven(options: object, name: string): boolean {
+  return Object.hasOwn(options, name) || (name in options && !(name in Object.prototype))
+}
