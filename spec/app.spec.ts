@@ -81,36 +81,49 @@ describe('App', () => {
     assert.equal(world.vhosts.stats().totals.draining, 0)
   })
 
-  it('cuts what is left of HTTP/2 so that its clients see it', async () => {
-    await using world = await World.start()
-    world.write(
-      'aries.test/app/index.js',
-      `module.exports = (req, res) => {
-        if (req.url === '/begun') res.write('half')
-        else if (req.url !== '/never') res.end('aries')
-      }`,
-    )
-    const server = http2.createServer((req, res) => world.vhosts(req as never, res as never, () => res.end()))
-    await new Promise<void>(resolve => server.listen(0, resolve))
-    const session = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
-    const ended = (path: string, method: string): Promise<unknown> => {
-      const stream = session.request({ ':path': path, ':method': method, ':authority': 'aries.test' })
-      stream.resume()
-      return once(stream, 'close')
-        .catch((error: Error) => error)
-        .then(() => stream.rstCode)
-    }
-    try {
-      assert.equal(await ended('/', 'GET'), 0)
-      const hanging = ['/begun', '/never'].flatMap(path => [ended(path, 'GET'), ended(path, 'POST')])
-      await inFlight(world, 4)
-      await world.vhosts.close({ drainTimeout: 20 })
-      assert.deepEqual(await Promise.all(hanging), [2, 2, 2, 2])
-    } finally {
-      session.destroy()
-      server.close()
-    }
-  })
+  for (const [how, end] of Object.entries({
+    'at close()': (world: World) => world.vhosts.close({ drainTimeout: 20 }),
+    'of a replaced app': async (world: World) => {
+      world.site('aries.test', 'aries 2')
+      await world.vhosts.reload('aries.test')
+    },
+  })) {
+    it(`cuts what is left of HTTP/2 so that its clients see it, ${how}`, async () => {
+      await using world = await World.start({ drainTimeout: 20 })
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => {
+          if (req.url === '/begun') res.write('half')
+          else if (req.url !== '/never') res.end('aries')
+        }`,
+      )
+      const server = http2.createServer((req, res) =>
+        world.vhosts(req as never, res as never, () => res.end()),
+      )
+      await new Promise<void>(resolve => server.listen(0, resolve))
+      const session = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
+      const ask = (path: string, method: string): http2.ClientHttp2Stream => {
+        const stream = session.request({ ':path': path, ':method': method, ':authority': 'aries.test' })
+        return stream.resume().on('error', () => {})
+      }
+      try {
+        const whole = ask('/', 'GET')
+        await once(whole, 'close')
+        assert.equal(whole.rstCode, 0)
+        const hanging = ['/begun', '/never'].flatMap(path => [ask(path, 'GET'), ask(path, 'POST')])
+        await inFlight(world, 4)
+        await end(world)
+        await eventually(() => hanging.every(({ closed }) => closed))
+        assert.deepEqual(
+          hanging.map(({ rstCode }) => rstCode),
+          [2, 2, 2, 2],
+        )
+      } finally {
+        session.destroy()
+        server.close()
+      }
+    })
+  }
 
   it('counts a request as ended when it was handed on', async () => {
     let release: () => void = () => {}
