@@ -24,6 +24,19 @@ export function shown(value: unknown): string {
     : inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 1 })
 }
 
+/** As `shown`, of an option by its name: what stands in `env` may be secret, and messages reach logs and status pages. */
+export function shownOption(name: string, value: unknown): string {
+  if (name !== 'env') return shown(value)
+  const kind = kindOf(value)
+  if (kind !== 'Object') return kind
+  const kinds = Object.entries(value as object).map(([variable, text]) => [variable, kindOf(text)])
+  return shown(Object.fromEntries(kinds))
+}
+
+function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice('[object '.length, -1)
+}
+
 /** Levenshtein's. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column)

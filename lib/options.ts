@@ -1,7 +1,7 @@
 import { isAbsolute, resolve } from 'node:path'
 import { debug } from './events.ts'
 import { givenOptions } from './given-options.ts'
-import { optionError, shown } from './option-error.ts'
+import { optionError, shown, shownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import type { PathSettings } from './vhost-path.ts'
 import { compileVhostDir } from './vhost-pattern.ts'
@@ -216,7 +216,7 @@ export function resolveOptions(given: VhostRouterOptions = {}): Settings {
 function checkOption(name: keyof VhostRouterOptions, value: unknown): void {
   if (value === undefined) return
   const expected = CHECKS[name](value)
-  if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shown(value)}`)
+  if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shownOption(name, value)}`)
 }
 
 /** What functions among the options give for one vhost, where that is not what the option itself may be. */
@@ -240,7 +240,7 @@ export function checkGiven<T>(name: Asked, value: T): T {
   // Of a promise, which is none of them, a rejection would end the process.
   if (value instanceof Promise) value.catch(error => debug(`option '%s' rejected: %o`, name, error))
   const expected = typeof value === 'function' ? 'no function' : GIVEN[name](value)
-  if (expected) throw optionError(`option '${name}' must give ${expected}, not ${shown(value)}`)
+  if (expected) throw optionError(`option '${name}' must give ${expected}, not ${shownOption(name, value)}`)
   return value
 }
 

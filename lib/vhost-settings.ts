@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
 import { statOf, unlessGone } from './gone.ts'
-import { shown } from './option-error.ts'
+import { shown, shownOption } from './option-error.ts'
 import {
   expectEnvironment,
   expectExportName,
@@ -92,7 +92,7 @@ export async function notesOf(realPath: string): Promise<string[]> {
 
 function check(name: string, value: unknown, checks: Readonly<Record<string, Check>>): void {
   const expected = knows(checks, name) ? checks[name]?.(value) : undefined
-  if (expected) throw refusal(`'${name}' must be ${expected}, not ${shown(value).slice(0, 60)}`)
+  if (expected) throw refusal(`'${name}' must be ${expected}, not ${shownOption(name, value).slice(0, 60)}`)
 }
 
 // Object.hasOwn: a setting may be called `constructor`.

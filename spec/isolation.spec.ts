@@ -119,6 +119,17 @@ function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
+    it('is not shown in the error where it may be secret', async () => {
+      for (const value of [{ PASSWORD: 'secret', PORT: 80 }, 'PASSWORD=secret', ['secret']]) {
+        await using world = await start({ env: () => value as never })
+        world.site('aries.test', 'aries')
+        assert.equal((await world.get('aries.test')).status, 500)
+        const told = JSON.stringify([world.vhosts.stats(), await world.vhosts.why('aries.test')])
+        assert.match(told, /option 'env' must give an object of texts, not /)
+        assert.doesNotMatch(told, /secret/)
+      }
+    })
+
     it('may be no memoryLimit, and is as good as the value itself', async () => {
       await using world = await start({
         memoryLimit: () => undefined,

@@ -249,6 +249,15 @@ describe('vhostRouter, with wrong options,', () => {
     }
   })
 
+  it('shows nothing that stands in env', () => {
+    for (const env of [{ PASSWORD: 'secret', PORT: 80 }, 'PASSWORD=secret', ['secret']] as never[]) {
+      assert.throws(
+        () => vhostRouter({ env, isolation: 'process' }),
+        (error: Error) => !/secret/.test(error.message),
+      )
+    }
+  })
+
   it('says that env, memoryLimit and requestTimeout need isolation', () => {
     assert.throws(() => vhostRouter({ env: { PORT: '80' } }), /'env'.*isolation: 'none'.*share/)
     assert.throws(() => vhostRouter({ env: {} }), /'env'.*isolation: 'none'.*share/)

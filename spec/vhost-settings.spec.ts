@@ -73,7 +73,11 @@ describe('"vhost" in a package.json', () => {
     ['env', '{"vhost": {"env": {"A": "b"}}}', /'env' needs isolation, and this vhost has none/],
     ['NODE_* in env', '{"vhost": {"env": {"NODE_OPTIONS": "-r x"}}}', /'env' may not set "NODE_OPTIONS"/],
     ['LD_* in env', '{"vhost": {"env": {"ld_preload": "x"}}}', /'env' may not set "ld_preload"/],
-    ['env of numbers', '{"vhost": {"env": {"A": 1}}}', /'env' must be an object of texts/],
+    [
+      'env of numbers',
+      '{"vhost": {"env": {"A": 1}}}',
+      /'env' must be an object of texts, not \{ A: "?'?Number/,
+    ],
     ['a probe without slash', '{"vhost": {"probe": "healthz"}}', /'probe' must be a path that begins with/],
     ['a probe with a line break', '{"vhost": {"probe": "/\\r\\nHost: x"}}', /'probe' must be a path/],
     ['a probe without path', '{"vhost": {"probe": {}}}', /'probe' has no path/],
