@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { VhostError } from './errors.ts'
-import { optionError, shown, unknownOption } from './option-error.ts'
+import { givenOptions } from './given-options.ts'
+import { optionError, shown } from './option-error.ts'
 import { importOwn } from './package-import.ts'
 import { causeOf, stackOf } from './stats.ts'
 
@@ -141,13 +142,9 @@ function isAboutContent(name: string): boolean {
 }
 
 function checkOptions(options: ErrorPageOptions): ErrorPageOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw optionError(`errorPage() takes an object of options, not ${shown(options)}`)
+  const { show } = givenOptions('errorPage()', options, ['show'])
+  if (show !== undefined && typeof show !== 'boolean') {
+    throw optionError(`option 'show' of errorPage() must be true or false, not ${shown(show)}`)
   }
-  for (const name of Object.keys(options))
-    if (name !== 'show') throw unknownOption('errorPage()', name, ['show'])
-  if (options.show !== undefined && typeof options.show !== 'boolean') {
-    throw optionError(`option 'show' of errorPage() must be true or false, not ${shown(options.show)}`)
-  }
-  return options
+  return { show }
 }

@@ -1,9 +1,10 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { explanationSteps } from './explanation-steps.ts'
-import { hostOf, parseHost } from './hostname.ts'
+import { givenOptions } from './given-options.ts'
+import { hostOf, parseGivenHost, parseHost } from './hostname.ts'
 import type { VhostRouter } from './index.ts'
-import { optionError, shown, unknownOption } from './option-error.ts'
+import { optionError, shown } from './option-error.ts'
 import { plainError, toPlain } from './plain.ts'
 import { Board } from './status-page/board.ts'
 import { makeDocument } from './status-page/document.ts'
@@ -117,12 +118,9 @@ function checkOptions(options: StatusPageOptions): {
   if (typeof options !== 'object' || options === null) {
     throw optionError(`${owner} needs an object with 'host' and 'authorize', not ${shown(options)}`)
   }
-  const known = ['host', 'authorize', 'title']
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw unknownOption(owner, name, known)
-  }
-  const { host, authorize, title = 'express-van' } = options
-  const hostname = typeof host === 'string' ? parseHost(host) : { refused: 'it is no string' }
+  const given = givenOptions(owner, options, ['host', 'authorize', 'title'])
+  const { host, authorize, title = 'express-van' } = given
+  const hostname = parseGivenHost(host)
   if (typeof hostname !== 'string') {
     throw optionError(`option 'host' of ${owner} must be a hostname, not ${shown(host)}: ${hostname.refused}`)
   }
