@@ -12,7 +12,7 @@ import {
   type UpstreamFigures,
 } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
-import { rejection } from './rejection.ts'
+import { passRejection } from './rejection.ts'
 import type { Release } from './release.ts'
 import type { Used } from './uses.ts'
 
@@ -129,7 +129,7 @@ export class App implements Used {
     const handle = this.#handle
     try {
       const returned = handle(req, res, flight.next)
-      if (returned !== undefined) caught(returned, flight)
+      if (returned !== undefined) passRejection(returned, flight.next)
     } catch (error) {
       flight.next(error)
     }
@@ -139,7 +139,7 @@ export class App implements Used {
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, failed: (error: unknown) => void): void {
     const flight = new Flight(this, this.#flights, req, undefined, socket, failed)
     try {
-      caught(this.#launched.upgrade?.(req, socket, head), flight)
+      passRejection(this.#launched.upgrade?.(req, socket, head), flight.next)
     } catch (error) {
       flight.next(error)
     }
@@ -183,10 +183,4 @@ export class App implements Used {
   #cut(): void {
     for (const flight of this.#flights.values()) if (flight.app === this) flight.cut()
   }
-}
-
-// An async handler that rejects is an error like any other, as in Express 5.
-function caught(returned: unknown, flight: Flight): void {
-  const promise = returned as PromiseLike<unknown> | undefined | null
-  if (typeof promise?.then === 'function') promise.then(undefined, reason => flight.next(rejection(reason)))
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Handler } from '../handler.ts'
 import type { Next } from '../launch/launch.ts'
-import { rejection } from '../rejection.ts'
+import { passRejection } from '../rejection.ts'
 import { applyClient, passOn } from './private-headers.ts'
 
 /** Has a handler answer what arrives at the private server, as if the client had come to it itself. */
@@ -11,8 +11,7 @@ export function answerRequests(front: Server, { handle, upgrade }: Handler): voi
     applyClient(req)
     const next = nextOf(res)
     try {
-      const returned = handle(req, res, next) as PromiseLike<unknown> | undefined | null
-      if (typeof returned?.then === 'function') returned.then(undefined, reason => next(rejection(reason)))
+      passRejection(handle(req, res, next), next)
     } catch (error) {
       next(error)
     }
