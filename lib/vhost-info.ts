@@ -16,6 +16,9 @@ export interface VhostInfo {
   readonly [index: number]: string
 }
 
+/** A request, and to which vhost it was routed. */
+export type RoutedRequest = IncomingMessage & { vhost?: VhostInfo }
+
 /** Where the folder of a host lies on disk now. */
 export interface VhostFolder {
   readonly hostname: string
@@ -58,6 +61,6 @@ export function makeInfo({ hostname, vhostPath: path, realPath, captures }: Know
   return Object.freeze({ ...captures, hostname, host, path, realPath, length: captures.length })
 }
 
-export function tellVhost(req: IncomingMessage & { vhost?: VhostInfo }, info: VhostInfo): void {
+export function tellVhost(req: RoutedRequest, info: VhostInfo): void {
   req.vhost = info
 }

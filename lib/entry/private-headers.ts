@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { VhostInfo } from '../vhost-info.ts'
+import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
 import { type PlainError, plainError, toError } from './messages.ts'
 
 /**
@@ -29,7 +29,7 @@ export interface Client {
   readonly isEncrypted: boolean
 }
 
-type MountedRequest = IncomingMessage & { baseUrl?: string; originalUrl?: string; vhost?: VhostInfo }
+type MountedRequest = RoutedRequest & { baseUrl?: string; originalUrl?: string }
 
 /** Adds what the app's side is to know to the headers that it gets, a flat list. */
 export function addPrivateHeaders(headers: string[], req: MountedRequest, client: Client): void {

@@ -1,8 +1,8 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { addPrivateHeaders, type Client, NEXT, PRIVATE_PREFIX } from '../entry/private-headers.ts'
 import { trustOf } from '../express-app.ts'
 import { forwardedClient, type Trusts } from '../trust-proxy.ts'
-import type { VhostInfo } from '../vhost-info.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
 
 /** Of one connection, not of the message (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = new Set([
@@ -27,10 +27,7 @@ const CLAIM =
 const REPLACED = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
 
 /** The headers with which a request goes on to its app, as a flat list, in the client's order and spelling. */
-export function requestHeaders(
-  req: IncomingMessage & { vhost?: VhostInfo },
-  routerTrusts: Trusts | undefined,
-): string[] {
+export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefined): string[] {
   const trusts = routerTrusts ?? trustOf(req)
   const isTrusted = trusts?.(req.socket?.remoteAddress ?? '', 0) ?? false
   const dropped = namedByConnection(req.headers.connection)
@@ -97,6 +94,25 @@ export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
   const dropped = namedByConnection(connection)
   const left = dropped ? fields.filter(({ lower }) => !dropped.has(lower)) : fields
   return { fields: left, length, isChunked, next }
+}
+
+/** Throws where an answer cannot go on: Node's server would say so only once it is under way. */
+export function checkHead(
+  { statusCode = 0, statusMessage = '' }: IncomingMessage,
+  { length, isChunked }: AnswerHead,
+): void {
+  if (statusCode < 200 || statusCode > 999) throw new Error(`an answer with the status ${statusCode}`)
+  if (/[^\t\x20-\x7e\x80-\xff]/.test(statusMessage)) throw new Error('an answer with a bad status message')
+  if (length !== undefined && isChunked) throw new Error('an answer with both a length and chunks')
+}
+
+export function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): void {
+  const { httpVersion, method } = res.req
+  const isChunked = next === undefined && length === undefined && httpVersion === '1.1' && method !== 'HEAD'
+  for (const { name, lower, value } of fields) {
+    // Node throws where it stands on an answer that is not sent in chunks.
+    if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
+  }
 }
 
 function addField(fields: Field[], name: string, lower: string, value: string): void {

@@ -6,19 +6,19 @@ import {
   type ServerResponse,
   request as sendRequest,
 } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { cutAnswer } from '../cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
-import type { VhostInfo } from '../vhost-info.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
+import { goneOf, isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { addTrailers, framed, hasBody } from './forward-framing.ts'
-import { type AnswerHead, readHead, requestHeaders } from './forward-headers.ts'
+import { checkHead, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
-import { ForwardedBody, MOST_KEPT, MOST_WAITING } from './forwarded-body.ts'
+import { ForwardedBody, MOST_KEPT, MOST_WAITING, NOTHING } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
@@ -52,7 +52,7 @@ export class Forward {
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
     // Whose client went away while the app was loaded, or loaded again: nothing would ever tell of it.
-    if (isGone(req, res)) return
+    if (isClientGone(req, res)) return
     new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 
@@ -74,7 +74,7 @@ export class Forward {
 class Exchange extends AsyncResource {
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
-  readonly #req: IncomingMessage & { vhost?: VhostInfo }
+  readonly #req: RoutedRequest
   readonly #res: ServerResponse
   readonly #next: Next
   readonly #hasBody: boolean
@@ -104,8 +104,7 @@ class Exchange extends AsyncResource {
     this.#res = res
     this.#next = next
     this.#hasBody = hasBody(req)
-    // With HTTP/2 it is a stand-in, and the response says all.
-    this.#gone = req.httpVersionMajor < 2 ? goneOf(req.socket) : undefined
+    this.#gone = goneOf(req)
   }
 
   begin(): void {
@@ -146,10 +145,8 @@ class Exchange extends AsyncResource {
     const head = readHead(down)
     let handedOn: unknown
     try {
-      checkStatus(down)
+      checkHead(down, head)
       if (head.next !== undefined) handedOn = passedOn(head.next)
-      if (head.length !== undefined && head.isChunked)
-        throw new Error('an answer with both a length and chunks')
       setHeaders(res, head)
       res.statusCode = down.statusCode as number
       if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
@@ -187,8 +184,9 @@ class Exchange extends AsyncResource {
 
   readonly #onData = (chunk: Buffer): void => {
     const res = this.#res
-    const isOurs = this.#isOurs && !isHeard(this.#down as IncomingMessage, 1) && isPlain(res)
-    const written = isOurs ? giveBack(chunk) : undefined
+    const spent = giveBack(chunk)
+    const isOurs = spent && this.#isOurs && !isHeard(this.#down as IncomingMessage, 1) && isPlain(res)
+    const written = isOurs ? spent : undefined
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // The last byte: nothing follows that would be worth waiting for.
@@ -287,45 +285,10 @@ class Exchange extends AsyncResource {
   }
 }
 
-/** What Node's server would throw for only once the answer is under way. */
-function checkStatus({ statusCode = 0, statusMessage = '' }: IncomingMessage): void {
-  if (statusCode < 200 || statusCode > 999) throw new Error(`an answer with the status ${statusCode}`)
-  if (/[^\t\x20-\x7e\x80-\xff]/.test(statusMessage)) throw new Error('an answer with a bad status message')
-}
-
 /** In its own process the app would have left the body to whoever comes next. */
 function lostBody(): Error {
   const most = MOST_KEPT / 1024
   return new Error(
     `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
   )
-}
-
-// With HTTP/2 the socket is a stand-in, and the response says all.
-function isGone(req: IncomingMessage, res: ServerResponse): boolean {
-  return res.destroyed || (req.httpVersionMajor < 2 && req.socket.destroyed)
-}
-
-const NOTHING = Buffer.alloc(0)
-const GONE = Symbol('gone')
-
-/** What to call where a socket closes: on Node 20 and 22 queued responses never say so. */
-function goneOf(socket: Socket & { [GONE]?: Set<() => void> }): Set<() => void> {
-  const known = socket[GONE]
-  if (known) return known
-  const gone = new Set<() => void>()
-  socket[GONE] = gone
-  socket.once('close', () => {
-    for (const tell of gone) tell()
-  })
-  return gone
-}
-
-function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): void {
-  const { httpVersion, method } = res.req
-  const isChunked = next === undefined && length === undefined && httpVersion === '1.1' && method !== 'HEAD'
-  for (const { name, lower, value } of fields) {
-    // Node throws where it stands on an answer that is not sent in chunks.
-    if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
-  }
 }

@@ -11,7 +11,8 @@ export const MOST_WAITING: number = 128 * 1024
 /** Bytes of a body that are kept until its answer begins: the app may leave it unread to whoever comes next. */
 export const MOST_KEPT: number = 64 * 1024
 
-const NOTHING = Buffer.alloc(0)
+/** Sends a head alone. */
+export const NOTHING: Buffer = Buffer.alloc(0)
 
 /**
  * The body of a request on its way to an app, until it ends or either side goes away, also beyond the answer: the app

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse, request as sen
 import { type Duplex, duplexPair } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { VhostError } from '../errors.ts'
-import type { VhostInfo } from '../vhost-info.ts'
+import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
 import type { Probe } from '../vhost-settings.ts'
 import type { Handle } from './launch.ts'
 
@@ -16,7 +16,7 @@ export async function probe(
   { path, status, timeout }: Probe,
 ): Promise<void> {
   let passedOn: unknown
-  const server = createServer((req: IncomingMessage & { vhost?: VhostInfo }, res) => {
+  const server = createServer((req: RoutedRequest, res) => {
     req.vhost = vhost
     void answer(handle, req, res).catch(error => {
       passedOn = error

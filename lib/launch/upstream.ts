@@ -4,7 +4,7 @@ import { type Figures, type PlainError, type Report, toError } from '../entry/me
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
-import type { VhostInfo } from '../vhost-info.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
 import { Forward } from './forward.ts'
 import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
@@ -196,11 +196,7 @@ export class Upstream implements Launched {
   }
 
   /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
-  readonly #retry = (
-    req: IncomingMessage & { vhost?: VhostInfo },
-    res: ServerResponse,
-    next: Next,
-  ): boolean => {
+  readonly #retry = (req: RoutedRequest, res: ServerResponse, next: Next): boolean => {
     if (this.#isStopping || this.#redone.has(req)) return false
     this.#redone.add(req)
     void this.#isDead().then(isDead => {

@@ -1,0 +1,27 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/** Whether its client is gone already. With HTTP/2 the socket is a stand-in, and the response says all. */
+export function isClientGone(req: IncomingMessage, res: ServerResponse): boolean {
+  return res.destroyed || (req.httpVersionMajor < 2 && req.socket.destroyed)
+}
+
+const GONE = Symbol('gone')
+type GoneSocket = Socket & { [GONE]?: Set<() => void> }
+
+/**
+ * What to call where the socket of a request closes: on Node 20 and 22 queued responses never say so. None with HTTP/2,
+ * where the response does.
+ */
+export function goneOf(req: IncomingMessage): Set<() => void> | undefined {
+  if (req.httpVersionMajor >= 2) return undefined
+  const socket: GoneSocket = req.socket
+  const known = socket[GONE]
+  if (known) return known
+  const gone = new Set<() => void>()
+  socket[GONE] = gone
+  socket.once('close', () => {
+    for (const tell of gone) tell()
+  })
+  return gone
+}
