@@ -304,8 +304,12 @@ export class AppCache {
     const pause = this.#crashes.note(app, error)
     this.#events.emit('error', { hostnames, ...release, error: forHostname(error, name), serving: undefined })
     this.retire(realPath, 'crashed', hostnames)
-    if (pause > 0) this.#failures.hold(release, pause)
-    setTimeout(() => this.#hooks.revive(hostnames[0] ?? name), pause).unref()
+    const letGo = pause > 0 ? this.#failures.hold(release, pause) : undefined
+    setTimeout(() => {
+      // Timers may be early by the clock, and then it would be refused once more, with nobody to ask again.
+      letGo?.()
+      this.#hooks.revive(hostnames[0] ?? name)
+    }, pause).unref()
   }
 
   #evictWhenIdle(app: App): void {

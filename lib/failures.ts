@@ -81,16 +81,21 @@ export class Failures {
     return !before || !isAlike(before.error, error)
   }
 
-  /** Has a release that crashed wait for so many milliseconds. */
-  hold(release: Release, pause: number): void {
-    this.#byRealPath.set(release.realPath, {
+  /** Has a release that crashed wait for so many milliseconds, or until what it gives is called. */
+  hold(release: Release, pause: number): () => void {
+    const { realPath } = release
+    const failure = {
       release,
       error: new VhostError('ERR_VHOST_CRASHED', { retryAfter: Math.ceil(pause / 1000) }),
       attempts: 1,
       since: new Date(),
       retryAt: performance.now() + pause,
       requestsThen: 0,
-    })
+    }
+    this.#byRealPath.set(realPath, failure)
+    return () => {
+      if (this.peek(realPath) === failure) this.delete(realPath)
+    }
   }
 
   delete(realPath: string): void {

@@ -89,13 +89,18 @@ describe('Failures', () => {
 
   it('holds what crashed, and says in whole seconds when to come again', () => {
     const failures = new Failures(3000)
-    failures.hold(release, 1500)
+    const letGo = failures.hold(release, 1500)
     const failure = failures.of(release)
     assert.deepEqual(
       [failures.pauseBefore(release), failure?.error.code, failure?.error.headers],
       [1500, 'ERR_VHOST_CRASHED', { 'Retry-After': '2' }],
     )
     assert.equal(failures.mayHaveMissed(release), false)
+    letGo()
+    assert.equal(failures.pauseBefore(release), 0)
+    failures.note(newer, failed(), 0)
+    letGo()
+    assert.equal(failures.pauseBefore(newer), 100)
   })
 
   it('forgets what it is told to forget, and of more than a thousand the oldest', () => {

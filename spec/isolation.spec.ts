@@ -547,6 +547,18 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(loads <= 8, `${loads} loads`)
     })
 
+    it('crashes in a row are started again where timers are early by the clock', async t => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        'setTimeout(() => process.exit(3), 50); module.exports = (req, res) => res.end("ok")',
+      )
+      const now = performance.now.bind(performance)
+      t.mock.method(performance, 'now', () => now() * 0.9)
+      await world.vhosts.load('aries.test')
+      await eventually(() => world.events('evict').length >= 4)
+    })
+
     it('a new release that crashes while it loads keeps the old one', async () => {
       await using world = await start()
       world.site('aries.test', 'one')
