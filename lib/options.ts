@@ -229,8 +229,10 @@ const GIVEN: Record<Asked, (value: unknown) => string | undefined> = {
     Array.isArray(value) && Array.from(value).every(path => expectPath(path) === undefined)
       ? undefined
       : 'an array of paths of folders',
+  // Whatever a promise brings, it would itself be taken for yes.
+  trustProxy: value => (value instanceof Promise ? 'true or false at once' : undefined),
 }
-type Asked = 'isolation' | 'memoryLimit' | 'env' | 'getModulePaths'
+type Asked = 'isolation' | 'memoryLimit' | 'env' | 'getModulePaths' | 'trustProxy'
 
 /**
  * What a function among the options gave for one vhost.
@@ -342,7 +344,9 @@ function resolveTrust(value: unknown): Trusts {
     throw optionError(`option 'trustProxy' must be a value of Express's 'trust proxy', not ${shown(value)}`)
   }
   try {
-    return compileTrust(value)
+    const trusts = compileTrust(value)
+    if (typeof value !== 'function') return trusts
+    return (address, hop) => checkGiven('trustProxy', trusts(address, hop))
   } catch (error) {
     throw optionError(`option 'trustProxy': ${(error as Error).message}`)
   }

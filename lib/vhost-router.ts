@@ -136,7 +136,15 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   /** The name a request asks for; calls `next` and gives nothing where it is not to be routed. */
   function nameOf(req: IncomingMessage, trustsOf: TrustsOf, next: Next): Name | undefined {
-    const host = hostOf(req, trustsOf)
+    let host: ReturnType<typeof hostOf>
+    try {
+      host = hostOf(req, trustsOf)
+    } catch (error) {
+      // By the user's own function, which is asked whom to trust.
+      counters.unrouted.failed++
+      next(error)
+      return undefined
+    }
     const hostname = typeof host === 'string' ? parseHost(host) : host
     if (typeof hostname === 'string') {
       if (!closing) return { host: host as string, hostname }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
+import { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import express from 'express'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
@@ -336,6 +337,29 @@ function behaves(isolation: Isolation): void {
     const answer = await world.get('aries.test', '/', { headers: { 'x-forwarded-host': 'taurus.test' } })
     assert.equal(answer.body, 'taurus')
   })
+
+  for (const [how, trustProxy, message] of [
+    ['throws', () => assert.fail('boom'), /^boom$/],
+    ['gives a promise, even of false', async () => false, /'trustProxy' must give true or false at once/],
+    ['gives a promise that rejects', async () => assert.fail('boom'), /'trustProxy' must give true or false/],
+  ] as const) {
+    it(`trusts nobody where the option trustProxy ${how}, and says so`, async () => {
+      await using world = await start({ trustProxy: trustProxy as () => boolean })
+      world.site('aries.test', 'aries')
+      world.site('taurus.test', 'taurus')
+      const headers = { 'x-forwarded-host': 'taurus.test' }
+      assert.equal((await world.get('aries.test', '/', { headers })).status, 500)
+      assert.equal(world.errors.length, 1)
+      assert.match((world.errors[0] as Error).message, message)
+
+      // A server without Express would end by what is thrown.
+      const req = new http.IncomingMessage(new Socket())
+      req.url = '/'
+      req.rawHeaders.push('Host', 'aries.test', 'X-Forwarded-Host', 'taurus.test')
+      const passed = new Promise<unknown>(resolve => world.vhosts(req, new http.ServerResponse(req), resolve))
+      assert.match(((await passed) as Error).message, message)
+    })
+  }
 
   it('works below a mount path and without Express', async () => {
     await using world = await start({}, (app, vhosts) => app.use('/sites', vhosts))
