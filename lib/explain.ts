@@ -5,6 +5,7 @@ import { findEntry } from './app-entry.ts'
 import { isForbidden, unreadable } from './app-finder.ts'
 import { VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
+import { statOf } from './gone.ts'
 import { parseGivenHost } from './hostname.ts'
 import { isolationOf } from './launch/isolation.ts'
 import type { Settings } from './options.ts'
@@ -44,7 +45,7 @@ export interface VhostExplanation {
   readonly error: LastError | null
   /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
-  /** What is odd about the settings in the vhost's package.json, such as an unknown one, in words. */
+  /** What is odd, in words: an unknown setting in the vhost's package.json, or a base path that is not there. */
   readonly notes: readonly string[]
 }
 
@@ -102,7 +103,7 @@ async function follow(
   try {
     const known = table.peek(hostname)
     location = await locateVhost(hostname, settings)
-    if (!location) return named
+    if (!location) return { ...named, notes: await basePathNotes(settings) }
     const { vhostPath, realPath, skipped } = location
     const found = { ...named, patterns: all.slice(0, skipped + 1), vhostPath, realPath }
     const release = await readRelease(location, settings)
@@ -129,6 +130,12 @@ async function follow(
     const patterns = all.slice(0, skipped + 1)
     return { ...named, patterns, vhostPath, realPath, status: error.status, error: plainError(error) }
   }
+}
+
+/** With `getVhostPath` the base path may well not be there. */
+async function basePathNotes({ basePath, getVhostPath }: Settings): Promise<string[]> {
+  if (getVhostPath || (await statOf(basePath))) return []
+  return [`there is no folder at basePath, ${basePath}`]
 }
 
 async function entryOf(realPath: string, settings: Settings): Promise<string | null> {

@@ -1,6 +1,7 @@
 import { lstat, promises, realpath } from 'node:fs'
 import { posix, resolve, sep } from 'node:path'
 import { identityOf, isGone, statOf, unlessGone } from './gone.ts'
+import { optionError, shown } from './option-error.ts'
 import { isIPv6Literal } from './vhost-alias.ts'
 import { RESERVED, type VhostPattern } from './vhost-pattern.ts'
 
@@ -81,8 +82,11 @@ async function askPath(
   { basePath }: PathSettings,
   getVhostPath: NonNullable<PathSettings['getVhostPath']>,
 ): Promise<Place | undefined> {
-  const path = await getVhostPath(hostname)
-  if (path === undefined) return undefined
+  const path: unknown = await getVhostPath(hostname)
+  // As what looks it up in a table may say it.
+  if (path === undefined || path === null) return undefined
+  if (typeof path !== 'string')
+    throw optionError(`option 'getVhostPath' must give a path, not ${shown(path)}`)
   const vhostPath = resolve(basePath, path)
   // Whose folder it is nobody says, unless it bears the name. The base path is not part of any answer.
   const own = vhostPath.startsWith(basePath + sep) ? vhostPath.slice(basePath.length) : vhostPath

@@ -66,6 +66,7 @@ describe('express-van', () => {
     [['serve', 'no-such-folder'], /no folder 'no-such-folder'/],
     [['why'], /why needs a <host>/],
     [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
+    [['serve', '.', '--static', 'app'], /--static: "app" would give away the app folder/],
     [['status', '--watch'], /status has no option --watch/],
     [['status', '--port', '-1'], /--port/],
   ]

@@ -54,6 +54,14 @@ describe('why', () => {
     assert.equal((await world.vhosts.load('aries.test'))?.version, version)
   })
 
+  it('says where the base path is not there', async () => {
+    await using world = await World.start({ basePath: '/no/such/folder' })
+    const { outcome, notes } = await world.vhosts.why('nobody.test')
+    assert.deepEqual([outcome, notes], ['no vhost', ['there is no folder at basePath, /no/such/folder']])
+    await using other = await World.start({ basePath: '/no/such/folder', getVhostPath: () => undefined })
+    assert.deepEqual((await other.vhosts.why('nobody.test')).notes, [])
+  })
+
   it('says "no vhost" where nothing is there', async () => {
     await using world = await World.start()
     assert.deepEqual(await world.vhosts.why('nobody.test'), {

@@ -314,11 +314,17 @@ describe('locateVhost', () => {
     it('gives nothing where it gives nothing, or the base path', async () => {
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => undefined }), undefined)
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => '' }), undefined)
+      assert.equal(await locate('aries.test', '%0', { getVhostPath: () => null as never }), undefined)
     })
 
     it('rejects where it rejects with nothing: that does not say that nothing is there', async () => {
       const getVhostPath = (): Promise<never> => Promise.reject()
       await assert.rejects(locate('aries.test', '%0', { getVhostPath }), { message: /getVhostPath/ })
+    })
+
+    it('rejects where it gives no text', async () => {
+      const error = { code: 'ERR_VHOST_OPTION', message: "option 'getVhostPath' must give a path, not 5" }
+      await assert.rejects(locate('aries.test', '%0', { getVhostPath: () => 5 as never }), error)
     })
 
     it('rejects with its error', async () => {

@@ -249,7 +249,8 @@ export function numberOf(command: CommandName, flag: string, given: Value): numb
 /** An error of the router's options, in terms of flags. */
 export function inFlags(error: Error, command: CommandName): UsageError {
   const byOption = new Map(Object.entries(ROUTER).map(([flag, { option }]) => [String(option), flag]))
-  const text = error.message.replace(/^option '(\w+)'|^(\w+):/, (whole, quoted, plain) => {
+  const message = error.message.replace("option 'dir' of static()", '--static')
+  const text = message.replace(/^option '(\w+)'|^(\w+):/, (whole, quoted, plain) => {
     const flag = byOption.get(quoted ?? plain)
     return flag ? `--${flag}${plain ? ':' : ''}` : whole
   })
