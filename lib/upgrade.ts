@@ -1,9 +1,10 @@
-import { type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import { debug } from './events.ts'
+import { refuseUpgrade } from './refuse-upgrade.ts'
 
 /** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
 export type FindApp = (req: IncomingMessage) => Promise<App | undefined>
@@ -23,7 +24,7 @@ export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer,
   }
   void findApp(req).then(
     app => handOver(app, req, socket, head),
-    error => refuse(socket, error instanceof VhostError ? error.status : 500),
+    error => refuseUpgrade(socket, error instanceof VhostError ? error.status : 500),
   )
 }
 
@@ -38,14 +39,8 @@ function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, he
       socket.destroy()
     })
   } else if (serverOf(req).listenerCount('upgrade') <= 1) {
-    refuse(socket, 404)
+    refuseUpgrade(socket, 404)
   }
-}
-
-function refuse(socket: Duplex, status: number): void {
-  const retry = status === 503 ? 'Retry-After: 1\r\n' : ''
-  const text = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n${retry}Content-Length: 0\r\n\r\n`
-  socket.end(text, () => socket.destroy())
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
+import { refuseUpgrade } from '../refuse-upgrade.ts'
 
 /** Asks an app behind a private socket for an upgrade, and joins the two connections where it agrees. */
 export function forwardUpgrade(
@@ -18,13 +19,16 @@ export function forwardUpgrade(
     headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
     setHost: false,
   })
+  let hasAnswered = false
   socket.on('error', error => debug('upgrade: %s', error.message))
   socket.once('close', () => up.destroy())
   up.on('error', error => {
     debug('upgrade: %s', error.message)
-    socket.destroy()
+    if (hasAnswered) socket.destroy()
+    else refuseUpgrade(socket, 502)
   })
   up.on('upgrade', (down: IncomingMessage, far: Duplex, farHead: Buffer) => {
+    hasAnswered = true
     socket.write(headOf(down), 'latin1')
     if (farHead.length > 0) socket.write(farHead)
     if (head.length > 0) far.write(head)
@@ -33,6 +37,7 @@ export function forwardUpgrade(
   })
   // Refused: the answer is the app's own.
   up.on('response', (down: IncomingMessage) => {
+    hasAnswered = true
     socket.write(headOf(down), 'latin1')
     down.on('error', () => socket.destroy())
     down.pipe(socket)

@@ -763,6 +763,20 @@ describe('Forward', () => {
       socket.destroy()
     })
 
+    it('are answered by 502 where the app breaks off before it has answered', async () => {
+      await using wall = await Wall.start(
+        () => {},
+        {},
+        (_, socket) => {
+          socket.destroy()
+        },
+      )
+      const answer = await wall.raw(
+        'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+      )
+      assert.match(answer, /^HTTP\/1\.1 502 Bad Gateway\r\n/)
+    })
+
     it('may be refused in the words of the app', async () => {
       await using wall = await Wall.start(
         () => {},
