@@ -60,6 +60,8 @@ describe('express-van', () => {
       ['serve', '.', '--isolation', 'thread', '--memory-limit', '1'],
       /--memory-limit must be a whole number of bytes/,
     ],
+    [['serve', '.', '--isolation', 'thread', '--memory-limit', '15M'], /not 15728640/],
+    [['serve', '.', '--isolation', 'thread', '--memory-limit', '64mb'], /--memory-limit takes bytes, as/],
     [['serve', '.', '--app-dir', '..'], /--app-dir must be a relative path/],
     [['serve', '.', '--vhost-dir', '/%0'], /--vhost-dir: "\/%0"/],
     [['serve', '.', '--trust-proxy', 'nowhere'], /--trust-proxy/],

@@ -92,7 +92,7 @@ const ROUTER: Record<string, Flag> = {
   'memory-limit': {
     value: 'bytes',
     option: 'memoryLimit',
-    text: 'JavaScript heap of each isolated app',
+    text: 'JavaScript heap of each isolated app, as 256m',
   },
   'request-timeout': {
     value: 'ms',
@@ -217,13 +217,14 @@ export function routerOptions({ name, flags }: Command): VhostRouterOptions {
     if (!option || given === undefined) continue
     if (option === 'trustProxy') options[option] = trustOf(given)
     else if (option === 'env') options[option] = environmentOf(name, given as readonly string[])
+    else if (value === 'bytes') options[option] = bytesOf(name, flag, given)
     else options[option] = NUMBERS.has(value) ? numberOf(name, flag, given) : given
   }
   return options
 }
 
 /** What the values of flags are called that are whole numbers. */
-const NUMBERS = new Set<string | undefined>(['ms', 'number', 'bytes'])
+const NUMBERS = new Set<string | undefined>(['ms', 'number'])
 
 function environmentOf(command: CommandName, given: readonly string[]): Record<string, string> {
   const variables = given.map((variable): [string, string] => {
@@ -244,6 +245,14 @@ function trustOf(given: Value): unknown {
 export function numberOf(command: CommandName, flag: string, given: Value): number {
   if (typeof given === 'string' && /^\d{1,10}$/.test(given)) return Number(given)
   throw new UsageError(`--${flag} takes a whole number, not '${given}'`, command)
+}
+
+/** The bytes after a flag; `k`, `m` and `g` stand for KiB, MiB and GiB. @throws UsageError */
+function bytesOf(command: CommandName, flag: string, given: Value): number {
+  const [, number, unit = ''] = /^(\d{1,12})([kmg]?)$/i.exec(String(given)) ?? []
+  if (number === undefined)
+    throw new UsageError(`--${flag} takes bytes, as 268435456 or 256m, not '${given}'`, command)
+  return Number(number) * 1024 ** ['', 'k', 'm', 'g'].indexOf(unit.toLowerCase())
 }
 
 /** An error of the router's options, in terms of flags. */
