@@ -8,6 +8,9 @@ import { optionError } from './option-error.ts'
  */
 export function vhostAlias(pattern: string): (hostname: string, port?: number) => string {
   const parts = parsePattern(pattern)
+  const [first] = parts
+  // What most patterns are: the name need not be taken apart and put together again.
+  if (parts.length === 1 && isWholeName(first)) return hostname => nameIn(hostname)
   return function vhostAliasPath(hostname: string, port = 80): string {
     const labels = labelsOf(hostname)
     const path = parts.map(part => textOf(part, labels, port)).join('')
@@ -94,10 +97,17 @@ export function rangeOf(
   return [isOpen && isFromEnd ? 0 : index, isOpen && !isFromEnd ? length : index + 1]
 }
 
+function isWholeName(part: Part | undefined): boolean {
+  return typeof part === 'object' && part.labels.n === 0 && part.characters.n === 0
+}
+
 export function labelsOf(hostname: string): string[] {
-  const name = isIPv6Literal(hostname) ? hostname.slice(1, -1) : hostname
-  const labels = lowered(name).split('.')
+  const labels = nameIn(hostname).split('.')
   return labels.length <= MAX_DOTS ? labels : [...labels.slice(0, MAX_DOTS), labels.slice(MAX_DOTS).join('.')]
+}
+
+function nameIn(hostname: string): string {
+  return lowered(isIPv6Literal(hostname) ? hostname.slice(1, -1) : hostname)
 }
 
 // ASCII alone, as Apache does it. Nearly every name is in lower case already.

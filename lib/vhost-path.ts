@@ -113,11 +113,10 @@ function searchPatterns(
     return
   }
   const isLast = skipped === vhostPatterns.length - 1
-  const vhostPath = resolve(basePath, relativePath)
   const look = (error: unknown): void => {
     if (!error) {
       done(null, {
-        vhostPath,
+        vhostPath: resolve(basePath, relativePath),
         skipped,
         captures: pattern.capturesOf(hostname),
         isExact: pattern.isExact(hostname),
@@ -135,7 +134,7 @@ function searchPatterns(
   }
   // The last one is followed wherever it leads, so to look at it first is to save that where it leads nowhere.
   if (isLast && isKnown) look(null)
-  else lstat(vhostPath, look)
+  else lstat(`${basePath}/${relativePath}`, look)
 }
 
 async function followPlace(
