@@ -11,8 +11,8 @@ import { readProcessFigures } from './process-figures.ts'
 import type { Exit, Runner } from './runner.ts'
 
 /** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
-const HEARTBEAT = 500
-/** It is killed when it owes more answers than these. */
+const HEARTBEAT = 750
+/** It is killed when it owes so many answers. */
 const MAX_MISSES = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
@@ -180,7 +180,7 @@ export class Upstream implements Launched {
       this.#endHeartbeat()
       return
     }
-    if (++this.#misses > MAX_MISSES) {
+    if (++this.#misses >= MAX_MISSES) {
       debug('no heartbeat: killed')
       this.#endHeartbeat()
       this.#isStill = true
@@ -223,7 +223,7 @@ export class Upstream implements Launched {
 
 /** Its end, which was the router's doing, would say nothing of why. */
 function standstill(): VhostError {
-  const seconds = ((MAX_MISSES + 1) * HEARTBEAT) / 1000
+  const seconds = (MAX_MISSES * HEARTBEAT) / 1000
   return new VhostError('ERR_VHOST_CRASHED', { detail: `it stood still for ${seconds} s and was killed` })
 }
 
