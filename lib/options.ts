@@ -72,8 +72,8 @@ export interface VhostRouterOptions {
    */
   memoryLimit?: number | ((vhost: { realPath: string }) => number | undefined) | undefined
   /**
-   * How long an isolated app may take until it begins to answer a request, in milliseconds; then the client
-   * gets 504. `0` is for ever. @default 0
+   * How long an isolated app may take until it begins to answer a request of which nothing more arrives, in
+   * milliseconds; then the client gets 504. `0` is for ever. @default 0
    */
   requestTimeout?: number | undefined
   /**

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { createServer, maxHeaderSize, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
@@ -11,6 +11,7 @@ import { hookRequire } from '../launch/module-paths.ts'
 import { importFor } from '../package-import.ts'
 import { answerRequests } from './answer-requests.ts'
 import { becomeOwner } from './become-owner.ts'
+import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
 import { openRouterChannel } from './router-channel.ts'
 
@@ -92,9 +93,7 @@ function boot(setup: Setup): void {
 }
 
 function bindFront(socketPath: string): Server {
-  // Of the router's own limit is left what it adds itself. The router's server has the time limits.
-  const front = createServer({ maxHeaderSize: 2 * maxHeaderSize, keepAliveTimeout: 0 })
-  front.timeout = front.requestTimeout = front.headersTimeout = 0
+  const front = createFront()
   front.listen(socketPath)
   front.unref()
   return front

@@ -31,7 +31,7 @@ export interface Client {
 
 type MountedRequest = RoutedRequest & { baseUrl?: string; originalUrl?: string }
 
-/** Adds what the app's side is to know to the headers that it gets, a flat list. */
+/** Adds what the app's side is to know to the headers that it gets, a flat list; first of all, where none is cut off. */
 export function addPrivateHeaders(headers: string[], req: MountedRequest, client: Client): void {
   const { baseUrl = '', originalUrl, url = '', vhost } = req
   const original = originalUrl === undefined || originalUrl === baseUrl + url ? '' : originalUrl
@@ -46,7 +46,10 @@ export function applyClient(req: MountedRequest): void {
   const client = req.headers[CLIENT]
   const vhost = req.headers[VHOST]
   hide(req)
-  if (typeof client !== 'string') return
+  if (typeof client !== 'string') {
+    tellClient(req.socket, NOBODY)
+    return
+  }
   const [address, port, family, protocol, baseUrl = '', original = ''] = client.split(' ')
   // The pooled connection brings the next request from somebody else.
   tellClient(req.socket, {
@@ -62,6 +65,7 @@ export function applyClient(req: MountedRequest): void {
   if (typeof vhost === 'string') req.vhost = vhostOf(vhost)
 }
 
+const NOBODY: Client = { address: undefined, port: undefined, family: undefined, isEncrypted: false }
 const CLIENT_NOW = Symbol('client')
 type ToldSocket = Socket & { [CLIENT_NOW]?: Client; encrypted?: boolean }
 
@@ -118,9 +122,7 @@ function hide(req: IncomingMessage): void {
   delete req.headers[VHOST]
   delete req.headers[CLIENT]
   const { rawHeaders } = req
-  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (rawHeaders[at]?.startsWith(PRIVATE_PREFIX)) rawHeaders.splice(at, 2)
-  }
+  while (rawHeaders[0]?.startsWith(PRIVATE_PREFIX)) rawHeaders.splice(0, 2)
 }
 
 // In nearly all requests in a row it is the same object, made once by either side.

@@ -3,11 +3,11 @@ import type { Http2Stream } from 'node:http2'
 import { debug } from '../events.ts'
 import { mayTrail } from './forward-headers.ts'
 
-export function hasBody(req: IncomingMessage): boolean {
+export function hasBody(req: IncomingMessage & { stream?: Http2Stream }): boolean {
   const { 'content-length': length, 'transfer-encoding': coding } = req.headers
   if (coding !== undefined) return true
   if (length !== undefined) return length !== '0'
-  return req.httpVersionMajor >= 2 && !req.complete && req.method !== 'GET' && req.method !== 'HEAD'
+  return req.stream?.endAfterHeaders === false
 }
 
 /** Says how long the body is, where the client's own way to say so was its connection's. */
@@ -34,12 +34,13 @@ export function endBody(up: ClientRequest, req: IncomingMessage & { stream?: Htt
 
 /** Those that may stand there, where they can follow at all (RFC 9110 §6.5.1). */
 export function addTrailers(to: OutgoingMessage, { rawTrailers }: IncomingMessage): void {
-  if (rawTrailers.length === 0 || !to.chunkedEncoding) return
+  const isHttp2 = 'stream' in to
+  if (rawTrailers.length === 0 || !(isHttp2 || to.chunkedEncoding)) return
   const pairs = rawTrailers
     .flatMap((name, at): [string, string][] => (at % 2 === 0 ? [[name, rawTrailers[at + 1] as string]] : []))
     .filter(([name]) => mayTrail(name))
   try {
-    if (pairs.length > 0) to.addTrailers(pairs)
+    if (pairs.length > 0) to.addTrailers(isHttp2 ? Object.fromEntries(pairs) : pairs)
   } catch (error) {
     debug('forward: %s', (error as Error).message)
   }

@@ -26,6 +26,9 @@ const CLAIM =
 /** These three are said by the router, which knows. */
 const REPLACED = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
 
+/** What the app adds to what stood there before it, as its own framework would have done here. */
+const ADDED = new Set(['set-cookie', 'vary'])
+
 /** The headers with which a request goes on to its app, as a flat list, in the client's order and spelling. */
 export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefined): string[] {
   const trusts = routerTrusts ?? trustOf(req)
@@ -33,7 +36,10 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
   const dropped = namedByConnection(req.headers.connection)
   // Which HTTP/2 has in another place.
   const host = req.vhost?.host ?? (req.headers[':authority'] as string | undefined)
-  const headers: string[] = host === undefined ? [] : ['Host', host]
+  const client = clientOf(req, isTrusted ? trusts : undefined)
+  const headers: string[] = []
+  addPrivateHeaders(headers, req, client)
+  if (host !== undefined) headers.push('Host', host)
   const { rawHeaders } = req
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
@@ -43,11 +49,9 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
     if (lower.startsWith(PRIVATE_PREFIX) || REPLACED.has(lower) || (!isTrusted && CLAIM.test(lower))) continue
     headers.push(name, rawHeaders[at + 1] as string)
   }
-  const client = clientOf(req, isTrusted ? trusts : undefined)
   if (client.address !== undefined) headers.push('X-Forwarded-For', client.address)
   headers.push('X-Forwarded-Proto', client.isEncrypted ? 'https' : 'http')
   if (host !== undefined) headers.push('X-Forwarded-Host', host)
-  addPrivateHeaders(headers, req, client)
   return headers
 }
 
@@ -106,13 +110,20 @@ export function checkHead(
   if (length !== undefined && isChunked) throw new Error('an answer with both a length and chunks')
 }
 
-export function setHeaders(res: ServerResponse, { fields, length, next }: AnswerHead): void {
-  const { httpVersion, method } = res.req
-  const isChunked = next === undefined && length === undefined && httpVersion === '1.1' && method !== 'HEAD'
+export function setHeaders(res: ServerResponse, status: number, { fields, length, next }: AnswerHead): void {
+  const isChunked = length === undefined && res.req.httpVersion === '1.1' && mayHaveBody(res.req, status)
   for (const { name, lower, value } of fields) {
+    // Whoever comes next has a body of its own.
+    if (next !== undefined && (lower === 'content-length' || lower === 'trailer')) continue
     // Node throws where it stands on an answer that is not sent in chunks.
-    if (lower !== 'trailer' || isChunked) res.setHeader(name, value)
+    if (lower === 'trailer' && !isChunked) continue
+    res.setHeader(name, ADDED.has(lower) ? added(lower, res.getHeader(lower), value) : value)
   }
+}
+
+/** Whether an answer with this status can have a body (RFC 9110 §6.4.1). */
+export function mayHaveBody({ method }: IncomingMessage, status: number): boolean {
+  return method !== 'HEAD' && status !== 204 && status !== 304
 }
 
 function addField(fields: Field[], name: string, lower: string, value: string): void {
@@ -120,6 +131,15 @@ function addField(fields: Field[], name: string, lower: string, value: string): 
   if (!known) fields.push({ name, lower, value })
   else if (typeof known.value === 'string') known.value = [known.value, value]
   else known.value.push(value)
+}
+
+function added(
+  name: string,
+  before: ReturnType<ServerResponse['getHeader']>,
+  value: string | string[],
+): string | string[] {
+  const all = [...new Set([before ?? [], value].flat().map(String))]
+  return name === 'vary' ? all.join(', ') : all
 }
 
 function clientOf(req: IncomingMessage, trusts: Trusts | undefined): Client {

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import {
   type ClientRequest,
   type IncomingMessage,
-  maxHeaderSize,
+  type InformationEvent,
   type ServerResponse,
   request as sendRequest,
 } from 'node:http'
@@ -16,7 +16,7 @@ import type { RoutedRequest } from '../vhost-info.ts'
 import { goneOf, isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { addTrailers, framed, hasBody } from './forward-framing.ts'
-import { checkHead, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import { checkHead, mayHaveBody, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
 import { ForwardedBody, MOST_KEPT, MOST_WAITING, NOTHING } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
@@ -37,8 +37,8 @@ export interface ForwardOptions {
 
 /** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
-/** The app's error comes in a header, too. */
-const MAX_ANSWER_HEADERS = 64 * 1024
+/** In the same process there would be no limit. The app's error comes in a header, too. */
+const MAX_ANSWER_HEADERS = 2 ** 20
 
 /** Hands requests on to an app behind a private socket, and its answers back, as if it were called here. */
 export class Forward {
@@ -109,13 +109,18 @@ class Exchange extends AsyncResource {
 
   begin(): void {
     const { trusts, requestTimeout } = this.#options
+    if (this.#hasBody && this.#req.readableEnded) {
+      this.#end()
+      this.#next(readBody())
+      return
+    }
     try {
       this.#up = sendRequest({
         agent: this.#pool,
         method: this.#req.method,
         path: this.#req.url,
         headers: framed(requestHeaders(this.#req, trusts), this.#req, this.#hasBody),
-        maxHeaderSize: Math.max(MAX_ANSWER_HEADERS, maxHeaderSize),
+        maxHeaderSize: MAX_ANSWER_HEADERS,
       })
     } catch (error) {
       this.#end()
@@ -124,6 +129,8 @@ class Exchange extends AsyncResource {
     }
     if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
     const up = this.#up
+    // Or headers beyond the thousandth would be lost without a word.
+    up.maxHeadersCount = 0
     up.on('response', this.#onResponse)
     up.on('information', this.#onInformation)
     up.on('error', this.#onError)
@@ -134,7 +141,7 @@ class Exchange extends AsyncResource {
       up.end()
       return
     }
-    this.#body = new ForwardedBody(this.#req, up, this.#gone, this)
+    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, () => this.#timer?.refresh())
     this.#body.send()
   }
 
@@ -147,7 +154,7 @@ class Exchange extends AsyncResource {
     try {
       checkHead(down, head)
       if (head.next !== undefined) handedOn = passedOn(head.next)
-      setHeaders(res, head)
+      setHeaders(res, down.statusCode as number, head)
       res.statusCode = down.statusCode as number
       if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
     } catch (cause) {
@@ -173,19 +180,36 @@ class Exchange extends AsyncResource {
     // The head goes out with the first chunk, or alone where that is not there yet: server-sent events wait for it.
     // What came in one read is told before the next tick.
     this.#left = head.length
-    process.nextTick(this.#sendHead)
+    if (mayHaveBody(this.#req, res.statusCode)) process.nextTick(this.#sendHead)
   }
 
   // Not by flushHeaders(), which would write bytes beyond ASCII as UTF-8.
   readonly #sendHead = (): void => {
-    const res = this.#res
-    if (!res.headersSent && !this.#isOver) res.write(NOTHING)
+    if (!this.#res.headersSent && !this.#isOver) this.#send(() => this.#res.write(NOTHING))
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  /** Node, or a middleware around, may throw at the first byte; here nobody else would catch it. */
+  #send(write: () => void): void {
+    try {
+      write()
+    } catch (cause) {
+      if (this.#res.headersSent) {
+        this.#end()
+        this.#up.destroy()
+        cutAnswer(this.#res)
+      } else {
+        this.#fail(this.#error('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', cause }))
+      }
+    }
+  }
+
+  readonly #onData = (chunk: Buffer): void => this.#send(() => this.#pass(chunk))
+
+  #pass(chunk: Buffer): void {
     const res = this.#res
     const spent = giveBack(chunk)
-    const isOurs = spent && this.#isOurs && !isHeard(this.#down as IncomingMessage, 1) && isPlain(res)
+    const isNodes = isPlain(res)
+    const isOurs = spent && this.#isOurs && !isHeard(this.#down as IncomingMessage, 1) && isNodes
     const written = isOurs ? spent : undefined
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
@@ -197,8 +221,9 @@ class Exchange extends AsyncResource {
       res.end()
       return
     }
-    if (res.write(chunk, written as () => void) || this.#isDraining || res.writableLength < MOST_WAITING)
-      return
+    if (res.write(chunk, written as () => void) || this.#isDraining) return
+    // What a middleware has put before it, which compresses for one, does not wait there.
+    if (isNodes && res.writableLength < MOST_WAITING) return
     this.#isDraining = true
     this.#down?.pause()
     res.once('drain', () => {
@@ -211,9 +236,11 @@ class Exchange extends AsyncResource {
     const res = this.#res
     const down = this.#down as IncomingMessage
     if (!down.complete || this.#isOver) return
-    addTrailers(res, down)
     this.#end()
-    res.end()
+    this.#send(() => {
+      addTrailers(res, down)
+      res.end()
+    })
   }
 
   readonly #onDownClose = (): void => {
@@ -223,10 +250,14 @@ class Exchange extends AsyncResource {
     cutAnswer(this.#res)
   }
 
-  readonly #onInformation = ({ statusCode, headers }: { statusCode: number; headers: object }): void => {
-    if (statusCode !== 103 || !('link' in headers)) return
+  readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
+    // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
+    if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
+    const lines = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
+    // Node takes one link for each text, and sends all of them in one.
+    const link = lines.flatMap(line => line.split(/,\s*(?=<)/))
     try {
-      this.#res.writeEarlyHints(headers as { link: string })
+      if (link.length > 0) this.#res.writeEarlyHints({ link })
     } catch (error) {
       debug('forward: %s', (error as Error).message)
     }
@@ -283,6 +314,13 @@ class Exchange extends AsyncResource {
     this.#res.off('close', this.#onClientGone)
     this.#gone?.delete(this.#onClientGone)
   }
+}
+
+/** In this process the app would have found what the reader had made of it. */
+function readBody(): Error {
+  return new Error(
+    'the body of a request was read before the router, so that the isolated app cannot have it',
+  )
 }
 
 /** In its own process the app would have left the body to whoever comes next. */

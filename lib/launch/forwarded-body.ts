@@ -24,6 +24,8 @@ export class ForwardedBody {
   /** What to call where the client's connection closes; undefined where the request says so itself. */
   readonly #gone: Set<() => void> | undefined
   readonly #context: AsyncResource
+  /** Is told of each piece. */
+  readonly #arrived: () => void
   #isOurs: boolean
   /** Undefined once nothing can be put back. */
   #kept: Buffer[] | undefined
@@ -38,11 +40,13 @@ export class ForwardedBody {
     up: ClientRequest,
     gone: Set<() => void> | undefined,
     context: AsyncResource,
+    arrived: () => void,
   ) {
     this.#req = req
     this.#up = up
     this.#gone = gone
     this.#context = context
+    this.#arrived = arrived
     this.#isOurs = isFresh(req)
     // Of HTTP/2 nothing says, before `end`, that it is complete; whom others read from would be read twice.
     if (this.#isOurs) this.#kept = []
@@ -121,6 +125,7 @@ export class ForwardedBody {
   /** Gives whether there is room for more. */
   #write(chunk: Buffer, written?: ReturnType<typeof giveBack>): boolean {
     this.#isBegun = true
+    this.#arrived()
     // Text, where a middleware has asked for that.
     return this.#up.destroyed || this.#up.write(chunk, this.#req.readableEncoding ?? 'binary', written)
   }

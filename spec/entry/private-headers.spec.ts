@@ -14,9 +14,9 @@ function requestOf(url: string, more: Partial<Mounted> = {}): Mounted {
 
 /** What the app's side makes of a request, after it went over the wall. */
 function crossed(sent: Mounted, client: Client, between: readonly string[] = []): Mounted {
-  const headers = ['Host', 'aries.test']
+  const headers: string[] = []
   addPrivateHeaders(headers, sent, client)
-  headers.push(...between)
+  headers.push('Host', 'aries.test', ...between)
   const got = requestOf(sent.url as string)
   got.rawHeaders = headers
   for (let at = 0; at < headers.length; at += 2) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -11,9 +12,11 @@ import { type Duplex, PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import compression from 'compression'
 import express, { type Express } from 'express'
 import fc from 'fast-check'
 import { answerRequests } from '../../lib/entry/answer-requests.ts'
+import { createFront } from '../../lib/entry/front-server.ts'
 import type { VhostError } from '../../lib/index.ts'
 import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
@@ -224,6 +227,18 @@ describe('Forward', () => {
       assert.match(answer, /\r\n0\r\nX-Sum: 42\r\n\r\n$/)
     })
 
+    it('has early hints with several links, and none for a client of HTTP/1.0', async () => {
+      const links = ['</a.css>; rel=preload', '</b.js>; rel=preload']
+      await using wall = await Wall.start((_, res) => {
+        res.writeEarlyHints({ link: links })
+        res.end('body')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /^HTTP\/1\.1 103 Early Hints\r\n/)
+      for (const link of links) assert.ok(answer.includes(link), answer)
+      assert.match(await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n/)
+    })
+
     it('is sent without trailers or chunks to a client of HTTP/1.0', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Trailer', 'X-Sum')
@@ -235,6 +250,75 @@ describe('Forward', () => {
       assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/)
       assert.doesNotMatch(answer, /chunked|Trailer/i)
       assert.match(answer, /\r\n\r\nbody$/)
+    })
+
+    for (const status of ['204 No Content', '304 Not Modified']) {
+      it(`is ${status} though it announces trailers, which nothing can follow`, async () => {
+        await using wall = await Wall.start(req => {
+          req.socket.end(`HTTP/1.1 ${status}\r\nTrailer: x\r\n\r\n`)
+        })
+        assert.equal((await wall.ask({})).status, Number.parseInt(status, 10))
+      })
+    }
+
+    it('has no body where there can be none, whatever the server makes of one', async () => {
+      await using wall = await Wall.start(
+        (req, res) => res.writeHead(Number(req.url?.slice(1))).end(),
+        {},
+        undefined,
+        { rejectNonStandardBodyWrites: true },
+      )
+      assert.equal((await wall.ask({ path: '/204' })).status, 204)
+      assert.equal((await wall.ask({ path: '/304' })).status, 304)
+      assert.equal((await wall.ask({ path: '/200', method: 'HEAD' })).status, 200)
+    })
+
+    it('that a middleware around refuses to begin is an error, and ends nobody', async () => {
+      await using wall = await Wall.start((req, res) => {
+        if (req.url === '/chunk') res.end('body')
+        else res.flushHeaders()
+      })
+      wall.before = (_, res) => {
+        const { writeHead } = res
+        res.writeHead = () => {
+          Object.assign(res, { writeHead })
+          throw new Error('refused')
+        }
+      }
+      assert.equal((await wall.ask({ path: '/chunk' })).status, 502)
+      assert.equal((await wall.ask({ path: '/head' })).status, 502)
+      assert.deepEqual(
+        wall.errors.map(error => ((error as Error).cause as Error).message),
+        ['refused', 'refused'],
+      )
+    })
+
+    it('adds to the cookies and to the Vary that stood there before', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Set-Cookie', ['app=1', 'app=2']).setHeader('vary', 'Cookie')
+        res.setHeader('X-Own', 'app').end()
+      })
+      wall.before = (_, res) => {
+        res
+          .setHeader('Set-Cookie', 'outer=1')
+          .setHeader('Vary', 'Accept-Encoding')
+          .setHeader('X-Own', 'outer')
+      }
+      const { headers } = await wall.ask({})
+      assert.deepEqual(headers['set-cookie'], ['outer=1', 'app=1', 'app=2'])
+      assert.equal(headers.vary, 'Accept-Encoding, Cookie')
+      assert.equal(headers['x-own'], 'app')
+    })
+
+    it('may have headers of any number and size', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('X-Long', 'x'.repeat(200_000))
+        for (let i = 0; i < 1500; i++) res.setHeader(`x-${i}`, '')
+        res.setHeader('X-Last', '1').end()
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /\r\nX-Long: x{200000}\r\n/)
+      assert.match(answer, /\r\nX-Last: 1\r\n/)
     })
 
     it('loses what is for the one connection', async () => {
@@ -524,6 +608,35 @@ describe('Forward', () => {
       )
     })
 
+    it('a slow client makes the app wait, whatever compresses in between', async () => {
+      const [piece, most] = [randomBytes(64 * 1024), 64 * 2 ** 20]
+      let sent = 0
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Content-Type', 'text/plain')
+        const send = (): void => {
+          while (sent < most && !res.destroyed) {
+            sent += piece.length
+            if (!res.write(piece)) return void res.once('drain', send)
+          }
+        }
+        send()
+      })
+      const compress = compression({ level: 1 })
+      wall.around = (req, res, next) => compress(req as express.Request, res as express.Response, next)
+      const socket = await wall.connect()
+      socket.pause()
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n')
+      let before = -1
+      await eventually(async () => {
+        const stands = sent > 0 && sent === before
+        before = sent
+        await delay(200)
+        return stands
+      })
+      assert.ok(sent < most / 2, `${sent} bytes`)
+      socket.destroy()
+    })
+
     it('an app that breaks off in its answer leaves it visibly cut', async () => {
       await using wall = await Wall.start((req, res) => {
         res.write('some')
@@ -663,6 +776,30 @@ describe('Forward', () => {
       )
     })
 
+    it('a client that sends slowly takes nothing of the time that the app has', async () => {
+      await using wall = await Wall.start((req, res) => void bodyOf(req).then(body => res.end(body)), {
+        requestTimeout: 200,
+      })
+      const request = http.request({ port: wall.port, method: 'POST', agent: false })
+      request.flushHeaders()
+      for (const piece of 'slowly') {
+        await delay(80)
+        request.write(piece)
+      }
+      request.end()
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      assert.deepEqual([response.statusCode, await bodyOf(response)], [200, 'slowly'])
+    })
+
+    it('a body that was read before is an error at once', async () => {
+      await using wall = await Wall.start((_, res) => res.end('well'))
+      wall.around = (req, _, next) => void bodyOf(req).then(() => next())
+      const answer = await wall.ask({ method: 'POST', headers: { 'content-length': 4 }, body: 'body' })
+      assert.equal(answer.status, 500)
+      assert.match((wall.errors[0] as Error).message, /was read before the router/)
+      assert.equal((await wall.ask({})).body, 'well')
+    })
+
     it('an app that takes too long makes 504, where there is a limit', async () => {
       await using wall = await Wall.start(
         (req, res) => {
@@ -793,6 +930,14 @@ describe('Forward', () => {
   })
 
   describe('next() of the app', () => {
+    it('goes on here, and leaves no length of an answer that is not its own', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('x-express-van-next', '-').setHeader('Content-Length', '2').end('zz')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /^HTTP\/1\.1 404 [\s\S]*\r\nContent-Length: 6\r\n\r\nnobody$/)
+    })
+
     it('goes on here, with the headers it had set', async () => {
       await using wall = await Wall.start((_, res, next) => {
         res.setHeader('X-Seen', '1')
@@ -980,6 +1125,32 @@ describe('Forward', () => {
       assert.deepEqual(seen, ['127.0.0.2', '127.0.0.3', '127.0.0.4'])
     })
 
+    it('is told however many and long the headers of the request are', async () => {
+      await using wall = await Wall.start(
+        (req, res) => res.end(`${req.socket.remoteAddress} ${req.rawHeaders.length}`),
+        {},
+        undefined,
+        { maxHeaderSize: 2 ** 20 },
+      )
+      assert.match((await wall.ask({ localAddress: '127.0.0.7' })).body, /^127\.0\.0\.7 /)
+      const many = 'a1:\r\n'.repeat(990)
+      const long = `Cookie: ${'x'.repeat(300_000)}\r\n`
+      for (const lines of [many, long]) {
+        const answer = await wall.raw(`GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${lines}\r\n`)
+        assert.match(answer, /\r\n\r\n127\.0\.0\.1 \d+$/)
+      }
+    })
+
+    it('keeps no time limit that an app has set for another', async () => {
+      await using wall = await Wall.start((req, res) => {
+        if (req.url === '/limit') req.setTimeout(100)
+        if (req.url === '/slow') setTimeout(() => res.end('slow'), 400)
+        else res.end('limited')
+      })
+      assert.equal((await wall.ask({ path: '/limit' })).body, 'limited')
+      assert.equal((await wall.ask({ path: '/slow', method: 'POST' })).body, 'slow')
+    })
+
     it('cannot be forged by any headers', async () => {
       await using wall = await Wall.start((req, res) => {
         res.end(
@@ -1025,9 +1196,12 @@ describe('Forward', () => {
     await using wall = await Wall.start((req, res) => {
       if (req.url === '/early') return void res.end('early')
       if (req.url === '/half') return void res.write('half', () => req.socket.destroy())
-      void bodyOf(req).then(body =>
-        res.setHeader('Connection', 'close').end(`${req.method} ${req.url} ${req.headers.host} ${body}`),
-      )
+      void bodyOf(req).then(body => {
+        res.setHeader('Connection', 'close').setHeader('Trailer', 'X-Sum')
+        res.write(`${req.method} ${req.url} ${req.headers.host} `)
+        res.addTrailers({ 'X-Sum': '42' })
+        res.end(body)
+      })
       req.once('end', () => wholeUploads++)
     })
     const server = http2.createServer((req, res) => wall.answer(req as never, res as never))
@@ -1047,6 +1221,14 @@ describe('Forward', () => {
       }
       const headers = { ':path': '/early', ':method': 'POST', ':authority': 'a.test' }
       const slow = { ...headers, ':path': '/x' }
+      const odd = session.request(
+        { ...headers, ':path': '/trailers', ':method': 'GET' },
+        { endStream: false },
+      )
+      const trailers = once(odd, 'trailers')
+      odd.end('hello')
+      assert.equal(await textOf(odd), 'GET /trailers a.test hello')
+      assert.equal((await trailers)[0]['x-sum'], '42')
       for (let time = 0; time < 10; time++) {
         const stream = session.request(headers)
         stream.on('error', () => {}).write('some')
@@ -1090,10 +1272,15 @@ class Wall {
   /** Answers what the router does not; by default it is 404. */
   otherwise: ((req: IncomingMessage, res: ServerResponse) => Promise<void>) | undefined
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-forward-'))
-  readonly #front: Server = http.createServer({ keepAliveTimeout: 0 })
+  readonly #front: Server = createFront()
   readonly #outer: Server
 
-  private constructor(handle: Handle, options: Partial<ForwardOptions>, upgrade: Upgrade | undefined) {
+  private constructor(
+    handle: Handle,
+    options: Partial<ForwardOptions>,
+    upgrade: Upgrade | undefined,
+    server: http.ServerOptions,
+  ) {
     const socketPath = join(this.#folder, '1')
     this.forward = new Forward({
       socketPath,
@@ -1132,7 +1319,7 @@ class Wall {
       res.statusCode = error.status ?? 500
       res.end()
     })
-    this.#outer = http.createServer(around)
+    this.#outer = http.createServer(server, around)
     this.#outer.on('upgrade', this.forward.upgrade)
   }
 
@@ -1140,8 +1327,9 @@ class Wall {
     handle: Handle,
     options: Partial<ForwardOptions> = {},
     upgrade?: Upgrade,
+    server: http.ServerOptions = {},
   ): Promise<Wall> {
-    const wall = new Wall(handle, options, upgrade)
+    const wall = new Wall(handle, options, upgrade, server)
     await new Promise<void>(resolve => wall.#outer.listen(0, '127.0.0.1', resolve))
     return wall
   }
