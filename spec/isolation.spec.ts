@@ -584,6 +584,21 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(world.events('load').length, 2)
     })
 
+    it('what it reports is the boot\u2019s to say, and nothing else is heard', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const { parentPort } = require('worker_threads')
+         const say = report => parentPort
+           ? parentPort.postMessage({ expressVan: report })
+           : require('fs').writeSync(3, JSON.stringify(report) + '\\n')
+         for (const report of [{ type: 'failed' }, { type: 'stopped', error: 5 }, { type: 'pong' }]) say(report)
+         module.exports = (req, res) => res.end('well')`,
+      )
+      assert.equal(await world.body('aries.test'), 'well')
+      assert.match(world.vhosts.metrics(), /express_van_requests_total\{hostname="aries\.test"\} 1/)
+    })
+
     it('its server closes no connection by itself, for twelve days: the router\u2019s has the limits', async () => {
       await using world = await start()
       world.write(

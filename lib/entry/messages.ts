@@ -48,6 +48,35 @@ export type Report =
   | { readonly type: 'pong'; readonly figures: Figures }
   | { readonly type: 'stopped'; readonly error: PlainError | undefined }
 
+const CHECKS: Record<Report['type'], (report: Record<string, unknown>) => boolean> = {
+  ready: ({ takesUpgrades, figures }) => typeof takesUpgrades === 'boolean' && isFigures(figures),
+  'no handler': ({ detail }) => typeof detail === 'string',
+  failed: ({ error }) => isPlainError(error),
+  pong: ({ figures }) => isFigures(figures),
+  stopped: ({ error }) => error === undefined || isPlainError(error),
+}
+
+/** Whether this is a report: an app may write to the channel as well. */
+export function isReport(value: unknown): value is Report {
+  if (!isObject(value) || typeof value.type !== 'string') return false
+  return Object.hasOwn(CHECKS, value.type) && CHECKS[value.type as Report['type']](value)
+}
+
+/** Whether an error came over the wall whole. */
+export function isPlainError(value: unknown): value is PlainError {
+  if (!isObject(value)) return false
+  const { name, message, stack = '' } = value
+  return [name, message, stack].every(text => typeof text === 'string')
+}
+
+function isFigures(value: unknown): value is Figures {
+  return isObject(value) && [value.memory, value.cpu].every(of => of === null || typeof of === 'number')
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
 /** What of an error's own properties crosses the wall. */
 const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
 /** A header holds it, too. */
@@ -70,11 +99,15 @@ export function plainError(thrown: unknown): PlainError {
   return plain as unknown as PlainError
 }
 
-export function toError({ name, message, stack, ...properties }: PlainError): Error {
+export function toError(plain: PlainError): Error {
+  const { name, message, stack } = plain
   const error = new Error(message)
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   if (stack !== undefined) error.stack = stack
-  return Object.assign(error, properties)
+  // By name: a `__proto__` among what an app has made up would be its prototype.
+  for (const property of PROPERTIES)
+    if (Object.hasOwn(plain, property)) Object.assign(error, { [property]: plain[property] })
+  return error
 }
 
 function cut(text: string): string {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
-import { type PlainError, plainError, toError } from './messages.ts'
+import { isPlainError, type PlainError, plainError, toError } from './messages.ts'
 
 /**
  * What a request and its answer cannot say on a private socket goes in headers. None of these names passes from or to
@@ -110,7 +110,10 @@ export function passOn(res: ServerResponse, error: unknown): void {
 
 /** On the router's side: with what the app called `next()`, by the header that says so. */
 export function passedOn(told: string): unknown {
-  return told === NO_ERROR || told === UNREAD ? undefined : toError(decode(told))
+  if (told === NO_ERROR || told === UNREAD) return undefined
+  const plain = decode(told)
+  if (!isPlainError(plain)) throw new Error('a private header holds no error')
+  return toError(plain)
 }
 
 /** On the router's side: whether the app called `next()` having read nothing of the body. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
-import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { isReport, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
 import type { MemoryCgroups } from './memory-cgroup.ts'
 import { lastLines, readLines } from './output-lines.ts'
 import type { Reaper } from './reaper.ts'
@@ -79,8 +79,8 @@ function killGroup({ pid }: ChildProcess): void {
 /** The app may write to that descriptor as well. */
 function parseReport(line: string): Report | undefined {
   try {
-    const report = JSON.parse(line) as Partial<Report> | null
-    return typeof report?.type === 'string' ? (report as Report) : undefined
+    const report: unknown = JSON.parse(line)
+    return isReport(report) ? report : undefined
   } catch {
     return undefined
   }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
-import { type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { isReport, SETUP_VARIABLE } from '../entry/messages.ts'
 import { lastLines } from './output-lines.ts'
 import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
 
@@ -39,8 +39,9 @@ export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner
     end: () => worker.postMessage({ order: 'end' }),
     kill: () => void worker.terminate(),
   }
-  worker.on('message', (message: { expressVan?: Report } | null) => {
-    if (message?.expressVan) runner.onReport?.(message.expressVan)
+  worker.on('message', (message: { expressVan?: unknown } | null) => {
+    const report = message?.expressVan
+    if (isReport(report)) runner.onReport?.(report)
   })
   worker.unref()
   return runner
