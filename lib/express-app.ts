@@ -48,6 +48,8 @@ export function adaptListeners(server: Server, appFolder: string, trusts: Trusts
     const adapted = isExpressApp(listener)
       ? adaptExpressApp(listener, appFolder, trusts)
       : withoutQuery(listener)
+    // By this Node knows what the app takes off by `off()`, and gives it back in `listeners()`.
+    if (adapted !== listener) Object.assign(adapted, { listener })
     server.on('request', adapted as RequestListener)
   }
 }

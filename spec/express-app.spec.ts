@@ -308,4 +308,33 @@ describe('adaptExpressApp', () => {
     )
     assert.equal(await world.body(HOST), 'first function')
   })
+
+  for (const [name, starting] of [
+    ['a function', `const starting = (req, res) => res.end('starting')`],
+    [
+      'an app of express',
+      `const starting = require(${JSON.stringify(require.resolve('express'))})().use((req, res) => res.end('starting'))`,
+    ],
+    [
+      'an app of express4',
+      `const starting = require(${JSON.stringify(require.resolve('express4'))})().use((req, res) => res.end('starting'))`,
+    ],
+  ] as const) {
+    it(`lets a server take its listener off again: ${name}`, async () => {
+      await using world = await World.start()
+      world.write(
+        `${HOST}/app/index.js`,
+        `
+        ${starting}
+        const server = require('node:http').createServer(starting).listen(80)
+        process.once('spec:ready', () => {
+          if (!server.listeners('request').includes(starting)) throw new Error('not its own')
+          server.off('request', starting).on('request', (req, res) => res.end('ready'))
+        })`,
+      )
+      assert.equal(await world.body(HOST), 'starting')
+      process.emit('spec:ready' as never)
+      assert.equal(await world.body(HOST), 'ready')
+    })
+  }
 })
