@@ -273,6 +273,59 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.match(String(error?.message), /exports nothing/)
     })
 
+    describe('that is an ES module, listens and then awaits', () => {
+      const LISTENS = `
+        import http from 'node:http'
+        import { on } from 'node:events'
+        import { setTimeout } from 'node:timers/promises'
+        const server = http.createServer().listen(3000)
+        const answer = (req, res) => res.end('server')`
+      const served: [what: string, source: string][] = [
+        ['for ever', `server.on('request', answer); await new Promise(() => {})`],
+        ['its requests', `for await (const [req, res] of on(server, 'request')) answer(req, res)`],
+        [
+          'a signal, with a timer that runs',
+          `server.on('request', answer); setInterval(() => {}, 1000)
+           await new Promise(resolve => process.once('SIGTERM', resolve)); process.exit()`,
+        ],
+      ]
+      for (const [what, source] of served) {
+        it(`${what}, is served by its server`, async () => {
+          await using world = await start()
+          world.write('aries.test/app/index.mjs', `${LISTENS}\n${source}`)
+          for (let i = 0; i < 2; i++) assert.equal(await world.body('aries.test'), 'server')
+          assert.deepEqual(world.events('evict'), [])
+        })
+      }
+
+      it('for a moment, is served by what it exports then, and fails by what it throws', async () => {
+        await using world = await start()
+        world.write(
+          'aries.test/app/index.mjs',
+          `${LISTENS}\nawait setTimeout(200)\nexport default (req, res) => res.end('export')`,
+        )
+        world.write('leo.test/app/index.mjs', `${LISTENS}\nawait setTimeout(200)\nthrow new Error('broken')`)
+        assert.equal(await world.body('aries.test'), 'export')
+        assert.equal((await world.get('leo.test')).status, 500)
+        assert.match(String((world.errors[0] as VhostError).cause), /broken/)
+      })
+
+      it('and fails when it is served, ends as by any uncaught error', async () => {
+        await using world = await start()
+        world.write(
+          'aries.test/app/index.mjs',
+          `${LISTENS}
+           await new Promise((resolve, reject) => {
+             server.on('request', (req, res) => { answer(req, res); if (req.url === '/fail') reject(new Error('late')) })
+           })`,
+        )
+        assert.equal(await world.body('aries.test'), 'server')
+        const evicted = world.event('evict')
+        await world.get('aries.test', '/fail')
+        assert.equal((await evicted).reason, 'crashed')
+      })
+    })
+
     it('that throws while it loads tells what and where', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', '\n\nthrow new TypeError("boom")')

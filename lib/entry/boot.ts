@@ -6,6 +6,7 @@ import { isMainThread } from 'node:worker_threads'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import { LoadScope } from '../launch/caught-listen.ts'
+import { exportsInTime } from '../launch/exports-in-time.ts'
 import { hookGenerations, ONLY_GENERATION, setRelease } from '../launch/generation-hook.ts'
 import { hookRequire } from '../launch/module-paths.ts'
 import { importFor } from '../package-import.ts'
@@ -31,6 +32,8 @@ function boot(setup: Setup): void {
   syncBuiltinESMExports()
   if (setup.modulePaths.length > 0) extendModulePaths(setup)
   let handler: Handler | undefined
+  let isImported = false
+  let isServed = false
   let hasReported = false
   process.on('uncaughtExceptionMonitor', error => reportOnce({ type: 'failed', error: plainError(error) }))
   process.once('beforeExit', () => {
@@ -45,17 +48,23 @@ function boot(setup: Setup): void {
   })
 
   async function load(): Promise<void> {
-    const exports = await exportsOf(setup.entry)
+    const importing = exportsOf(setup.entry).finally(() => {
+      isImported = true
+    })
+    const exports = await (setup.exportName === undefined ? exportsInTime(importing, scope) : importing)
     if (setup.exportName === undefined && exportsNothing(exports)) await scope.listening()
     await serve(exports)
   }
 
-  /** Nothing is left to run that could call `listen()`. */
+  /** Nothing is left to run that could call `listen()`, or that a module which listens could await but its own end. */
   async function findLate(): Promise<void> {
-    await serve(await exportsOf(setup.entry))
+    const goesOn = !isImported && setup.exportName === undefined && scope.server !== undefined
+    await serve(goesOn ? undefined : await exportsOf(setup.entry))
   }
 
   async function serve(exports: unknown): Promise<void> {
+    if (isServed) return
+    isServed = true
     const importPackage = (name: string): Promise<unknown> => importFor(pathToFileURL(setup.entry).href, name)
     const found = await findHandler(exports, setup.exportName, scope.server, importPackage, scope.hasHttp2)
     if (typeof found === 'string') {

@@ -33,6 +33,11 @@ export class LoadScope {
     })
   }
 
+  /** Tells who awaits `listening()` no more. */
+  forgetListening(): void {
+    this.#told = undefined
+  }
+
   /** The scope of all that ever runs in this process or thread, which is one app's. */
   static ofProcess(): LoadScope {
     everything = new LoadScope()

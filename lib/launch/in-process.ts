@@ -9,6 +9,7 @@ import type { VhostSettings } from '../vhost-settings.ts'
 import { LoadScope } from './caught-listen.ts'
 import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
+import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { Launched, Tell } from './launch.ts'
 import { probe } from './probe.ts'
@@ -126,7 +127,11 @@ export class InProcess {
       const modulePaths = getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : []
       const loading = scope.run(() => modules.load(entry.path, modulePaths))
       environment.claim()
-      const exports = await loading
+      const exports = await (exportName === undefined ? exportsInTime(loading, scope) : loading)
+      loading.catch(error => {
+        tolerateSecondRejection(error)
+        debug('an app that listened before its load failed: %o', error)
+      })
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))

@@ -249,6 +249,82 @@ describe('LoadScope', () => {
       await assertFree(port)
     })
 
+    describe('in an ES module that listens and then awaits', () => {
+      const listens = (text: string): string => `
+        import http from 'node:http'
+        import { on } from 'node:events'
+        import { setTimeout } from 'node:timers/promises'
+        const server = http.createServer()
+        server.listen(80)
+        const answers = res => res.end('${text}')`
+
+      it('its own end', async () => {
+        await using world = await World.start()
+        world.write(
+          `${HOST}/app/index.mjs`,
+          `${listens('server')}
+          server.on('request', (req, res) => answers(res))
+          await new Promise(() => {})`,
+        )
+        assert.equal(await world.body(HOST), 'server')
+      })
+
+      it('its requests', async () => {
+        await using world = await World.start()
+        world.write(
+          `${HOST}/app/index.mjs`,
+          `${listens('server')}
+          for await (const [, res] of on(server, 'request')) answers(res)`,
+        )
+        assert.equal(await world.body(HOST), 'server')
+        assert.equal(await world.body(HOST), 'server')
+      })
+
+      it('and fails later than it is waited for: it serves on', async () => {
+        await using world = await World.start()
+        world.write(
+          `${HOST}/app/index.mjs`,
+          `${listens('server')}
+          server.on('request', (req, res) => answers(res))
+          await new Promise((_, reject) => process.once('spec:fail', () => reject(new Error('late'))))`,
+        )
+        assert.equal(await world.body(HOST), 'server')
+        process.emit('spec:fail' as never)
+        assert.equal(await world.body(HOST), 'server')
+        assert.deepEqual(world.events('error'), [])
+      })
+
+      it('but not where it exports a handler a moment later, or throws', async () => {
+        await using world = await World.start()
+        world.write(
+          `exports.${HOST}/app/index.mjs`,
+          `${listens('server')}
+          await setTimeout(100)
+          export default (req, res) => res.end('export')`,
+        )
+        world.write(
+          `throws.${HOST}/app/index.mjs`,
+          `${listens('server')}
+          await setTimeout(100)
+          throw new Error('broken')`,
+        )
+        assert.equal(await world.body(`exports.${HOST}`), 'export')
+        assert.equal((await world.get(`throws.${HOST}`)).status, 500)
+        assert.match(String((world.errors[0] as VhostError).cause), /broken/)
+      })
+
+      it('nor where an export is asked for by name', async () => {
+        await using world = await World.start({ exportName: 'site' })
+        world.write(
+          `${HOST}/app/index.mjs`,
+          `${listens('server')}
+          await setTimeout(2500)
+          export const site = (req, res) => res.end('export')`,
+        )
+        assert.equal(await world.body(HOST), 'export')
+      })
+    })
+
     it('where what the module exports is no handler', async () => {
       await using world = await World.start()
       world.write(

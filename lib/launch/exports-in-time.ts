@@ -1,0 +1,24 @@
+import type { LoadScope } from './caught-listen.ts'
+
+/** How long after `listen()` a module may take until it has run, in milliseconds. */
+const EXPORT_GRACE = 2000
+
+/**
+ * What a module exports. Undefined where it listens and goes on for longer: like any program it may await its own end,
+ * and its server answers meanwhile.
+ */
+export async function exportsInTime(loading: Promise<unknown>, scope: LoadScope): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = scope.listening().then(async () => {
+    await new Promise(resolve => {
+      timer = setTimeout(resolve, EXPORT_GRACE).unref()
+    })
+    return scope.server ? undefined : await loading
+  })
+  try {
+    return await Promise.race([loading, tooLong])
+  } finally {
+    clearTimeout(timer)
+    scope.forgetListening()
+  }
+}
