@@ -7,6 +7,7 @@ import { type ImportPackage, importOwn } from './package-import.ts'
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
   readonly handle: Handle
+  /** The module's own hook; undefined where it has none, and `upgradeOf` tells what takes upgrades. */
   readonly upgrade: Upgrade | undefined
   /** The server whose listeners answer, where that is the handler. */
   readonly server?: WebServer
@@ -30,7 +31,7 @@ export async function findHandler(
 ): Promise<Handler | string> {
   const toHandler = async (value: unknown): Promise<Handler | undefined> => {
     const answer = await answerOf(value, importPackage)
-    return answer && handlerOf(answer, value, exports, server)
+    return answer && handlerOf(answer, value, exports)
   }
   if (exportName !== undefined) {
     const named = await namedExport(exports, exportName)
@@ -45,6 +46,19 @@ export async function findHandler(
     ? ' and listens with a server for HTTP/2, which the router does not speak to apps'
     : ''
   return `the module exports ${describe(await exports)}${server2}; expected ${ACCEPTED}`
+}
+
+/**
+ * What takes upgrades now: the module's own hook, or the listeners of the server that answers, or of `listening`, on
+ * which an app that exports its handler listens as well. WebSocket libraries hang on a server, maybe late.
+ */
+export function upgradeOf(
+  { upgrade, server }: Pick<Handler, 'upgrade' | 'server'>,
+  listening: WebServer | undefined,
+): Upgrade | undefined {
+  const listened = server ?? listening
+  if (upgrade || !listened || listened.listenerCount('upgrade') === 0) return upgrade
+  return (req, socket, head) => listened.emit('upgrade', req, socket, head)
 }
 
 /** Whether a module exports nothing at all: it may be about to call `listen()`. */
@@ -90,18 +104,12 @@ function isFetchApp(value: object): value is FetchApp {
   return !isBag(value) || !('app' in value || 'handler' in value)
 }
 
-function handlerOf(
-  answer: Handle | WebServer,
-  value: unknown,
-  exports: unknown,
-  server: WebServer | undefined,
-): Handler {
+function handlerOf(answer: Handle | WebServer, value: unknown, exports: unknown): Handler {
   const upgrade = hookOf(exports, 'upgrade')
   if (value === answer && isWebServer(answer)) return serverHandler(answer, upgrade, hookOf(exports, 'close'))
   const close = hookOf(exports, 'close', value) ?? closeOf(value)
   if (isWebServer(answer)) return serverHandler(answer, upgrade, close)
-  // An app may export its handler and listen as well; WebSocket libraries hang on the server.
-  return { handle: answer, close, upgrade: upgrade ?? (server && upgradeOf(server)) }
+  return { handle: answer, close, upgrade }
 }
 
 function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: Handler['close']): Handler {
@@ -110,14 +118,9 @@ function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: H
     handle: (req, res, next) => {
       if (!server.emit('request', req, res)) next()
     },
-    upgrade: upgrade ?? upgradeOf(server),
+    upgrade,
     close: close ?? (server.listenerCount('close') > 0 ? () => closeServer(server) : undefined),
   }
-}
-
-function upgradeOf(server: WebServer): Upgrade | undefined {
-  if (server.listenerCount('upgrade') === 0) return undefined
-  return (req, socket, head) => server.emit('upgrade', req, socket, head)
 }
 
 /** Lets go of what Node attached to a server that was never bound, and tells those who listen for its end. */

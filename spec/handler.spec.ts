@@ -3,8 +3,8 @@ import http from 'node:http'
 import https from 'node:https'
 import { createRequire } from 'node:module'
 import { describe, it } from 'node:test'
-import { exportsNothing, findHandler } from '../lib/handler.ts'
-import type { Handle } from '../lib/launch/launch.ts'
+import { exportsNothing, findHandler, upgradeOf } from '../lib/handler.ts'
+import type { Handle, Upgrade } from '../lib/launch/launch.ts'
 import { World } from './support/world.ts'
 
 const { resolve } = createRequire(import.meta.url)
@@ -196,6 +196,27 @@ describe('findHandler', () => {
         assert.deepEqual(calls, [owner, owner])
       })
     }
+
+    it('on a server, whenever its listeners come and go', async () => {
+      const own = http.createServer()
+      const listener = (...values: unknown[]): unknown => calls.push(...values)
+      const values = [{}, {}, Buffer.alloc(0)] as unknown as Parameters<Upgrade>
+      for (const [exports, listening] of [
+        [own, undefined],
+        [handle, own],
+        [undefined, own],
+      ] as const) {
+        const handler = await findHandler(exports, undefined, exports === handle ? undefined : listening)
+        assert.ok(typeof handler !== 'string')
+        assert.equal(upgradeOf(handler, listening), undefined)
+        own.on('upgrade', listener)
+        calls.length = 0
+        upgradeOf(handler, listening)?.(...values)
+        assert.deepEqual(calls, values)
+        own.off('upgrade', listener)
+        assert.equal(upgradeOf(handler, listening), undefined)
+      }
+    })
 
     it('gives none where there is none', async () => {
       for (const exports of [handle, { default: handle }, http.createServer()]) {

@@ -193,6 +193,41 @@ describe('upgrade', () => {
     assert.match(await upgrade(world, 'taurus.test'), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/)
   })
 
+  for (const isolation of ['none', 'thread', 'process'] as const) {
+    const SERVER = `
+      const http = require('node:http')
+      const server = http.createServer((req, res) => {
+        if (req.url === '/take') take()
+        if (req.url === '/leave') server.off('upgrade', answer)
+        res.end('plain')
+      })
+      const take = () => server.on('upgrade', answer)
+      const answer = (req, socket) => socket.end('${SWITCHED}late.')`
+    for (const [how, ending] of [
+      ['listens', 'server.listen(80)'],
+      ['is exported', 'module.exports = server'],
+      ['listens beside a handler', 'module.exports = server.listeners("request")[0]; server.listen(80)'],
+      [
+        'listens later than a handler is exported',
+        'module.exports = server.listeners("request")[0]; setTimeout(() => server.listen(80), 50)',
+      ],
+    ] as const) {
+      it(`hands it to a server that ${how} and takes them later, and no longer; isolation: '${isolation}'`, async () => {
+        await using world = await World.start({ isolation })
+        world.write('aries.test/app/index.js', `${SERVER}\n${ending}`)
+        const answers = async (status: RegExp): Promise<void> => {
+          // What the router is told arrives beside the answer.
+          await eventually(async () => status.test(await upgrade(world, 'aries.test')))
+        }
+        assert.match(await upgrade(world, 'aries.test'), /^HTTP\/1\.1 404 /)
+        assert.equal(await world.body('aries.test', '/take'), 'plain')
+        await answers(/^HTTP\/1\.1 101 [\s\S]*late\.$/)
+        assert.equal(await world.body('aries.test', '/leave'), 'plain')
+        await answers(/^HTTP\/1\.1 404 /)
+      })
+    }
+  }
+
   it('survives a client that resets while the vhost loads', async () => {
     await using world = await World.start()
     world.write(

@@ -1,12 +1,22 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Handler } from '../handler.ts'
+import { type Handler, upgradeOf } from '../handler.ts'
+import type { WebServer } from '../launch/caught-listen.ts'
 import type { Next } from '../launch/launch.ts'
+import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { passRejection } from '../rejection.ts'
 import { applyClient, passOn } from './private-headers.ts'
 
-/** Has a handler answer what arrives at the private server, as if the client had come to it itself. */
-export function answerRequests(front: Server, { handle, upgrade }: Handler): void {
+/**
+ * Has a handler answer what arrives at the private server, as if the client had come to it itself. `listening` gives the
+ * server on which the app listens by then.
+ */
+export function answerRequests(
+  front: Server,
+  handler: Handler,
+  listening: () => WebServer | undefined = () => undefined,
+): void {
+  const { handle } = handler
   front.on('request', (req, res) => {
     applyClient(req)
     const next = nextOf(res)
@@ -16,8 +26,14 @@ export function answerRequests(front: Server, { handle, upgrade }: Handler): voi
       next(error)
     }
   })
-  if (!upgrade) return
   front.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const upgrade = upgradeOf(handler, listening())
+    if (!upgrade) {
+      // It was there when the router asked.
+      socket.on('error', () => socket.destroy())
+      refuseUpgrade(socket, 404)
+      return
+    }
     applyClient(req)
     // An app's listener that throws ends this one connection, as in the router's own process.
     void Promise.resolve()

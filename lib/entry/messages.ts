@@ -43,6 +43,7 @@ export interface Figures {
 /** From the app to the router. */
 export type Report =
   | { readonly type: 'ready'; readonly takesUpgrades: boolean; readonly figures: Figures }
+  | { readonly type: 'upgrades'; readonly takesUpgrades: boolean }
   | { readonly type: 'no handler'; readonly detail: string }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'pong'; readonly figures: Figures }
@@ -50,6 +51,7 @@ export type Report =
 
 const CHECKS: Record<Report['type'], (report: Record<string, unknown>) => boolean> = {
   ready: ({ takesUpgrades, figures }) => typeof takesUpgrades === 'boolean' && isFigures(figures),
+  upgrades: ({ takesUpgrades }) => typeof takesUpgrades === 'boolean',
   'no handler': ({ detail }) => typeof detail === 'string',
   failed: ({ error }) => isPlainError(error),
   pong: ({ figures }) => isFigures(figures),

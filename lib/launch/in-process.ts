@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
-import { exportsNothing, findHandler, type Handler } from '../handler.ts'
+import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
 import { checkGiven, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
@@ -199,7 +199,7 @@ class Running implements Launched {
   }
 
   get upgrade(): Launched['upgrade'] {
-    return this.#loaded.handler.upgrade
+    return upgradeOf(this.#loaded.handler, this.#loaded.scope.server)
   }
 
   get environmentWrites(): readonly string[] {

@@ -155,6 +155,8 @@ export class Upstream implements Launched {
       this.#misses = 0
       this.#figures = report.figures
       for (const tell of this.#pongs) tell()
+    } else if (report.type === 'upgrades') {
+      this.#takesUpgrades = report.takesUpgrades
     } else if (report.type === 'stopped') {
       this.#stopped?.(report.error)
     }

@@ -8,6 +8,7 @@ describe('isReport', () => {
 
   for (const report of [
     { type: 'ready', takesUpgrades: false, figures },
+    { type: 'upgrades', takesUpgrades: true },
     { type: 'no handler', detail: 'text' },
     { type: 'failed', error },
     { type: 'pong', figures },
@@ -24,6 +25,7 @@ describe('isReport', () => {
     { type: 'constructor' },
     { type: 'ready', takesUpgrades: 1, figures },
     { type: 'ready', takesUpgrades: true },
+    { type: 'upgrades' },
     { type: 'no handler', detail: {} },
     { type: 'failed' },
     { type: 'failed', error: null },
