@@ -10,6 +10,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
+import http from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -559,6 +560,35 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.equal((world.errors[0] as VhostError).code, 'ERR_VHOST_REQUEST_TIMEOUT')
       assert.equal(await world.body('aries.test'), 'ok')
       assert.deepEqual(world.events('evict'), [])
+    })
+
+    it('loses none of 800 requests at a time, whatever their method, while it is busy for a moment', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => {
+           const end = Date.now() + 700
+           while (req.url === '/busy' && Date.now() < end);
+           res.end('ok')
+         }`,
+      )
+      world.site('leo.test', 'leo')
+      await world.body('aries.test')
+      const agent = new http.Agent({ keepAlive: true })
+      const all = (host: string): Promise<number[]> =>
+        Promise.all(
+          Array.from(
+            { length: 800 },
+            async () => (await world.get(host, '/', { agent, method: 'POST' })).status,
+          ),
+        )
+      // So that all are there at once.
+      await all('leo.test')
+      const busy = world.body('aries.test', '/busy')
+      await delay(50)
+      assert.deepEqual(new Set(await all('aries.test')), new Set([200]))
+      assert.equal(await busy, 'ok')
+      agent.destroy()
     })
 
     it('an idempotent request that got no byte is answered by the next one', async () => {

@@ -106,7 +106,8 @@ function boot(setup: Setup): void {
 
 function bindFront(socketPath: string): Server {
   const front = createFront()
-  front.listen(socketPath)
+  // So that who asks while the app is busy finds room; the system sets the limit.
+  front.listen({ path: socketPath, backlog: 65_535 })
   front.unref()
   return front
 }

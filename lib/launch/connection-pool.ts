@@ -1,8 +1,11 @@
+import { AsyncResource } from 'node:async_hooks'
 import { Agent, type ClientRequest } from 'node:http'
 import { connect, type Socket } from 'node:net'
 
 /** Connections that wait for requests. */
 const MAX_FREE = 256
+/** Until an app whose queue of connections is full is asked again, in milliseconds. */
+const FULL_PAUSE = 5
 /**
  * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
  * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
@@ -14,6 +17,12 @@ const REQUEST = Symbol('request')
 
 type PooledSocket = Socket & { [REQUEST]?: ClientRequest | undefined }
 
+/** A request that found the app's queue of connections full, and the asynchronous context that it belongs to. */
+interface Waiting {
+  readonly request: ClientRequest
+  readonly context: AsyncResource
+}
+
 /**
  * Connections to an app behind a private socket; each waits for the next request once its answer has come. Node's own
  * Agent copies the options of every request to find out where it goes, which was a fifth of a small request's time.
@@ -22,6 +31,8 @@ export class ConnectionPool extends Agent {
   readonly #socketPath: string
   readonly #free: PooledSocket[] = []
   readonly #open = new Set<PooledSocket>()
+  readonly #waiting: Waiting[] = []
+  #timer: NodeJS.Timeout | undefined
 
   constructor(socketPath: string) {
     super({ keepAlive: true })
@@ -30,14 +41,16 @@ export class ConnectionPool extends Agent {
 
   /** By which Node asks an agent for a connection. */
   addRequest(request: ClientRequest): void {
-    const socket = this.#takeFree() ?? this.#connect()
-    socket[REQUEST] = request
-    request.onSocket(socket)
+    const socket = this.#takeFree()
+    if (socket) give(socket, request)
+    else if (this.#waiting.length > 0) this.#wait(request)
+    else this.#connect(request)
   }
 
   /** Closes all connections, also those in use. */
   override destroy(): void {
     for (const socket of this.#open) socket.destroy()
+    for (const { request } of this.#waiting.splice(0)) fail(request)
   }
 
   #takeFree(): PooledSocket | undefined {
@@ -46,27 +59,98 @@ export class ConnectionPool extends Agent {
     return socket?.ref()
   }
 
-  #connect(): PooledSocket {
+  #connect(request: ClientRequest): void {
+    const socket = this.#openSocket()
+    socket[REQUEST] = request
+    this.#open.add(socket)
+    let isConnected = false
+    let error: NodeJS.ErrnoException | undefined
+    socket.once('connect', () => {
+      isConnected = true
+      give(socket, socket[REQUEST] as ClientRequest)
+      // Where there was room for one there may be for others.
+      this.#connectWaiting()
+    })
+    // A request in flight hears of it by itself.
+    socket.on('error', thrown => {
+      error = thrown
+    })
+    socket.on('close', () => {
+      this.#open.delete(socket)
+      if (!isConnected) this.#onRefused(socket[REQUEST] as ClientRequest, error)
+    })
+    socket.on('free', () => this.#onFree(socket))
+  }
+
+  #openSocket(): PooledSocket {
     const callback = (length: number, bytes: Uint8Array): boolean => {
       // What nobody has asked for would be the answer to the next request.
       if (!socket.emit('data', bytes.subarray(0, length))) socket.destroy()
       return true
     }
     const socket: PooledSocket = connect({ path: this.#socketPath, onread: { buffer: READ, callback } })
-    this.#open.add(socket)
-    socket.on('close', () => this.#open.delete(socket))
-    // A request in flight hears of it by itself.
-    socket.on('error', () => {})
-    // Said by Node's client, as to its own Agent, once request and answer are over. Node 20 and 22 may say it again
-    // when the connection serves the next request already.
-    socket.on('free', () => {
-      if (!socket[REQUEST]?.destroyed) return
-      socket[REQUEST] = undefined
-      // As Agent does, or all of the request stays in memory as long as the connection waits.
-      Object.assign(socket, { _httpMessage: null })
-      if (!socket.writable || this.#free.length >= MAX_FREE) socket.destroy()
-      else this.#free.push(socket.unref())
-    })
     return socket
   }
+
+  // Said by Node's client, as to its own Agent, once request and answer are over. Node 20 and 22 may say it again when
+  // the connection serves the next request already.
+  #onFree(socket: PooledSocket): void {
+    if (!socket[REQUEST]?.destroyed) return
+    socket[REQUEST] = undefined
+    // As Agent does, or all of the request stays in memory as long as the connection waits.
+    Object.assign(socket, { _httpMessage: null })
+    if (!socket.writable) {
+      socket.destroy()
+      return
+    }
+    const next = this.#takeWaiting()
+    if (next) next.context.runInAsyncScope(give, undefined, socket, next.request)
+    else if (this.#free.length >= MAX_FREE) socket.destroy()
+    else this.#free.push(socket.unref())
+  }
+
+  #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {
+    // An app that is busy accepts nothing, and the system keeps no more than so many connections for it.
+    if (error?.code === 'EAGAIN' && !request.destroyed) {
+      this.#wait(request)
+      return
+    }
+    fail(request, error)
+    this.#connectWaiting()
+  }
+
+  #wait(request: ClientRequest): void {
+    this.#waiting.push({ request, context: new AsyncResource('express-van.Waiting') })
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      const next = this.#takeWaiting()
+      if (next) this.#connectFor(next)
+    }, FULL_PAUSE)
+  }
+
+  #connectWaiting(): void {
+    for (let next = this.#takeWaiting(); next; next = this.#takeWaiting()) this.#connectFor(next)
+  }
+
+  #connectFor({ request, context }: Waiting): void {
+    context.runInAsyncScope(() => this.#connect(request))
+  }
+
+  /** The first whose client has not gone away. */
+  #takeWaiting(): Waiting | undefined {
+    let next = this.#waiting.shift()
+    for (; next?.request.destroyed; next = this.#waiting.shift()) fail(next.request)
+    return next
+  }
+}
+
+function give(socket: PooledSocket, request: ClientRequest): void {
+  socket[REQUEST] = request
+  request.onSocket(socket)
+}
+
+/** Has a request that gets no connection tell of its end. */
+function fail(request: ClientRequest, error?: Error): void {
+  request.destroy(error)
+  request.onSocket(undefined as unknown as Socket)
 }

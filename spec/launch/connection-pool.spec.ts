@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import http, { type IncomingMessage } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { ConnectionPool } from '../../lib/launch/connection-pool.ts'
 import { eventually } from '../support/world.ts'
 
@@ -91,6 +93,56 @@ describe('ConnectionPool', () => {
     assert.deepEqual([status, stdout, stderr], [0, 'answered\n', ''])
   })
 
+  it('waits where the app has no room for a connection, and asks again', async () => {
+    await using app = await App.start((_, socket) => void socket.write(OK), 1)
+    const answers = await Promise.all(Array.from({ length: 50 }, () => app.ask()))
+    assert.deepEqual(new Set(answers), new Set(['ok']))
+  })
+
+  it('asks in the context of each request, where it waited for a connection', async () => {
+    await using app = await App.start((_, socket) => void socket.write(OK), 1)
+    const context = new AsyncLocalStorage<number>()
+    const seen: unknown[] = []
+    app.used = () => seen.push(context.getStore())
+    await Promise.all(Array.from({ length: 20 }, (_, n) => context.run(n, () => app.ask())))
+    assert.deepEqual(new Set(seen), new Set(Array.from({ length: 20 }, (_, n) => n)))
+  })
+
+  describe('before an app that accepts nothing', () => {
+    it('forgets a request whose client goes away, and serves the others as soon as it can', async () => {
+      await using app = await BusyApp.start()
+      const requests = Array.from({ length: 20 }, () => app.ask())
+      await delay(50)
+      const gone = requests.filter((_, n) => n % 2 === 0)
+      for (const { request } of gone) request.destroy()
+      app.accept()
+      const ends = await Promise.all(requests.map(({ end }) => end))
+      assert.deepEqual(
+        ends,
+        requests.map((_, n) => (n % 2 === 0 ? 'socket hang up' : 'ok')),
+      )
+    })
+
+    it('ends what waits when it is destroyed', async () => {
+      await using app = await BusyApp.start()
+      const requests = Array.from({ length: 20 }, () => app.ask())
+      await delay(50)
+      app.pool.destroy()
+      const ends = await Promise.all(requests.map(({ end }) => end))
+      assert.deepEqual(new Set(ends), new Set(['socket hang up']))
+    })
+
+    it('tells each request that the app is gone where it ends', async () => {
+      await using app = await BusyApp.start()
+      const requests = Array.from({ length: 20 }, () => app.ask())
+      await delay(50)
+      app.kill()
+      const ends = await Promise.all(requests.map(({ end }) => end))
+      // Those whom the system had taken in meet a broken connection.
+      assert.ok(ends.filter(end => /^connect ECONNREFUSED/.test(end)).length > 10, ends.join())
+    })
+  })
+
   it('closes connections that wait and such that are in use when it is destroyed', async () => {
     await using app = await App.start((head, socket) => {
       if (!head.startsWith('GET /never')) socket.write(OK)
@@ -125,9 +177,10 @@ class App {
     })
   }
 
-  static async start(answer: (head: string, socket: Socket) => void): Promise<App> {
+  /** `backlog` is how many connections the system keeps for it. */
+  static async start(answer: (head: string, socket: Socket) => void, backlog?: number): Promise<App> {
     const app = new App(answer)
-    await once(app.#server.listen(join(app.#folder, '1')), 'listening')
+    await once(app.#server.listen({ path: join(app.#folder, '1'), backlog }), 'listening')
     return app
   }
 
@@ -143,6 +196,56 @@ class App {
   async [Symbol.asyncDispose](): Promise<void> {
     this.pool.destroy()
     await new Promise(resolve => this.#server.close(resolve))
+    rmSync(this.#folder, { recursive: true })
+  }
+}
+
+/** A server in a process that stands still, and a pool before it. */
+class BusyApp {
+  readonly pool: ConnectionPool
+  readonly #folder: string
+  readonly #child: ChildProcess
+
+  private constructor(folder: string, child: ChildProcess) {
+    this.#folder = folder
+    this.#child = child
+    this.pool = new ConnectionPool(join(folder, '1'))
+  }
+
+  static async start(): Promise<BusyApp> {
+    const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
+    const program = `
+      const server = require('http').createServer((req, res) => res.end('ok'))
+      server.listen({ path: ${JSON.stringify(join(folder, '1'))}, backlog: 1 }, () => console.log('listens'))`
+    const child = spawn(process.execPath, ['--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    child.kill('SIGSTOP')
+    return new BusyApp(folder, child)
+  }
+
+  accept(): void {
+    this.#child.kill('SIGCONT')
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  /** A request, and how it ends: its answer or its error. */
+  ask(): { request: ClientRequest; end: Promise<string> } {
+    const request = http.get({ agent: this.pool, headers: { host: 'a.test' } })
+    const end = new Promise<string>(resolve => {
+      request
+        .on('error', ({ message }) => resolve(message))
+        .on('response', response => resolve(text(response)))
+    })
+    return { request, end }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.pool.destroy()
+    this.kill()
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
     rmSync(this.#folder, { recursive: true })
   }
 }
