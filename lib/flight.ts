@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { Chain, type Link } from './chain.ts'
 import { cutAnswer } from './cut-answer.ts'
 import type { Next } from './launch/launch.ts'
+import { Untouched } from './launch/untouched.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
 /** What an app is told by its flights. */
@@ -72,6 +73,10 @@ export class Flight {
   readonly next = (error?: unknown): void => {
     this.end()
     this.#restorePrototypes()
+    if (error instanceof Untouched && this.#res) {
+      error.redo(this.#req, this.#res, this.#next)
+      return
+    }
     if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.app.errors++
     this.#next(error)
   }

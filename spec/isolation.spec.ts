@@ -605,6 +605,40 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(world.events('evict')[0]?.reason, 'crashed')
     })
 
+    describe('a request that was redone', () => {
+      /** Its first app crashes at the first request. */
+      const crashing = (world: World, rest: string): void =>
+        world.write(
+          'aries.test/app/index.js',
+          `const fs = require('fs'); const file = '${world.path('once')}'
+           module.exports = (req, res, next) => {
+             if (!fs.existsSync(file)) { fs.writeFileSync(file, ''); process.exit(1) }
+             ${rest}
+           }`,
+        )
+
+      it('is not cut at the end of the drainTimeout of the app that crashed', async () => {
+        await using world = await start({ drainTimeout: 300 })
+        crashing(world, `res.write('begun '); setTimeout(() => res.end('ended'), 900)`)
+        const slow = world.get('aries.test')
+        assert.equal((await world.event('evict')).reason, 'crashed')
+        await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+        assert.equal((await slow).body, 'begun ended')
+        await eventually(() => world.vhosts.stats().totals.inFlight === 0)
+      })
+
+      it('counts its errors for the next one alone', async () => {
+        await using world = await start()
+        crashing(world, `next(new Error('not here'))`)
+        assert.equal((await world.get('aries.test')).status, 500)
+        assert.deepEqual(String(world.errors), 'Error: not here')
+        await eventually(() => world.events('evict').length === 1)
+        assert.match(world.vhosts.metrics(), /errors_total\{hostname="aries.test"\} 1\n/)
+        const { errors, inFlight } = onlyOf(world)
+        assert.deepEqual([errors, inFlight], [1, 0])
+      })
+    })
+
     it('a request that crashes every app is redone once, and no more', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', 'module.exports = () => process.exit(1)')

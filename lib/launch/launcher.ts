@@ -6,7 +6,8 @@ import { refuseNoFile } from './entry-module.ts'
 import { InProcess } from './in-process.ts'
 import { isolationOf } from './isolation.ts'
 import type { Launched, Tell } from './launch.ts'
-import { type Redo, Upstreams, type WriteLine } from './upstreams.ts'
+import type { Redo } from './untouched.ts'
+import { Upstreams, type WriteLine } from './upstreams.ts'
 
 /** Starts releases where the settings have them run: in this process, in a thread or in a process of their own. */
 export class Launcher {

@@ -9,6 +9,7 @@ import { Forward } from './forward.ts'
 import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
 import type { Exit, Runner } from './runner.ts'
+import { type Redo, Untouched } from './untouched.ts'
 
 /** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
 const HEARTBEAT = 750
@@ -18,9 +19,6 @@ const MAX_MISSES = 2
 const TERM_GRACE = 2000
 /** How long an app whose connection broke may take to be seen dead or alive, in milliseconds. */
 const VERDICT = 1000
-
-/** Takes a request that an upstream which has crashed left untouched. */
-export type Redo = (req: IncomingMessage, res: ServerResponse, next: Next) => void
 
 export interface UpstreamSettings {
   readonly isolation: 'thread' | 'process'
@@ -202,8 +200,9 @@ export class Upstream implements Launched {
     if (this.#isStopping || this.#redone.has(req)) return false
     this.#redone.add(req)
     void this.#isDead().then(isDead => {
-      if (isDead && !res.destroyed) this.#redo(req, res, next)
-      else next(new VhostError('ERR_VHOST_CRASHED', { hostname: req.vhost?.hostname }))
+      const hostname = req.vhost?.hostname
+      if (isDead && !res.destroyed) next(new Untouched(hostname, this.#redo))
+      else next(new VhostError('ERR_VHOST_CRASHED', { hostname }))
     })
     return true
   }

@@ -17,9 +17,8 @@ import { Reaper } from './reaper.ts'
 import type { RunnerSettings } from './runner.ts'
 import { SocketFolder } from './socket-folder.ts'
 import { startThread } from './thread-runner.ts'
-import { type Redo, Upstream } from './upstream.ts'
-
-export type { Redo } from './upstream.ts'
+import type { Redo } from './untouched.ts'
+import { Upstream } from './upstream.ts'
 
 /** Takes a line that an app wrote. */
 export type WriteLine = (release: Release, stream: 'stdout' | 'stderr', line: string) => void
