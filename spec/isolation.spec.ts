@@ -917,6 +917,23 @@ describe("isolation: 'process' alone", () => {
     assert.equal(await answer, 'EMFILE')
   })
 
+  it('is started again at once where what it had started holds its output open', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write(
+      'aries.test/app/index.js',
+      `require('child_process').spawn('sleep', ['5'], { detached: true, stdio: 'inherit' }).unref()
+       module.exports = (req, res) => { if (req.url === '/die') process.exit(1); res.end('aries') }`,
+    )
+    await world.body('aries.test')
+    const crashed = world.event('error')
+    const start = performance.now()
+    assert.equal((await world.get('aries.test', '/die', { method: 'POST' })).status, 502)
+    assert.match((await crashed).error.message, /it ended with code 1/)
+    const lasted = performance.now() - start
+    assert.ok(lasted < 900, `${lasted} ms`)
+    assert.equal((await world.get('aries.test', '/', { method: 'POST', body: 'b' })).status, 200)
+  })
+
   it('kills what an app had started, together with it', async () => {
     await using world = await World.start({ isolation: 'process' })
     world.write(

@@ -1,8 +1,6 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-
-/** How long what has ended may hold its output open, in milliseconds. */
-const LAST_LINES = 1000
+import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /**
  * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
@@ -27,15 +25,18 @@ export function readLines(stream: Readable, longest: number, tell: (line: string
   stream.on('error', () => {})
 }
 
-/** Settles when all that streams will bring is read, or a moment later: what an app started may hold them open. */
+/**
+ * Settles when all is read that streams hold of what has ended. They need not end: what an app started may hold them
+ * open for ever.
+ */
 export async function lastLines(streams: readonly Readable[]): Promise<void> {
   const open = streams.filter(stream => !stream.readableEnded && !stream.destroyed)
   const ends = open.map(stream => new Promise(resolve => stream.once('end', resolve).once('close', resolve)))
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise(resolve => {
-    // Once more after what is there to be read: the process may have been kept from it for as long.
-    timer = setTimeout(() => setImmediate(resolve), LAST_LINES)
-  })
-  await Promise.race([Promise.all(ends), late])
-  clearTimeout(timer)
+  await Promise.race([Promise.all(ends), wholeTurn()])
+}
+
+/** Between the two, whatever is there is read, however long this process was kept from it. */
+async function wholeTurn(): Promise<void> {
+  await nextTurn()
+  await nextTurn()
 }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
@@ -44,10 +46,31 @@ describe('readLines', () => {
 })
 
 describe('lastLines', () => {
-  it('waits for a moment only where a stream is held open', async () => {
+  it('waits for no stream that is held open, once what is in it is read', async () => {
     const start = performance.now()
     await lastLines([new PassThrough()])
     const waited = performance.now() - start
-    assert.ok(waited > 500 && waited < 10_000, `${waited} ms`)
+    assert.ok(waited < 500, `${waited} ms`)
+  })
+
+  it('has all that a program wrote, where what it started holds its output, and this process was busy', async () => {
+    for (let time = 0; time < 10; time++) {
+      const program = `sleep 30 & head -c 100000 /dev/zero | tr '\\0' x; echo; echo last`
+      const child = spawn('/bin/sh', ['-c', program], {
+        stdio: ['ignore', 'pipe', 'ignore'],
+        detached: true,
+      })
+      const lines: string[] = []
+      readLines(child.stdout, 200_000, line => lines.push(line))
+      const exited = once(child, 'exit')
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+      await exited
+      await lastLines([child.stdout])
+      process.kill(-(child.pid as number), 'SIGKILL')
+      assert.deepEqual(
+        lines.map(({ length }) => length),
+        [100_000, 4],
+      )
+    }
   })
 })
