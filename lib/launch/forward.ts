@@ -29,8 +29,8 @@ export interface ForwardOptions {
   /** Milliseconds until the app has to begin its answer; 0 is for ever. */
   readonly requestTimeout: number
   /**
-   * Is asked where an idempotent request without a body met a broken connection before a byte of its answer; whether
-   * it takes the request over.
+   * Is asked where a request without a body got no connection, or an idempotent one met a broken connection before a
+   * byte of its answer; whether it takes the request over.
    */
   readonly retry: (req: IncomingMessage, res: ServerResponse, next: Next) => boolean
 }
@@ -263,7 +263,7 @@ class Exchange extends AsyncResource {
     }
   }
 
-  readonly #onError = (error: Error & { rawPacket?: Buffer }): void => {
+  readonly #onError = (error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void => {
     // It lies where the next answer of any app will be read.
     if (error.rawPacket) error.rawPacket = Buffer.from(error.rawPacket)
     if (this.#isOver) return
@@ -272,7 +272,7 @@ class Exchange extends AsyncResource {
       return
     }
     const { retry } = this.#options
-    const mayRetry = !this.#hasBody && IDEMPOTENT.has(this.#req.method ?? '')
+    const mayRetry = !this.#hasBody && (isUnsent(error) || IDEMPOTENT.has(this.#req.method ?? ''))
     this.#end()
     this.runInAsyncScope(() => {
       if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
@@ -321,6 +321,11 @@ function readBody(): Error {
   return new Error(
     'the body of a request was read before the router, so that the isolated app cannot have it',
   )
+}
+
+/** Whether the app was never reached. */
+function isUnsent({ syscall }: NodeJS.ErrnoException): boolean {
+  return syscall === 'connect'
 }
 
 /** In its own process the app would have left the body to whoever comes next. */

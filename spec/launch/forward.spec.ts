@@ -852,6 +852,24 @@ describe('Forward', () => {
       )
       assert.deepEqual(retried, ['GET', 'DELETE'])
     })
+
+    it('hands any request without a body over that never reached the app', async () => {
+      const retried: string[] = []
+      await using wall = await Wall.start(() => {}, {
+        socketPath: '/nowhere/socket',
+        retry: (req, res) => {
+          retried.push(String(req.method))
+          res.end('from elsewhere')
+          return true
+        },
+      })
+      for (const method of ['GET', 'POST', 'PATCH']) {
+        assert.equal((await wall.ask({ method })).body, 'from elsewhere')
+      }
+      const withBody = { method: 'POST', headers: { 'content-length': 1 }, body: 'x' }
+      assert.equal((await wall.ask(withBody)).status, 502)
+      assert.deepEqual(retried, ['GET', 'POST', 'PATCH'])
+    })
   })
 
   describe('upgrades', () => {
