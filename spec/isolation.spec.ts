@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chownSync,
   existsSync,
@@ -806,6 +807,54 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(!existsSync(folder))
     })
 
+    it('an app whose socket somebody has removed is replaced, and ends what it has begun', async () => {
+      const before = socketFolders()
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => {
+           if (req.url !== '/slow') return res.end('aries')
+           res.write('begun ')
+           setTimeout(() => res.end('ended'), 700)
+         }`,
+      )
+      await world.body('aries.test')
+      const [folder = ''] = socketFolders().filter(name => !before.includes(name))
+      const slow = world.body('aries.test', '/slow')
+      await eventually(() => onlyOf(world).inFlight === 1)
+      rmSync(folder, { recursive: true })
+      const evicted = world.event('evict')
+      const answers = await Promise.all(
+        ['GET', 'POST', 'GET', 'POST'].map(method => world.get('aries.test', '/', { method })),
+      )
+      assert.deepEqual(new Set(answers.map(({ body }) => body)), new Set(['aries']))
+      assert.match(String(onlyOf(world).lastExit?.how), /its socket was removed/)
+      assert.equal(await slow, 'begun ended')
+      assert.equal((await evicted).reason, 'crashed')
+      world.site('leo.test', 'leo')
+      assert.equal(await world.body('leo.test'), 'leo')
+    })
+
+    for (const [what, ask] of [
+      ['a request with a body', world => world.get('aries.test', '/', { method: 'POST', body: 'body' })],
+      ['an upgrade', async world => ({ status: await upgradeStatus(world.port, 'aries.test') })],
+    ] as [string, (world: World) => Promise<{ status: number }>][]) {
+      it(`an app whose socket somebody has removed is replaced where ${what} finds it so`, async () => {
+        const before = socketFolders()
+        await using world = await start()
+        world.write(
+          'aries.test/app/index.js',
+          `module.exports = (req, res) => res.end('aries'); module.exports.upgrade = (req, socket) => socket.end('HTTP/1.1 418 No\\r\\n\\r\\n')`,
+        )
+        await world.vhosts.load('aries.test')
+        const [folder = ''] = socketFolders().filter(name => !before.includes(name))
+        rmSync(folder, { recursive: true })
+        assert.equal((await ask(world)).status, 502)
+        await eventually(() => world.events('load').length === 2)
+        assert.match(String((await ask(world)).status), /200|418/)
+      })
+    }
+
     it('stats tell of the thread or process, its memory and processor time', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')
@@ -1046,6 +1095,15 @@ function isAlive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** What a request for an upgrade is answered with. */
+async function upgradeStatus(port: number, host: string): Promise<number> {
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+  socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+  const [head] = await once(socket, 'data')
+  socket.destroy()
+  return Number(String(head).split(' ')[1])
 }
 
 async function connected(port: number): Promise<void> {

@@ -3,13 +3,17 @@ import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 
-/** Asks an app behind a private socket for an upgrade, and joins the two connections where it agrees. */
+/**
+ * Asks an app behind a private socket for an upgrade, and joins the two connections where it agrees. `failed` is told
+ * why there is no connection to the app, or no longer one.
+ */
 export function forwardUpgrade(
   socketPath: string,
   headers: string[],
   req: IncomingMessage,
   socket: Duplex,
   head: Buffer,
+  failed: (error: Error) => void,
 ): void {
   const up = sendRequest({
     socketPath,
@@ -24,6 +28,7 @@ export function forwardUpgrade(
   socket.once('close', () => up.destroy())
   up.on('error', error => {
     debug('upgrade: %s', error.message)
+    failed(error)
     if (hasAnswered) socket.destroy()
     else refuseUpgrade(socket, 502)
   })

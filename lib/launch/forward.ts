@@ -33,6 +33,8 @@ export interface ForwardOptions {
    * byte of its answer; whether it takes the request over.
    */
   readonly retry: (req: IncomingMessage, res: ServerResponse, next: Next) => boolean
+  /** Is told of each broken connection, before `retry` is asked. */
+  readonly broken: (error: NodeJS.ErrnoException) => void
 }
 
 /** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
@@ -57,8 +59,8 @@ export class Forward {
   }
 
   readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const { socketPath, trusts } = this.#options
-    forwardUpgrade(socketPath, requestHeaders(req, trusts), req, socket, head)
+    const { socketPath, trusts, broken } = this.#options
+    forwardUpgrade(socketPath, requestHeaders(req, trusts), req, socket, head, broken)
   }
 
   /** Closes its connections. */
@@ -271,7 +273,8 @@ class Exchange extends AsyncResource {
       debug('forward: %s', error.message)
       return
     }
-    const { retry } = this.#options
+    const { retry, broken } = this.#options
+    broken(error)
     const mayRetry = !this.#hasBody && (isUnsent(error) || IDEMPOTENT.has(this.#req.method ?? ''))
     this.#end()
     this.runInAsyncScope(() => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +17,9 @@ export class SocketFolder {
     process.once('exit', this.#remove)
   }
 
+  /** @throws Error where somebody has put something else in its place */
   next(): string {
+    this.#restore()
     return join(this.path, String(++this.#last))
   }
 
@@ -29,6 +31,19 @@ export class SocketFolder {
   close(): void {
     process.off('exit', this.#remove)
     this.#remove()
+  }
+
+  /** Who cleans up among temporary files may take it for left over. */
+  #restore(): void {
+    const stats = lstatSync(this.path, { throwIfNoEntry: false })
+    if (!stats) {
+      mkdirSync(this.path, { mode: 0o700 })
+      return
+    }
+    const user = process.geteuid?.() ?? stats.uid
+    if (!stats.isDirectory() || stats.uid !== user) {
+      throw new Error('in the place of the folder for private sockets lies something else')
+    }
   }
 
   readonly #remove = (): void => {

@@ -54,6 +54,8 @@ export class Upstream implements Launched {
   #heartbeat: NodeJS.Timeout | undefined
   #misses = 0
   #isStill = false
+  #isLost = false
+  #crash!: (error: VhostError) => void
 
   constructor(runner: Runner, settings: UpstreamSettings) {
     const { socketPath, trusts, requestTimeout } = settings
@@ -61,12 +63,19 @@ export class Upstream implements Launched {
     this.#runner = runner
     this.#redo = settings.redo
     this.#redone = settings.redone
-    this.#forward = new Forward({ socketPath, trusts, requestTimeout, retry: this.#retry })
+    this.#forward = new Forward({
+      socketPath,
+      trusts,
+      requestTimeout,
+      retry: this.#retry,
+      broken: this.#onBroken,
+    })
     this.exited = runner.exited.then(exit => {
       this.#endHeartbeat()
       return exit
     })
     this.crashed = new Promise(resolve => {
+      this.#crash = resolve
       void this.exited.then(exit => {
         if (!this.#isStopping) resolve(this.#isStill ? standstill() : crash(exit))
       })
@@ -195,6 +204,13 @@ export class Upstream implements Launched {
     this.#heartbeat = undefined
   }
 
+  /** Whoever took its socket away leaves it alive, but out of reach: it ends what it has begun, as if replaced. */
+  readonly #onBroken = ({ code, syscall }: NodeJS.ErrnoException): void => {
+    if (code !== 'ENOENT' || syscall !== 'connect' || this.#isStopping) return
+    this.#isLost = true
+    this.#crash(new VhostError('ERR_VHOST_CRASHED', { detail: 'its socket was removed' }))
+  }
+
   /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
   readonly #retry = (req: RoutedRequest, res: ServerResponse, next: Next): boolean => {
     if (this.#isStopping || this.#redone.has(req)) return false
@@ -208,6 +224,11 @@ export class Upstream implements Launched {
   }
 
   async #isDead(): Promise<boolean> {
+    if (this.#isLost) {
+      // Whoever waits for that is told first, and sends no more requests here.
+      await this.crashed
+      return true
+    }
     let tell = (): void => {}
     const isAlive = new Promise<boolean>(resolve => {
       tell = () => resolve(false)

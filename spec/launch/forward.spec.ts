@@ -1305,6 +1305,7 @@ class Wall {
       trusts: undefined,
       requestTimeout: 0,
       retry: () => false,
+      broken: () => {},
       ...options,
     })
     this.#front.prependListener('request', (_, res) => {

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -20,6 +29,25 @@ describe('SocketFolder', () => {
     await folder.release(other)
     assert.ok(!existsSync(one))
     writeFileSync(other, '')
+    folder.close()
+    assert.ok(!existsSync(folder.path))
+  })
+
+  it('is made anew where somebody has removed it, and enters nothing that was put in its place', () => {
+    const folder = new SocketFolder()
+    folder.next()
+    rmSync(folder.path, { recursive: true })
+    writeFileSync(folder.next(), '')
+    assert.equal(statSync(folder.path).mode & 0o777, 0o700)
+    rmSync(folder.path, { recursive: true })
+    symlinkSync(tmpdir(), folder.path)
+    assert.throws(() => folder.next(), /lies something else/)
+    rmSync(folder.path)
+    if (process.getuid?.() === 0) {
+      mkdirSync(folder.path)
+      chownSync(folder.path, 65_534, 65_534)
+      assert.throws(() => folder.next(), /lies something else/)
+    }
     folder.close()
     assert.ok(!existsSync(folder.path))
   })
