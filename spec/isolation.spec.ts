@@ -275,6 +275,36 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.match(String(error?.message), /exports nothing/)
     })
 
+    describe('that handles its own exceptions', () => {
+      const THROWS = `setTimeout(() => { throw new Error('no such table') }, 10)
+        const server = require('http').createServer((req, res) => res.end('served'))`
+      const handled: [how: string, source: string][] = [
+        ['by uncaughtException', `process.on('uncaughtException', () => server.listen(3000))`],
+        [
+          'by a callback that captures them',
+          `process.setUncaughtExceptionCaptureCallback(() => server.listen(3000))`,
+        ],
+      ]
+      for (const [how, source] of handled) {
+        it(`${how}, goes on while it loads`, async () => {
+          await using world = await start()
+          world.write('aries.test/app/index.js', `${THROWS}\n${source}`)
+          assert.equal(await world.body('aries.test'), 'served')
+          assert.deepEqual(world.events('error'), [])
+        })
+      }
+
+      it('and ends by one while it loads, tells what it was', async () => {
+        await using world = await start()
+        world.write(
+          'aries.test/app/index.js',
+          `${THROWS}\nprocess.on('uncaughtException', () => setTimeout(() => process.exit(1), 50))`,
+        )
+        assert.equal((await world.get('aries.test')).status, 500)
+        assert.match(String((world.errors[0] as VhostError).cause), /no such table/)
+      })
+    })
+
     describe('that is an ES module, listens and then awaits', () => {
       const LISTENS = `
         import http from 'node:http'

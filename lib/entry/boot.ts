@@ -12,6 +12,7 @@ import { hookRequire } from '../launch/module-paths.ts'
 import { importFor } from '../package-import.ts'
 import { answerRequests } from './answer-requests.ts'
 import { becomeOwner } from './become-owner.ts'
+import { followExceptions } from './follow-exceptions.ts'
 import { followUpgrades } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
@@ -36,7 +37,7 @@ function boot(setup: Setup): void {
   let isImported = false
   let isServed = false
   let hasReported = false
-  process.on('uncaughtExceptionMonitor', error => reportOnce({ type: 'failed', error: plainError(error) }))
+  followExceptions(error => reportOnce({ type: 'failed', error: plainError(error) }))
   process.once('beforeExit', () => {
     if (!hasReported) void findLate()
   })
