@@ -275,6 +275,35 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.match(String(error?.message), /exports nothing/)
     })
 
+    const threads: [file: string, imports: string, self: string][] = [
+      ['index.js', `const { Worker, isMainThread, parentPort } = require('worker_threads')`, '__filename'],
+      [
+        'index.mjs',
+        `import { Worker, isMainThread, parentPort } from 'node:worker_threads'; import http from 'node:http'`,
+        'new URL(import.meta.url)',
+      ],
+    ]
+    for (const [file, imports, self] of threads) {
+      it(`that is main thread and worker in one file, ${file}, is the main thread`, async () => {
+        await using world = await start()
+        world.write(
+          `aries.test/app/${file}`,
+          `${imports}
+           if (isMainThread) {
+             const worker = new Worker(${self}); worker.unref()
+             ${file === 'index.js' ? `const http = require('node:http')` : ''}
+             http.createServer((req, res) => {
+               worker.once('message', text => res.end(text + ' ' + parentPort))
+               worker.postMessage('hello')
+             }).listen(3000)
+           } else {
+             parentPort.on('message', text => parentPort.postMessage(text + ' from the worker'))
+           }`,
+        )
+        assert.equal(await world.body('aries.test'), 'hello from the worker null')
+      })
+    }
+
     describe('that handles its own exceptions', () => {
       const THROWS = `setTimeout(() => { throw new Error('no such table') }, 10)
         const server = require('http').createServer((req, res) => res.end('served'))`

@@ -18,6 +18,9 @@ import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
 import { openRouterChannel } from './router-channel.ts'
 
+// Asked before the app's world says otherwise.
+const isThread = !isMainThread
+
 /**
  * What runs in a thread or process before the app, which is the entry file and needs to know nothing: catches
  * `listen()`, waits until the app can answer, and answers on a private socket for it.
@@ -31,6 +34,7 @@ function boot(setup: Setup): void {
   Object.assign(process.env, setup.env)
   const scope = LoadScope.ofProcess()
   cluster.fork = refuseFork
+  if (isThread) beMainThread()
   syncBuiltinESMExports()
   if (setup.modulePaths.length > 0) extendModulePaths(setup)
   let handler: Handler | undefined
@@ -131,6 +135,14 @@ function refuseFork(): never {
   throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
 }
 
+/** A program that starts threads by its own file is to take its branch for the main thread, as under `node`. */
+function beMainThread(): void {
+  Object.assign(createRequire(import.meta.url)('node:worker_threads'), {
+    isMainThread: true,
+    parentPort: null,
+  })
+}
+
 function extendModulePaths({ realPath, modulePaths }: Setup): void {
   hookRequire(
     () => modulePaths,
@@ -141,7 +153,7 @@ function extendModulePaths({ realPath, modulePaths }: Setup): void {
 }
 
 function figures(): Figures {
-  if (isMainThread) {
+  if (!isThread) {
     const { user, system } = process.cpuUsage()
     return { memory: process.memoryUsage.rss(), cpu: (user + system) / 1000 }
   }
