@@ -914,6 +914,24 @@ function behaves(isolation: 'thread' | 'process'): void {
       })
     }
 
+    it('leaves no socket where the router is killed', async () => {
+      await using world = await World.start()
+      world.site('aries.test', 'aries')
+      const source = `
+        import { vhostRouter } from '${resolve('.build')}/lib/index.js'
+        const vhosts = vhostRouter({ basePath: '${world.path()}', isolation: '${isolation}' })
+        await vhosts.load('aries.test')
+        console.log('loaded')
+        setInterval(() => {}, 1000)`
+      const router = spawn(process.execPath, ['--input-type=module', '-e', source], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      await once(router.stdout, 'data')
+      assert.equal(socketFolders(router.pid).length, 1)
+      router.kill('SIGKILL')
+      await eventually(() => socketFolders(router.pid).length === 0)
+    })
+
     it('stats tell of the thread or process, its memory and processor time', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')

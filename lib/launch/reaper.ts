@@ -24,7 +24,8 @@ done
 `
 
 /**
- * Ends the processes of apps where the router was killed: an app that spins in a loop would never notice by itself.
+ * Ends the processes of apps where the router was killed, as one that spins in a loop would never notice by itself, and
+ * removes what else there was of them, threads included.
  */
 export class Reaper {
   readonly #folder: string
@@ -37,8 +38,12 @@ export class Reaper {
     this.#cgroups = cgroups
   }
 
-  watch(pid: number): void {
+  /** Begins; the folder is removed also where there never is a process to watch. */
+  start(): void {
     this.#shell ??= startShell(this.#folder, this.#cgroups)
+  }
+
+  watch(pid: number): void {
     this.#tell(`+ ${pid}\n`)
   }
 

@@ -113,10 +113,12 @@ export class Upstreams {
   #start(release: Release, isolation: 'thread' | 'process', runnerSettings: RunnerSettings): Upstream {
     const { trusts, requestTimeout } = this.#settings
     const { socketPath } = runnerSettings.setup
+    this.#reaper ??= new Reaper((this.#folder as SocketFolder).path, this.#cgroups.prefix)
+    this.#reaper.start()
     const runner =
       isolation === 'thread'
         ? startThread(runnerSettings)
-        : startProcess(runnerSettings, this.#watchdog(), this.#cgroups)
+        : startProcess(runnerSettings, this.#reaper, this.#cgroups)
     for (const name of ['stdout', 'stderr'] as const) {
       readLines(runner[name], MAX_LINE, line => this.#write(release, name, line))
     }
@@ -136,11 +138,6 @@ export class Upstreams {
       await this.#folder?.release(socketPath)
     })
     return upstream
-  }
-
-  #watchdog(): Reaper {
-    this.#reaper ??= new Reaper((this.#folder as SocketFolder).path, this.#cgroups.prefix)
-    return this.#reaper
   }
 
   async #inTime(start: Promise<void>): Promise<void> {
