@@ -765,12 +765,12 @@ function behaves(isolation: 'thread' | 'process'): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
+        // In a thread there is no way to the router for the app.
         `const { parentPort } = require('worker_threads')
-         const say = report => parentPort
-           ? parentPort.postMessage({ expressVan: report })
-           : require('fs').writeSync(3, JSON.stringify(report) + '\\n')
+         const { writeSync } = require('fs')
+         const say = report => '${isolation}' === 'process' && writeSync(3, JSON.stringify(report) + '\\n')
          for (const report of [{ type: 'failed' }, { type: 'stopped', error: 5 }, { type: 'pong' }]) say(report)
-         module.exports = (req, res) => res.end('well')`,
+         module.exports = (req, res) => res.end(parentPort === null ? 'well' : 'a port')`,
       )
       assert.equal(await world.body('aries.test'), 'well')
       assert.match(world.vhosts.metrics(), /express_van_requests_total\{hostname="aries\.test"\} 1/)
@@ -801,6 +801,20 @@ function behaves(isolation: 'thread' | 'process'): void {
       await world.vhosts.close()
       assert.equal(await answer, 'ok')
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'answered close SIGTERM ')
+    })
+
+    it('an app that only closes its server at SIGTERM ends by itself, and is not killed', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const { writeFileSync } = require('fs')
+         const server = require('http').createServer((req, res) => res.end('ok')).listen(3000)
+         process.on('SIGTERM', () => server.close())
+         process.on('exit', code => writeFileSync('${world.path('notes')}', 'ended with ' + code))`,
+      )
+      assert.equal(await world.body('aries.test'), 'ok')
+      await world.vhosts.close()
+      assert.equal(readFileSync(world.path('notes'), 'utf8'), 'ended with 0')
     })
 
     it('an app has a moment after SIGTERM, as long as it listens for it', async () => {

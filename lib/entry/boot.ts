@@ -99,6 +99,8 @@ function boot(setup: Setup): void {
     } catch (thrown) {
       error = thrown ?? new Error('close() of the app failed')
     }
+    // A program that closes its server then ends when nothing is left to run, which this one would be.
+    if (process.listenerCount('SIGTERM') > 0) process.once('SIGTERM', () => front.close())
     channel.report({ type: 'stopped', error: error === undefined ? undefined : plainError(error) })
   }
 
