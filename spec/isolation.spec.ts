@@ -1112,6 +1112,64 @@ describe("isolation: 'process' alone", () => {
     await eventually(() => cgroupsOf(prefix).length === 0)
   })
 
+  describe('what an app had started as a process group of its own', {
+    skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
+  }, () => {
+    const memoryLimit = 64 * 2 ** 20
+    const site = (world: World): void =>
+      world.write(
+        'aries.test/app/index.js',
+        `const { pid } = require('child_process').spawn('sleep', ['60'], { detached: true, stdio: 'ignore' })
+         module.exports = (req, res) => res.end(String(pid))`,
+      )
+
+    it('ends with it, where both are in a cgroup', async () => {
+      const { prefix } = new MemoryCgroups()
+      await using world = await World.start({ isolation: 'process', memoryLimit })
+      site(world)
+      const pid = Number(await world.body('aries.test'))
+      assert.ok(isAlive(pid))
+      await world.vhosts.close()
+      await eventually(() => !isAlive(pid))
+      await eventually(() => cgroupsOf(prefix).length === 0)
+    })
+
+    it('ends with a router that is killed, but nothing of another router does', async () => {
+      await using world = await World.start()
+      site(world)
+      const source = `
+        import http from 'node:http'
+        import { vhostRouter } from '${resolve('.build')}/lib/index.js'
+        const options = { basePath: '${world.path()}', isolation: 'process', memoryLimit: ${memoryLimit} }
+        const ask = async vhosts => {
+          const server = http.createServer((req, res) => vhosts(req, res, error => res.end(String(error))))
+          await new Promise(done => server.listen(0, done))
+          const { port } = server.address()
+          return await new Promise(done => http.get({ port, headers: { host: 'aries.test' } }, res => res.on('data', data => done(String(data)))))
+        }
+        const [one, other] = [vhostRouter(options), vhostRouter(options)]
+        const pids = [await ask(one), await ask(other)]
+        await one.close()
+        await new Promise(done => setTimeout(done, 300))
+        console.log(pids.join(' '))`
+      const router = spawn(process.execPath, ['--input-type=module', '-e', source], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      try {
+        const [line] = await once(router.stdout, 'data')
+        const pids = String(line).split(' ').map(Number)
+        assert.deepEqual(pids.map(isAlive), [false, true])
+        const prefix = new MemoryCgroups().prefix.replace(`-${process.pid}-`, `-${router.pid}-`)
+        assert.equal(cgroupsOf(prefix).length, 1)
+        router.kill('SIGKILL')
+        await eventually(() => !pids.some(isAlive))
+        await eventually(() => cgroupsOf(prefix).length === 0)
+      } finally {
+        router.kill('SIGKILL')
+      }
+    })
+  })
+
   describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
     it('runs each app as the owner of its folder, with none of the rights of root', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })

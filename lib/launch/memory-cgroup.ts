@@ -12,7 +12,7 @@ const MAX_REMOVALS = 50
 
 /** A folder of the kernel's that limits the memory of the processes in it: cgroups(7). */
 export interface MemoryCgroup {
-  /** Settles when it is gone, or will not go. */
+  /** Ends what is left in it. Settles when it is gone, or will not go. */
   remove(): Promise<void>
 }
 
@@ -20,7 +20,7 @@ export interface MemoryCgroup {
 export class MemoryCgroups {
   readonly #parents = parentCgroups(readText('/proc/self/cgroup'), readText('/proc/self/mounts'))
 
-  /** With what the paths of all that are made here begin; empty where none can be made. */
+  /** With what the paths of all that are made here begin, before the process id; empty where none can be made. */
   get prefix(): string {
     const [parent] = this.#parents
     return parent === undefined ? '' : join(parent.folder, `express-van-${process.pid}-`)
@@ -31,7 +31,7 @@ export class MemoryCgroups {
     while (this.#parents[0]) {
       try {
         return limited(
-          `${this.prefix}${randomBytes(4).toString('hex')}`,
+          `${this.prefix}${pid}-${randomBytes(4).toString('hex')}`,
           this.#parents[0],
           pid,
           heap + BESIDE_HEAP,
@@ -100,12 +100,25 @@ function limited(
 
 async function removed(folder: string): Promise<void> {
   for (let attempt = 0; attempt < MAX_REMOVALS; attempt++) {
+    killAll(folder)
     try {
       rmdirSync(folder)
       return
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return
       await delay(REMOVAL_PAUSE, undefined, { ref: false })
+    }
+  }
+}
+
+/** Not by `cgroup.kill`, which version 1 does not have. */
+function killAll(folder: string): void {
+  for (const pid of readText(join(folder, 'cgroup.procs')).split('\n').map(Number)) {
+    try {
+      // 0 stands for a process of another namespace, and for kill(2) for all of this group.
+      if (pid > 0) process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended meanwhile.
     }
   }
 }

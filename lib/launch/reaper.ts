@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 
 /**
- * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group, and removes the
- * folder of the sockets and the cgroups. A shell takes a megabyte, where Node would take forty.
+ * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group and its cgroup, and
+ * removes the folder of the sockets and the cgroups. A shell takes a megabyte, where Node would take forty.
  */
 const SCRIPT = `
 trap '' INT TERM HUP
@@ -18,6 +18,7 @@ for pid in $pids; do kill -9 "-$pid" || kill -9 "$pid"; done
 rm -rf -- "$1"
 [ -n "$2" ] || exit 0
 for look in 1 2 3 4 5 6 7 8 9 10; do
+  for pid in $pids; do kill -9 $(cat "$2$pid-"*/cgroup.procs); done
   rmdir -- "$2"* && exit 0
   sleep 0.1
 done
