@@ -150,8 +150,7 @@ function closeOf(handler: unknown): (() => unknown) | undefined {
   return undefined
 }
 
-// biome-ignore lint/complexity/noBannedTypes: whatever a stranger's module exports
-type Anything = Record<string | symbol, Function | undefined>
+type Anything = Record<string | symbol, ((...values: unknown[]) => unknown) | undefined>
 
 function member(value: unknown, name: string | symbol): Anything[string] {
   const hasMembers = (typeof value === 'object' && value !== null) || typeof value === 'function'

@@ -235,7 +235,7 @@ const GIVEN: Record<Asked, (value: unknown) => string | undefined> = {
 type Asked = 'isolation' | 'memoryLimit' | 'env' | 'getModulePaths' | 'trustProxy'
 
 /**
- * What a function among the options gave for one vhost.
+ * What a function among the options gave, for one vhost or one address.
  * @throws TypeError `ERR_VHOST_OPTION` where that is bad: to go on without a limit, say, would be to fail open
  */
 export function checkGiven<T>(name: Asked, value: T): T {

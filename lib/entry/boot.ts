@@ -4,7 +4,7 @@ import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
-import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
+import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import { LoadScope } from '../launch/caught-listen.ts'
 import { exportsInTime } from '../launch/exports-in-time.ts'
 import { hookGenerations, ONLY_GENERATION, setRelease } from '../launch/generation-hook.ts'
@@ -13,7 +13,7 @@ import { importFor } from '../package-import.ts'
 import { answerRequests } from './answer-requests.ts'
 import { becomeOwner } from './become-owner.ts'
 import { followExceptions } from './follow-exceptions.ts'
-import { followUpgrades } from './follow-upgrades.ts'
+import { followUpgrades, takesUpgradesNow } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
 import { openRouterChannel } from './router-channel.ts'
@@ -81,8 +81,7 @@ function boot(setup: Setup): void {
     if (found.server) adaptListeners(found.server, setup.appFolder, undefined)
     answerRequests(front, handler, () => scope.server)
     front.ref()
-    const isTaken = upgradeOf(handler, scope.server) !== undefined
-    reportOnce({ type: 'ready', takesUpgrades: isTaken, figures: figures() })
+    reportOnce({ type: 'ready', takesUpgrades: takesUpgradesNow(handler, scope), figures: figures() })
     void followUpgrades(handler, scope, takesUpgrades => channel.report({ type: 'upgrades', takesUpgrades }))
   }
 

@@ -1,15 +1,20 @@
 import { type Handler, upgradeOf } from '../handler.ts'
 import type { LoadScope } from '../launch/caught-listen.ts'
 
+/** Whether a handler takes upgrades now. */
+export function takesUpgradesNow(handler: Handler, scope: LoadScope): boolean {
+  return upgradeOf(handler, scope.server) !== undefined
+}
+
 /** Tells whether a handler takes upgrades each time that this changes. */
 export async function followUpgrades(
   handler: Handler,
   scope: LoadScope,
   tell: (takesUpgrades: boolean) => void,
 ): Promise<void> {
-  let last = upgradeOf(handler, scope.server) !== undefined
+  let last = takesUpgradesNow(handler, scope)
   const look = (): void => {
-    const now = upgradeOf(handler, scope.server) !== undefined
+    const now = takesUpgradesNow(handler, scope)
     if (now !== last) tell(now)
     last = now
   }

@@ -110,6 +110,12 @@ export function checkHead(
   if (length !== undefined && isChunked) throw new Error('an answer with both a length and chunks')
 }
 
+/** The links of early hints: Node takes one for each text, and sends all of them in one. */
+export function linksOf(rawHeaders: readonly string[]): string[] {
+  const lines = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
+  return lines.flatMap(line => line.split(/,\s*(?=<)/))
+}
+
 export function setHeaders(res: ServerResponse, status: number, { fields, length, next }: AnswerHead): void {
   const isChunked = length === undefined && res.req.httpVersion === '1.1' && mayHaveBody(res.req, status)
   for (const { name, lower, value } of fields) {

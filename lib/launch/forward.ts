@@ -16,9 +16,9 @@ import type { RoutedRequest } from '../vhost-info.ts'
 import { goneOf, isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { addTrailers, framed, hasBody } from './forward-framing.ts'
-import { checkHead, mayHaveBody, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import { checkHead, linksOf, mayHaveBody, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
 import { forwardUpgrade } from './forward-upgrade.ts'
-import { ForwardedBody, MOST_KEPT, MOST_WAITING, NOTHING } from './forwarded-body.ts'
+import { ForwardedBody, lostBody, MOST_WAITING, NOTHING, readBody } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
@@ -255,9 +255,7 @@ class Exchange extends AsyncResource {
   readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
     // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
     if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
-    const lines = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
-    // Node takes one link for each text, and sends all of them in one.
-    const link = lines.flatMap(line => line.split(/,\s*(?=<)/))
+    const link = linksOf(rawHeaders)
     try {
       if (link.length > 0) this.#res.writeEarlyHints({ link })
     } catch (error) {
@@ -319,22 +317,7 @@ class Exchange extends AsyncResource {
   }
 }
 
-/** In this process the app would have found what the reader had made of it. */
-function readBody(): Error {
-  return new Error(
-    'the body of a request was read before the router, so that the isolated app cannot have it',
-  )
-}
-
 /** Whether the app was never reached. */
 function isUnsent({ syscall }: NodeJS.ErrnoException): boolean {
   return syscall === 'connect'
-}
-
-/** In its own process the app would have left the body to whoever comes next. */
-function lostBody(): Error {
-  const most = MOST_KEPT / 1024
-  return new Error(
-    `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
-  )
 }

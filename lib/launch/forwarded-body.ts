@@ -9,7 +9,7 @@ import { giveBack, isFresh, isHeard, isPlain } from './spent-chunk.ts'
  */
 export const MOST_WAITING: number = 128 * 1024
 /** Bytes of a body that are kept until its answer begins: the app may leave it unread to whoever comes next. */
-export const MOST_KEPT: number = 64 * 1024
+const MOST_KEPT = 64 * 1024
 
 /** Sends a head alone. */
 export const NOTHING: Buffer = Buffer.alloc(0)
@@ -149,4 +149,19 @@ export class ForwardedBody {
 
   // In the context of its own request: a pooled connection tells of its drain in that of the one that opened it.
   readonly #resume = (): void => void this.#context.runInAsyncScope(this.#req.resume, this.#req)
+}
+
+/** In this process the app would have found what the reader had made of it. */
+export function readBody(): Error {
+  return new Error(
+    'the body of a request was read before the router, so that the isolated app cannot have it',
+  )
+}
+
+/** In its own process the app would have left the body to whoever comes next. */
+export function lostBody(): Error {
+  const most = MOST_KEPT / 1024
+  return new Error(
+    `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
+  )
 }

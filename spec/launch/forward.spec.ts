@@ -293,6 +293,23 @@ describe('Forward', () => {
       )
     })
 
+    it('that a middleware around refuses to begin is over, whatever else of it has come already', async () => {
+      await using wall = await Wall.start(req => {
+        req.socket.end(
+          'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n',
+        )
+      })
+      wall.before = (_, res) => {
+        const { writeHead } = res
+        res.writeHead = () => {
+          Object.assign(res, { writeHead })
+          throw new Error('refused')
+        }
+      }
+      const { status, body } = await wall.ask({})
+      assert.deepEqual([status, body, wall.errors.length], [502, '', 1])
+    })
+
     it('adds to the cookies and to the Vary that stood there before', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Set-Cookie', ['app=1', 'app=2']).setHeader('vary', 'Cookie')
