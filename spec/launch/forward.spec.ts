@@ -186,6 +186,29 @@ describe('Forward', () => {
       )
     })
 
+    for (const size of [1, 4095, 4096, 4097]) {
+      it(`arrives as the bytes that it is, ${size} at once`, async () => {
+        const sent = patternOf(7, size)
+        await using wall = await Wall.start((_, res) => {
+          res.writeHead(200, { 'Content-Length': size, 'X-Name': 'caf\u00e9' }).end(sent)
+        })
+        const passed: unknown[] = []
+        wall.before = (req, res) => {
+          if (req.url !== '/watched') return
+          const { end } = res
+          res.end = ((...values: [Buffer]) => {
+            passed.push(values[0])
+            return end.apply(res, values as never)
+          }) as never
+        }
+        const { headers, body } = await wall.ask({})
+        assert.equal(body, sent.toString('latin1'))
+        assert.equal(headers['x-name'], 'caf\u00e9')
+        assert.equal((await wall.ask({ path: '/watched' })).body, body)
+        assert.deepEqual(passed, [sent], 'a middleware around meets bytes')
+      })
+    }
+
     it('keeps all of a repeated header beside what the app around has set', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Set-Cookie', ['a=1', 'b=2']).end()
