@@ -17,6 +17,11 @@ interface StartQuestion {
   readonly hosts: readonly string[]
 }
 
+export interface Ports {
+  readonly plain: number
+  readonly layered: number
+}
+
 const verbs = answer({ start, cpuMilliseconds })
 export type HttpVerbs = typeof verbs
 
@@ -24,7 +29,7 @@ export type HttpVerbs = typeof verbs
  * Two servers in one process, so that both have the same luck with the compiler and with where things lie in memory:
  * one with the app mounted as it is, one with the layer before it.
  */
-async function start({ layer, base, hosts }: StartQuestion): Promise<{ plain: number; layered: number }> {
+async function start({ layer, base, hosts }: StartQuestion): Promise<Ports> {
   const app = express()
   app.get('/', (_, res) => {
     res.end('hello')

@@ -1,5 +1,5 @@
 import { type Figure, medianOf } from './figure.ts'
-import type { HttpVerbs, Layer } from './http-process.ts'
+import type { HttpVerbs, Layer, Ports } from './http-process.ts'
 import { KeepAliveClients, requestTo } from './keep-alive-clients.ts'
 import { type Measure, type Mode, namedCount } from './measure.ts'
 import { pick } from './random.ts'
@@ -9,7 +9,15 @@ import { SHARED_HANDLER_SOURCE } from './shared-handler.ts'
 import { hostnames, Sites } from './sites.ts'
 import { Worker } from './worker.ts'
 
-const HOSTS = [1, 100, 10_000]
+/**
+ * How many vhosts are known, and how many of them are asked, as in the bench `dispatch`. Of the second kind of rows, which
+ * show what it is to fetch from far away in memory, the yardstick tells more than a peer.
+ */
+const ROWS: readonly { hosts: number; asked: readonly number[] }[] = [
+  { hosts: 1, asked: [1] },
+  { hosts: 100, asked: [100] },
+  { hosts: 10_000, asked: [100, 10_000] },
+]
 /** Connections, and requests at a time on each: as browsers and proxies ask, for the requests a second. */
 const SINGLY = [32, 1] as const
 /** So that what the kernel does for a request is little beside what is to be measured: for the CPU time. */
@@ -36,46 +44,71 @@ interface Cost {
 /** Requests over real connections, to an Express app behind the layer and to the same one without it. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const [cpu, throughput]: [Measure[], Measure[]] = [[], []]
-  for (const hosts of HOSTS) {
-    const ours = await costOf('ours', hosts, ROUNDS[mode].ours)
-    const peers: [Layer, Cost][] = []
+  const { ours, peers } = ROUNDS[mode]
+  for (const { hosts, asked } of ROWS) {
+    const costs = await costsOf('ours', hosts, asked, ours)
+    const beside: [Layer, Cost[]][] = []
     for (const layer of PEERS) {
+      const some = layer === 'bare Map' ? asked : asked.slice(0, 1)
       // A long chain may end its process.
-      const unmeasured = (error: Error): Cost => ({
-        cpu: { reason: error.message },
-        throughput: { reason: error.message },
-      })
-      peers.push([layer, await costOf(layer, hosts, ROUNDS[mode].peers).catch(unmeasured)])
+      const unmeasured = (error: Error): Cost[] =>
+        some.map(() => ({ cpu: { reason: error.message }, throughput: { reason: error.message } }))
+      beside.push([layer, await costsOf(layer, hosts, some, peers).catch(unmeasured)])
     }
-    const at = namedCount(hosts, 'vhost')
-    cpu.push({
-      name: `CPU per request above plain Express, ${at}`,
-      unit: 'µs',
-      ours: ours.cpu,
-      beside: Object.fromEntries(peers.map(([layer, cost]) => [layer, cost.cpu])),
-      limit: TARGET,
-      hosts,
-    })
-    throughput.push({
-      name: `requests/s against plain Express, ${at}`,
-      unit: '×',
-      ours: ours.throughput,
-      beside: {
-        ...Object.fromEntries(peers.map(([layer, cost]) => [layer, cost.throughput])),
-        ...measuredElsewhere(`requests/s, ${at}`),
-      },
-      hosts,
-    })
+    for (const [row, cost] of costs.entries()) {
+      const figures = (kind: keyof Cost): Record<string, Figure> =>
+        Object.fromEntries(beside.flatMap(([layer, all]) => (all[row] ? [[layer, all[row][kind]]] : [])))
+      const at = named(hosts, asked[row] as number)
+      cpu.push({
+        name: `CPU per request above plain Express, ${at}`,
+        unit: 'µs',
+        ours: cost.cpu,
+        beside: figures('cpu'),
+        limit: TARGET,
+      })
+      throughput.push({
+        name: `requests/s against plain Express, ${at}`,
+        unit: '×',
+        ours: cost.throughput,
+        beside: {
+          ...figures('throughput'),
+          ...(row === 0 ? measuredElsewhere(`requests/s, ${namedCount(hosts, 'vhost')}`) : {}),
+        },
+        // The chart has one point for each number of vhosts.
+        ...(row === 0 ? { hosts } : {}),
+      })
+    }
   }
   return [...cpu, ...throughput]
 }
 
-async function costOf(layer: Layer, count: number, rounds: number): Promise<Cost> {
+function named(hosts: number, asked: number): string {
+  return `${namedCount(hosts, 'vhost')}${asked < hosts ? `, ${asked} of them asked` : ''}`
+}
+
+/** For each number of hosts that are asked, the last of all: a chain gets there through the others. */
+async function costsOf(
+  layer: Layer,
+  count: number,
+  asked: readonly number[],
+  rounds: number,
+): Promise<Cost[]> {
   using sites = Sites.inMemory()
   const hosts = sites.add(layer === 'ours' ? count : 0, SHARED_HANDLER_SOURCE)
   if (layer !== 'ours') hosts.push(...hostnames(count))
   await using worker = new Worker<HttpVerbs>('http-process')
   const ports = await worker.ask('start', { layer, base: sites.base, hosts })
+  const costs: Cost[] = []
+  for (const some of asked) costs.push(await costOf(worker, ports, hosts.slice(-some), rounds))
+  return costs
+}
+
+async function costOf(
+  worker: Worker<HttpVerbs>,
+  ports: Ports,
+  hosts: readonly string[],
+  rounds: number,
+): Promise<Cost> {
   using plainSingly = new KeepAliveClients(ports.plain, ...SINGLY)
   using plainInBursts = new KeepAliveClients(ports.plain, ...IN_BURSTS)
   using layeredSingly = new KeepAliveClients(ports.layered, ...SINGLY)
@@ -91,6 +124,8 @@ async function costOf(layer: Layer, count: number, rounds: number): Promise<Cost
     const start = performance.now()
     return (1000 * (await ask(clients))) / (performance.now() - start)
   }
+  // What is made at a name's first request is part of its load; the warm-up picks at random and leaves most out.
+  await layeredSingly.askEach(hosts.map(host => requestTo(host)))
   const schedule = { rounds, warmUp: WARM_UP }
   const cpu = await interleaved(
     { plain: () => cpuPerRequest(plainInBursts), layered: () => cpuPerRequest(layeredInBursts) },

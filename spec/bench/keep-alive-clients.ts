@@ -29,6 +29,13 @@ export class KeepAliveClients {
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
+  /** Sends each of these requests once. */
+  async askEach(requests: readonly string[]): Promise<void> {
+    const left = [...requests]
+    const last = left.at(-1) as string
+    while (left.length > 0) await this.run(50, () => left.pop() ?? last)
+  }
+
   [Symbol.dispose](): void {
     for (const client of this.#clients) client.close()
   }
