@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, sep } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { FreshImport } from '../../lib/launch/fresh-import.ts'
 import { eventually, World } from '../support/world.ts'
 
@@ -365,6 +367,61 @@ describe('FreshImport', () => {
       site.write({ 'app/index.mjs': `export default () => 'two'` })
       assert.equal(await site.ask('app/index.mjs'), 'two')
       assert.deepEqual(globals.evaluated, ['left'])
+    })
+  })
+
+  describe('renews at its first load what was there before:', () => {
+    const ways: Record<string, (world: World, file: string) => unknown> = {
+      'required by the program around': (_, file) => createRequire(import.meta.url)(file),
+      'imported by the program around': async (_, file) => await import(pathToFileURL(file).href),
+      'required by another release': async (world, file) => {
+        const other = new Site(world, 'taurus.test')
+        other.write({ 'app/index.js': `module.exports = () => require(${JSON.stringify(file)})` })
+        return await other.ask('app/index.js')
+      },
+      'required late by an app that has ended': async (world, file) => {
+        const site = new Site(world)
+        site.write({ 'app/index.js': `module.exports = () => require('./lib')` })
+        const late = await site.load('app/index.js')
+        site.last?.forget()
+        assert.ok(file.startsWith(site.path))
+        return await call(late)
+      },
+    }
+    for (const [name, required] of Object.entries(ways)) {
+      it(name, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        // So that what comes next is not all that Node has by then.
+        const other = new Site(world, 'gemini.test')
+        other.write({ 'app/index.js': 'module.exports = {}' })
+        await other.load('app/index.js')
+        site.write({ 'app/lib.js': `exports.n = 'one'` })
+        const { n } = (await required(world, join(site.path, 'app/lib.js'))) as { n: string }
+        assert.equal(n, 'one')
+        site.write({
+          'app/index.js': `module.exports = () => require('./lib').n`,
+          'app/lib.js': `exports.n = 'two'`,
+        })
+        assert.equal(await site.ask('app/index.js'), 'two')
+      })
+    }
+
+    it('before anything was loaded at all', async () => {
+      await using world = new World()
+      world.write('aries.test/app/lib.js', `exports.n = 'one'`)
+      world.write(
+        'program.mjs',
+        `import { writeFileSync } from 'node:fs'
+        import { createRequire } from 'node:module'
+        import { FreshImport } from ${JSON.stringify(import.meta.resolve('../../lib/launch/fresh-import.js'))}
+        const path = ${JSON.stringify(world.path('aries.test'))}
+        createRequire(import.meta.url)(path + '/app/lib.js')
+        writeFileSync(path + '/app/lib.js', "exports.n = 'two'")
+        writeFileSync(path + '/app/index.js', "module.exports = require('./lib').n")
+        console.log(await new FreshImport(path).load(path + '/app/index.js', []))`,
+      )
+      assert.equal(execFileSync(process.execPath, [world.path('program.mjs')], { encoding: 'utf8' }), 'two\n')
     })
   })
 
