@@ -1,64 +1,109 @@
+import { cpSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { World } from '../support/world.ts'
 import { figureOf, median } from './figure.ts'
 import type { Measure, Mode } from './measure.ts'
+import type { RequireVerbs } from './require-process.ts'
 import { interleaved, present, roundByRound } from './rounds.ts'
+import { Worker } from './worker.ts'
 
 const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
-const ROUNDS: Record<Mode, number> = { check: 10, short: 40, full: 500 }
-const WARM_UP = 10
 const SETTLE_MS = 20
 const TARGET = 1.1
 
 const require = createRequire(import.meta.url)
 
-/** Copies of one app, each loaded once: by the router, and by a bare `require()` in the same process. */
+interface App {
+  readonly name: string
+  readonly write: (world: World, host: string) => void
+  readonly rounds: Record<Mode, number>
+  readonly warmUp: number
+}
+
+/** What the router adds is nearly the same for each. */
+const APPS: readonly App[] = [
+  {
+    name: `a CommonJS app of ${MODULES} modules`,
+    write: writeModules,
+    rounds: { check: 10, short: 40, full: 500 },
+    warmUp: 10,
+  },
+  {
+    name: 'an Express app with its own copy of Express',
+    write: writeExpressApp,
+    rounds: { check: 5, short: 12, full: 100 },
+    warmUp: 4,
+  },
+]
+
+/** Copies of one app, each loaded once: by the router, and by a bare `require()` in a process that has none. */
 export async function measure(mode: Mode): Promise<Measure[]> {
-  const rounds = { rounds: ROUNDS[mode], warmUp: WARM_UP }
-  const copies = 2 * (rounds.rounds + rounds.warmUp)
+  const measures: Measure[] = []
+  for (const app of APPS) measures.push(await measureOf(app, app.rounds[mode]))
+  return measures
+}
+
+async function measureOf({ name, write, warmUp }: App, rounds: number): Promise<Measure> {
+  const copies = 2 * (rounds + warmUp)
   await using world = await World.start({ maxApps: copies })
-  for (let copy = 0; copy < copies; copy++) writeApp(world, hostOf(copy))
+  await using bareNode = new Worker<RequireVerbs>('require-process')
+  for (let copy = 0; copy < copies; copy++) write(world, hostOf(copy))
   let copy = 0
   const { ours, bare } = await interleaved(
     {
-      ours: () => timedAlone(async () => await world.vhosts.load(hostOf(copy++))),
-      bare: () => timedAlone(() => require(world.path(hostOf(copy++), 'app'))),
+      ours: async () => {
+        // The router sets up its watches after a load.
+        await delay(SETTLE_MS)
+        const start = performance.now()
+        if (!(await world.vhosts.load(hostOf(copy++)))) throw new Error('nothing was loaded')
+        return performance.now() - start
+      },
+      bare: async () => await bareNode.ask('requireTimed', world.path(hostOf(copy++), 'app')),
     },
-    rounds,
+    { rounds, warmUp },
   )
   const ratio = median(present(ours)) / median(present(bare))
-  return [
-    {
-      name: `a CommonJS app of ${MODULES} modules against bare require()`,
-      unit: '×',
-      ours: figureOf(
-        ratio,
-        roundByRound(ours, bare, (one, other) => one / other),
-      ),
-      beside: {},
-      limit: TARGET,
-      note: `${median(present(ours)).toFixed(2)} ms against ${median(present(bare)).toFixed(2)} ms`,
-    },
-  ]
+  return {
+    name: `${name} against bare require()`,
+    unit: '×',
+    ours: figureOf(
+      ratio,
+      roundByRound(ours, bare, (one, other) => one / other),
+    ),
+    beside: {},
+    limit: TARGET,
+    note: `${median(present(ours)).toFixed(2)} ms against ${median(present(bare)).toFixed(2)} ms`,
+  }
 }
 
 function hostOf(copy: number): string {
   return `copy-${copy}.bench.test`
 }
 
-async function timedAlone(load: () => unknown): Promise<number> {
-  // The router sets up its watches after a load.
-  await delay(SETTLE_MS)
-  const start = performance.now()
-  const loaded = await load()
-  const end = performance.now()
-  if (loaded === undefined) throw new Error('nothing was loaded')
-  return end - start
+function writeExpressApp(world: World, host: string): void {
+  const installed = dirname(dirname(require.resolve('express/package.json')))
+  for (const name of packagesOf('express', installed)) {
+    cpSync(join(installed, name), world.path(host, 'app/node_modules', name), { recursive: true })
+  }
+  world.write(
+    `${host}/app/index.js`,
+    `const app = require('express')()\napp.get('/', (req, res) => res.end('hello'))\nmodule.exports = app\n`,
+  )
 }
 
-function writeApp(world: World, host: string): void {
+/** A package with all that it depends on. */
+function packagesOf(name: string, installed: string, known = new Set<string>()): Set<string> {
+  if (known.has(name)) return known
+  known.add(name)
+  const { dependencies = {} } = JSON.parse(readFileSync(join(installed, name, 'package.json'), 'utf8'))
+  for (const dependency of Object.keys(dependencies)) packagesOf(dependency, installed, known)
+  return known
+}
+
+function writeModules(world: World, host: string): void {
   const names = Array.from({ length: MODULES - 1 }, (_, n) => `part-${n}`)
   for (const name of names) world.write(`${host}/app/lib/${name}.js`, moduleSource(name))
   const requires = names.map(name => `require('./lib/${name}')`).join('\n')
