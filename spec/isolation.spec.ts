@@ -275,6 +275,32 @@ function behaves(isolation: 'thread' | 'process'): void {
       assert.match(String(error?.message), /exports nothing/)
     })
 
+    it('that exports something else may listen later', async () => {
+      await using world = await start()
+      const later = `(() => {
+        const server = http.createServer((req, res) => res.end('hello'))
+        setTimeout(() => server.listen(3000), 300)
+      })()`
+      world.write(
+        'aries.test/app/index.js',
+        `const http = require('node:http'); ${later}; module.exports = { helper: 1 }`,
+      )
+      world.write(
+        'leo.test/app/index.mjs',
+        `import http from 'node:http'; ${later}; export const helper = 1; export class Site {}`,
+      )
+      for (const host of ['aries.test', 'leo.test']) assert.equal(await world.body(host), 'hello')
+    })
+
+    it('that exports something else, and goes on, is told so', async () => {
+      await using world = await start()
+      world.write('aries.test/app/index.js', `setInterval(() => {}, 1000); module.exports = { helper: 1 }`)
+      assert.equal((await world.get('aries.test')).status, 500)
+      const [error] = world.errors as VhostError[]
+      assert.equal(error?.code, 'ERR_VHOST_NO_HANDLER')
+      assert.match(String(error?.message), /exports an object with "helper"/)
+    })
+
     const threads: [file: string, imports: string, self: string][] = [
       ['index.js', `const { Worker, isMainThread, parentPort } = require('worker_threads')`, '__filename'],
       [

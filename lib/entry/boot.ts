@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import type { Server } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
+import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
@@ -17,6 +18,9 @@ import { followUpgrades, takesUpgradesNow } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
 import { openRouterChannel } from './router-channel.ts'
+
+/** How long a program that exports something else, for its specs for one, may take to call `listen()`, in milliseconds. */
+const LISTEN_GRACE = 10_000
 
 // Asked before the app's world says otherwise.
 const isThread = !isMainThread
@@ -58,7 +62,10 @@ function boot(setup: Setup): void {
       isImported = true
     })
     const exports = await (setup.exportName === undefined ? exportsInTime(importing, scope) : importing)
-    if (setup.exportName === undefined && exportsNothing(exports)) await scope.listening()
+    const mayListen = setup.exportName === undefined
+    if (mayListen && exportsNothing(exports)) await scope.listening()
+    if (await serve(exports, mayListen)) return
+    await Promise.race([scope.listening(), delay(LISTEN_GRACE, undefined, { ref: false })])
     await serve(exports)
   }
 
@@ -68,11 +75,16 @@ function boot(setup: Setup): void {
     await serve(goesOn ? undefined : await exportsOf(setup.entry))
   }
 
-  async function serve(exports: unknown): Promise<void> {
-    if (isServed) return
+  /** Gives false where there is no handler, and one is to be waited for. */
+  async function serve(exports: unknown, mayWait = false): Promise<boolean> {
+    if (isServed) return true
     isServed = true
     const importPackage = (name: string): Promise<unknown> => importFor(pathToFileURL(setup.entry).href, name)
     const found = await findHandler(exports, setup.exportName, scope.server, importPackage, scope.hasHttp2)
+    if (typeof found === 'string' && mayWait) {
+      isServed = false
+      return false
+    }
     if (typeof found === 'string') {
       reportOnce({ type: 'no handler', detail: found })
       process.exit(1)
@@ -83,6 +95,7 @@ function boot(setup: Setup): void {
     front.ref()
     reportOnce({ type: 'ready', takesUpgrades: takesUpgradesNow(handler, scope), figures: figures() })
     void followUpgrades(handler, scope, takesUpgrades => channel.report({ type: 'upgrades', takesUpgrades }))
+    return true
   }
 
   function obey(order: Order): void {
