@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
+import { type ChannelListener, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -603,6 +604,51 @@ describe('Forward', () => {
         assert.equal(await bodyOf(response), sent.toString('latin1'))
       }
     })
+
+    const observers: Record<
+      string,
+      (listen: (answer: IncomingMessage) => void) => [string, ChannelListener]
+    > = {
+      before: listen => [
+        'http.client.response.finish',
+        message => listen((message as { response: IncomingMessage }).response),
+      ],
+      after: listen => [
+        'http.client.request.start',
+        message => (message as { request: http.ClientRequest }).request.on('response', listen),
+      ],
+    }
+    for (const [when, observe] of Object.entries(observers)) {
+      it(`is left to who observes all answers, and listened ${when} the router`, async () => {
+        await using wall = await Wall.start((req, res) => {
+          const size = Number(req.url?.slice(1))
+          if (req.headers['x-pieces']) res.write(patternOf(1, size))
+          else res.setHeader('Content-Length', size)
+          setImmediate(() => res.end(patternOf(1, size)))
+        })
+        let kept: { chunk: Buffer; copy: Buffer }[] = []
+        const [channel, tell] = observe(answer => {
+          if (answer.headers['x-observed']) return
+          answer.on('data', chunk => kept.push({ chunk, copy: Buffer.from(chunk) }))
+        })
+        wall.before = (_, res) => res.setHeader('X-Observed', '1')
+        subscribe(channel, tell)
+        try {
+          for (const size of [1, 5000, 70_000]) {
+            for (const headers of [{}, { 'x-pieces': '1' }]) {
+              kept = []
+              const { body } = await wall.ask({ path: `/${size}`, headers })
+              const expected = patternOf(1, size).toString('latin1')
+              assert.equal(body, 'x-pieces' in headers ? expected + expected : expected)
+              assert.equal(Buffer.concat(kept.map(({ copy }) => copy)).toString('latin1'), body)
+              for (const { chunk, copy } of kept) assert.deepEqual(chunk, copy)
+            }
+          }
+        } finally {
+          unsubscribe(channel, tell)
+        }
+      })
+    }
 
     it('that an error shows is no longer where the next answer is read', async () => {
       await using wall = await Wall.start((req, res) => {

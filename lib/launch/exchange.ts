@@ -1,0 +1,228 @@
+import { AsyncResource } from 'node:async_hooks'
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  type InformationEvent,
+  type ServerResponse,
+  request as sendRequest,
+} from 'node:http'
+import { cutAnswer } from '../cut-answer.ts'
+import { isUnread, passedOn } from '../entry/private-headers.ts'
+import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../errors.ts'
+import { debug } from '../events.ts'
+import type { Trusts } from '../trust-proxy.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
+import { goneOf } from './client-gone.ts'
+import type { ConnectionPool } from './connection-pool.ts'
+import { framed, hasBody } from './forward-framing.ts'
+import { checkHead, linksOf, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import { ForwardedAnswer } from './forwarded-answer.ts'
+import { ForwardedBody, lostBody, readBody } from './forwarded-body.ts'
+import type { Next } from './launch.ts'
+
+export interface ExchangeOptions {
+  /** Unset: what the app around says. */
+  readonly trusts: Trusts | undefined
+  /** Milliseconds until the app has to begin its answer; 0 is for ever. */
+  readonly requestTimeout: number
+  /**
+   * Is asked where a request without a body got no connection, or an idempotent one met a broken connection before a
+   * byte of its answer; whether it takes the request over.
+   */
+  readonly retry: (req: IncomingMessage, res: ServerResponse, next: Next) => boolean
+  /** Is told of each broken connection, before `retry` is asked. */
+  readonly broken: (error: NodeJS.ErrnoException) => void
+}
+
+/** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+/** In the same process there would be no limit. The app's error comes in a header, too. */
+const MAX_ANSWER_HEADERS = 2 ** 20
+
+/**
+ * One request on its way to the app, and the answer on its way back. What a pooled connection tells would be told in
+ * the asynchronous context of the request that opened it; hence the resource.
+ */
+export class Exchange extends AsyncResource {
+  /** Whether nothing more is to be done. */
+  isOver = false
+  readonly #options: ExchangeOptions
+  readonly #pool: ConnectionPool
+  readonly #req: RoutedRequest
+  readonly #res: ServerResponse
+  readonly #next: Next
+  readonly #hasBody: boolean
+  readonly #gone: Set<() => void> | undefined
+  #up!: ClientRequest
+  #body: ForwardedBody | undefined
+  #down: IncomingMessage | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(
+    options: ExchangeOptions,
+    pool: ConnectionPool,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: Next,
+  ) {
+    super('express-van.Exchange')
+    this.#options = options
+    this.#pool = pool
+    this.#req = req
+    this.#res = res
+    this.#next = next
+    this.#hasBody = hasBody(req)
+    this.#gone = goneOf(req)
+  }
+
+  begin(): void {
+    const { trusts, requestTimeout } = this.#options
+    if (this.#hasBody && this.#req.readableEnded) {
+      this.end()
+      this.#next(readBody())
+      return
+    }
+    try {
+      this.#up = sendRequest({
+        agent: this.#pool,
+        method: this.#req.method,
+        path: this.#req.url,
+        headers: framed(requestHeaders(this.#req, trusts), this.#req, this.#hasBody),
+        maxHeaderSize: MAX_ANSWER_HEADERS,
+      })
+    } catch (error) {
+      this.end()
+      this.#next(error)
+      return
+    }
+    if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+    const up = this.#up
+    // Or headers beyond the thousandth would be lost without a word.
+    up.maxHeadersCount = 0
+    up.on('response', this.#onResponse)
+    up.on('information', this.#onInformation)
+    up.on('error', this.#onError)
+    up.on('close', this.#onUpClose)
+    this.#res.on('close', this.#onClientGone)
+    this.#gone?.add(this.#onClientGone)
+    if (!this.#hasBody) {
+      up.end()
+      return
+    }
+    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, () => this.#timer?.refresh())
+    this.#body.send()
+  }
+
+  /** No more is to be done. */
+  end(): void {
+    this.isOver = true
+    this.#body?.release()
+    clearTimeout(this.#timer)
+    this.#gone?.delete(this.#onClientGone)
+  }
+
+  /** The answer cannot go on: the client sees so where it has begun, and whoever comes next is told. */
+  refuse(cause: unknown): void {
+    if (this.#res.headersSent) {
+      this.end()
+      this.#up.destroy()
+      cutAnswer(this.#res)
+    } else {
+      this.#fail(this.#malformed({ cause }))
+    }
+  }
+
+  readonly #onResponse = (down: IncomingMessage): void => {
+    clearTimeout(this.#timer)
+    this.#down = down
+    const res = this.#res
+    const head = readHead(down)
+    let handedOn: unknown
+    try {
+      checkHead(down, head)
+      if (head.next !== undefined) handedOn = passedOn(head.next)
+      setHeaders(res, down.statusCode as number, head)
+      res.statusCode = down.statusCode as number
+      if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
+    } catch (cause) {
+      down.destroy()
+      this.#fail(this.#malformed({ cause }))
+      return
+    }
+    if (head.next !== undefined) {
+      down.resume()
+      res.statusCode = 200
+      if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
+      const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
+      this.end()
+      this.#next(isLost ? lostBody() : handedOn)
+      return
+    }
+    this.#body?.release()
+    new ForwardedAnswer(down, res, head.length, this).send()
+  }
+
+  readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
+    // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
+    if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
+    const link = linksOf(rawHeaders)
+    try {
+      if (link.length > 0) this.#res.writeEarlyHints({ link })
+    } catch (error) {
+      debug('forward: %s', (error as Error).message)
+    }
+  }
+
+  readonly #onError = (error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void => {
+    // It lies where the next answer of any app will be read.
+    if (error.rawPacket) error.rawPacket = Buffer.from(error.rawPacket)
+    if (this.isOver) return
+    if (this.#down) {
+      debug('forward: %s', error.message)
+      return
+    }
+    const { retry, broken } = this.#options
+    broken(error)
+    const mayRetry = !this.#hasBody && (isUnsent(error) || IDEMPOTENT.has(this.#req.method ?? ''))
+    this.end()
+    this.runInAsyncScope(() => {
+      if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
+      this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
+    })
+  }
+
+  // A switch of protocols that nobody has asked for ends the connection, and tells nothing else.
+  readonly #onUpClose = (): void => {
+    if (this.isOver || this.#down) return
+    this.runInAsyncScope(() => this.#fail(this.#malformed()))
+  }
+
+  readonly #onTimeout = (): void => {
+    this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
+  }
+
+  readonly #onClientGone = (): void => {
+    if (this.isOver) return
+    this.end()
+    this.#up.destroy()
+  }
+
+  #malformed(options: VhostErrorOptions = {}): VhostError {
+    return this.#error('ERR_VHOST_CRASHED', { detail: 'its answer is malformed', ...options })
+  }
+
+  #error(code: VhostErrorCode, options: VhostErrorOptions = {}): VhostError {
+    return new VhostError(code, { hostname: this.#req.vhost?.hostname, ...options })
+  }
+
+  #fail(error: VhostError): void {
+    this.end()
+    this.#up.destroy()
+    this.#next(error)
+  }
+}
+
+/** Whether the app was never reached. */
+function isUnsent({ syscall }: NodeJS.ErrnoException): boolean {
+  return syscall === 'connect'
+}
