@@ -13,8 +13,8 @@ import { answer } from './worker.ts'
 export interface DispatchQuestion {
   /** How many are known. */
   readonly hosts: number
-  /** How many of them are asked, each as often as the others. */
-  readonly asked: number
+  /** How many of them are asked, each as often as the others; the last of all. */
+  readonly asked: readonly number[]
   readonly rounds: number
 }
 
@@ -25,15 +25,15 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 /** Fresh objects of each contender in each round. */
 const BATCH = 300
 /** After thousands of loads it takes longer until code is compiled and the heap has settled. */
-const WARM_UP = 60
+const WARM_UP = 40
 /** A contender that is slow gets fewer objects, so that it takes no longer than this a round. */
 const MOST_MS = 20
 
 const verbs = answer({ dispatch })
 export type DispatchVerbs = typeof verbs
 
-/** Nanoseconds for each dispatched request, round by round. */
-async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Promise<DispatchSamples> {
+/** For each number of asked hosts: nanoseconds for each dispatched request, round by round. */
+async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Promise<DispatchSamples[]> {
   using sites = Sites.inMemory()
   const hosts = sites.add(count, SHARED_HANDLER_SOURCE)
   shareHandler(handler)
@@ -45,15 +45,24 @@ async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Prom
     updateInterval: 60 * 60 * 1000,
   })
   await loadThousands(vhosts, hosts)
-  using exchanges = new Exchanges()
   const dispatchers = dispatchersTo(hosts, vhosts)
-  const known = hosts.slice(-asked)
+  const samples: DispatchSamples[] = []
+  for (const some of asked) samples.push(await dispatchTo(hosts.slice(-some), dispatchers, rounds))
+  return samples
+}
+
+async function dispatchTo(
+  hosts: readonly string[],
+  dispatchers: ReturnType<typeof dispatchersTo>,
+  rounds: number,
+): Promise<DispatchSamples> {
+  using exchanges = new Exchanges()
   const contenders = Object.entries(dispatchers).map(
-    ([name, dispatcher]) => [name, contenderOf(dispatcher, known, exchanges)] as const,
+    ([name, dispatcher]) => [name, contenderOf(dispatcher, hosts, exchanges)] as const,
   )
   // What is made at a name's first request is part of its load; the warm-up picks at random and leaves some out.
-  for (let start = 0; start < known.length; start += BATCH) {
-    timed(dispatchers.ours, await exchanges.collect(known.slice(start, start + BATCH)))
+  for (let start = 0; start < hosts.length; start += BATCH) {
+    timed(dispatchers.ours, await exchanges.collect(hosts.slice(start, start + BATCH)))
     await exchanges.answer()
   }
   const named = Object.fromEntries(contenders) as Record<keyof DispatchSamples, Contender>

@@ -7,7 +7,7 @@ import type { IsolationVerbs } from './isolation-process.ts'
 import { KeepAliveClients, requestTo } from './keep-alive-clients.ts'
 import { type Measure, type Mode, namedCount } from './measure.ts'
 import { measuredElsewhere } from './recorded-peers.ts'
-import { interleaved, present, roundByRound } from './rounds.ts'
+import { interleaved, present, type Rounds, roundByRound } from './rounds.ts'
 import { Sites } from './sites.ts'
 import { Worker } from './worker.ts'
 
@@ -15,11 +15,11 @@ const HOST = 'host.bench.test'
 const CONNECTIONS = 32
 const ROUND_MS = 120
 /**
- * Rounds until three processes on two cores have compiled what they run: the ratio of small answers came to anything
- * from 0.5 to 0.7 after four, and to the same from run to run after twelve.
+ * Rounds until three processes on two cores have compiled what they run: the ratio of small answers, which come first,
+ * was anything from 0.5 to 0.7 after four, and the same from run to run after twelve.
  */
-const WARM_UP = 12
-const ROUNDS: Record<Mode, number> = { check: 8, short: 14, full: 300 }
+const WARM_UP = { first: 12, later: 5 }
+const ROUNDS: Record<Mode, number> = { check: 8, short: 12, full: 300 }
 const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
 const RELOADS: Record<Mode, number> = { check: 60, short: 200, full: 1000 }
 /** Before these the allocator has not seen all it will. */
@@ -74,7 +74,8 @@ export async function measure(mode: Mode): Promise<Measure[]> {
   }
   const measures: Measure[] = []
   for (const { name, request, least } of WORKLOADS) {
-    const ratios = await ratiosOf(ports, request, ROUNDS[mode])
+    const warmUp = measures.length === 0 ? WARM_UP.first : WARM_UP.later
+    const ratios = await ratiosOf(ports, request, { rounds: ROUNDS[mode], warmUp })
     for (const isolation of ISOLATED) {
       measures.push({
         name: `requests/s in a ${isolation} against in-process, ${name}`,
@@ -100,7 +101,7 @@ type Workers = Record<Isolation, Worker<IsolationVerbs>>
 async function ratiosOf(
   ports: Ports,
   request: string | Buffer,
-  rounds: number,
+  rounds: Rounds,
 ): Promise<Record<Isolated, Figure>> {
   using none = new KeepAliveClients(ports.none, CONNECTIONS)
   using thread = new KeepAliveClients(ports.thread, CONNECTIONS)
@@ -112,7 +113,7 @@ async function ratiosOf(
   }
   const rates = await interleaved(
     { none: () => rate(none), thread: () => rate(thread), process: () => rate(own) },
-    { rounds, warmUp: WARM_UP },
+    rounds,
   )
   const ratio = (all: (number | undefined)[]): Figure =>
     medianOf(roundByRound(all, rates.none, (one, bare) => one / bare))
@@ -139,7 +140,7 @@ async function addedLatency(ports: Ports, rounds: number): Promise<Measure[]> {
   }
   const medians = await interleaved(
     { none: () => latency(none), thread: () => latency(thread), process: () => latency(own) },
-    { rounds, warmUp: 4 },
+    { rounds, warmUp: WARM_UP.later },
   )
   return ISOLATED.map(isolation => ({
     name: `latency added by a ${isolation}, one connection, median`,

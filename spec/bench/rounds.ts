@@ -1,7 +1,7 @@
 /** Gives one sample, or nothing where there is no time left for one more. */
 export type Contender = (round: number) => number | undefined | Promise<number | undefined>
 
-interface Rounds {
+export interface Rounds {
   readonly rounds: number
   readonly warmUp: number
 }
