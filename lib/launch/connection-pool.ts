@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 /** Connections that wait for requests. */
 const MAX_FREE = 256
 /** Until an app whose queue of connections is full is asked again, in milliseconds. */
-const FULL_PAUSE = 5
+export const FULL_PAUSE = 5
 /**
  * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
  * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
@@ -110,8 +110,7 @@ export class ConnectionPool extends Agent {
   }
 
   #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {
-    // An app that is busy accepts nothing, and the system keeps no more than so many connections for it.
-    if (error?.code === 'EAGAIN' && !request.destroyed) {
+    if (error && isFull(error) && !request.destroyed) {
       this.#wait(request)
       return
     }
@@ -142,6 +141,11 @@ export class ConnectionPool extends Agent {
     for (; next?.request.destroyed; next = this.#waiting.shift()) fail(next.request)
     return next
   }
+}
+
+/** An app that is busy accepts nothing, and the system keeps no more than so many connections for it. */
+export function isFull({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EAGAIN'
 }
 
 function give(socket: PooledSocket, request: ClientRequest): void {

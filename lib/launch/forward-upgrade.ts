@@ -1,7 +1,8 @@
-import { type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
+import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
+import { FULL_PAUSE, isFull } from './connection-pool.ts'
 
 /**
  * Asks an app behind a private socket for an upgrade, and joins the two connections where it agrees. `failed` is told
@@ -15,39 +16,54 @@ export function forwardUpgrade(
   head: Buffer,
   failed: (error: Error) => void,
 ): void {
-  const up = sendRequest({
-    socketPath,
-    agent: false,
-    method: req.method,
-    path: req.url,
-    headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
-    setHost: false,
-  })
+  let up: ClientRequest
   let hasAnswered = false
   socket.on('error', error => debug('upgrade: %s', error.message))
   socket.once('close', () => up.destroy())
-  up.on('error', error => {
+  ask()
+
+  function ask(): void {
+    up = sendRequest({
+      socketPath,
+      agent: false,
+      method: req.method,
+      path: req.url,
+      headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
+      setHost: false,
+    })
+    up.on('error', onError)
+    up.on('upgrade', onUpgrade)
+    up.on('response', onResponse)
+    up.end()
+  }
+
+  function onError(error: NodeJS.ErrnoException): void {
     debug('upgrade: %s', error.message)
+    if (isFull(error)) {
+      setTimeout(() => socket.destroyed || ask(), FULL_PAUSE)
+      return
+    }
     failed(error)
     if (hasAnswered) socket.destroy()
     else refuseUpgrade(socket, 502)
-  })
-  up.on('upgrade', (down: IncomingMessage, far: Duplex, farHead: Buffer) => {
+  }
+
+  function onUpgrade(down: IncomingMessage, far: Duplex, farHead: Buffer): void {
     hasAnswered = true
     socket.write(headOf(down), 'latin1')
     if (farHead.length > 0) socket.write(farHead)
     if (head.length > 0) far.write(head)
     join(socket, far)
     join(far, socket)
-  })
+  }
+
   // Refused: the answer is the app's own.
-  up.on('response', (down: IncomingMessage) => {
+  function onResponse(down: IncomingMessage): void {
     hasAnswered = true
     socket.write(headOf(down), 'latin1')
     down.on('error', () => socket.destroy())
     down.pipe(socket)
-  })
-  up.end()
+  }
 }
 
 function join(from: Duplex, to: Duplex): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConnectionPool } from '../../lib/launch/connection-pool.ts'
+import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -115,7 +116,7 @@ describe('ConnectionPool', () => {
       await delay(50)
       const gone = requests.filter((_, n) => n % 2 === 0)
       for (const { request } of gone) request.destroy()
-      app.accept()
+      app.server.goOn()
       const ends = await Promise.all(requests.map(({ end }) => end))
       assert.deepEqual(
         ends,
@@ -136,7 +137,7 @@ describe('ConnectionPool', () => {
       await using app = await BusyApp.start()
       const requests = Array.from({ length: 20 }, () => app.ask())
       await delay(50)
-      app.kill()
+      app.server.kill()
       const ends = await Promise.all(requests.map(({ end }) => end))
       // Those whom the system had taken in meet a broken connection.
       assert.ok(ends.filter(end => /^connect ECONNREFUSED/.test(end)).length > 10, ends.join())
@@ -203,32 +204,15 @@ class App {
 /** A server in a process that stands still, and a pool before it. */
 class BusyApp {
   readonly pool: ConnectionPool
-  readonly #folder: string
-  readonly #child: ChildProcess
+  readonly server: StoppedServer
 
-  private constructor(folder: string, child: ChildProcess) {
-    this.#folder = folder
-    this.#child = child
-    this.pool = new ConnectionPool(join(folder, '1'))
+  private constructor(server: StoppedServer) {
+    this.server = server
+    this.pool = new ConnectionPool(server.path)
   }
 
   static async start(): Promise<BusyApp> {
-    const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
-    const program = `
-      const server = require('http').createServer((req, res) => res.end('ok'))
-      server.listen({ path: ${JSON.stringify(join(folder, '1'))}, backlog: 1 }, () => console.log('listens'))`
-    const child = spawn(process.execPath, ['--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
-    await once(child.stdout, 'data')
-    child.kill('SIGSTOP')
-    return new BusyApp(folder, child)
-  }
-
-  accept(): void {
-    this.#child.kill('SIGCONT')
-  }
-
-  kill(): void {
-    this.#child.kill('SIGKILL')
+    return new BusyApp(await StoppedServer.start())
   }
 
   /** A request, and how it ends: its answer or its error. */
@@ -244,8 +228,6 @@ class BusyApp {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.pool.destroy()
-    this.kill()
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
-    rmSync(this.#folder, { recursive: true })
+    await this.server[Symbol.asyncDispose]()
   }
 }

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { describe, it } from 'node:test'
+import { forwardUpgrade } from '../../lib/launch/forward-upgrade.ts'
+import { StoppedServer } from '../support/stopped-server.ts'
+import { eventually } from '../support/world.ts'
+
+const CLIENTS = 20
+
+describe('forwardUpgrade()', () => {
+  it('waits where an app that is busy has no room for a connection', async () => {
+    await using app = await StoppedServer.start()
+    await using door = await Door.open(app.path)
+    const clients = await door.enter(CLIENTS)
+    app.goOn()
+    for (const answer of await Promise.all(clients.map(text))) {
+      assert.match(answer, /^HTTP\/1\.1 101 Switching Protocols\r\n[\s\S]*\r\n\r\nok$/)
+    }
+    assert.deepEqual(door.failures, [])
+  })
+
+  it('is refused where the app ends while it waits', async () => {
+    await using app = await StoppedServer.start()
+    await using door = await Door.open(app.path)
+    const clients = await door.enter(CLIENTS)
+    app.kill()
+    for (const answer of await Promise.all(clients.map(text))) assert.match(answer, /^HTTP\/1\.1 502 /)
+    assert.equal(door.failures.length, CLIENTS)
+  })
+
+  it('asks no more once its socket is closed', async () => {
+    await using app = await StoppedServer.start()
+    await using door = await Door.open(app.path)
+    await door.enter(CLIENTS)
+    door.cut()
+    app.kill()
+    const [last] = await door.enter(1)
+    assert.match(await text(last as Socket), /^HTTP\/1\.1 502 /)
+    // That of the last one, and of those whom the system had taken in.
+    assert.ok(door.failures.length < CLIENTS / 2, door.failures.join('; '))
+  })
+})
+
+/** A server that forwards upgrades to an app. */
+class Door {
+  readonly failures: Error[] = []
+  readonly #sockets: Duplex[] = []
+  readonly #server: Server
+
+  private constructor(path: string) {
+    this.#server = createServer().on('upgrade', (req, socket, head) => {
+      this.#sockets.push(socket)
+      forwardUpgrade(path, ['Host', 'a'], req, socket, head, error => this.failures.push(error))
+    })
+  }
+
+  static async open(path: string): Promise<Door> {
+    const door = new Door(path)
+    await once(door.#server.listen(0, '127.0.0.1'), 'listening')
+    return door
+  }
+
+  /** Clients that ask for an upgrade, which has been passed on. */
+  async enter(count: number): Promise<Socket[]> {
+    const { port } = this.#server.address() as AddressInfo
+    const before = this.#sockets.length
+    const clients = Array.from({ length: count }, () => connect(port, '127.0.0.1'))
+    for (const client of clients)
+      client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n')
+    await eventually(() => this.#sockets.length === before + count)
+    return clients
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cut()
+    this.#server.closeAllConnections()
+    await new Promise(resolve => this.#server.close(resolve))
+  }
+}
