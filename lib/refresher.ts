@@ -156,10 +156,12 @@ export class Refresher {
     // Re-pointed while this was read.
     if (known && known !== vhost) return await this.reload(known)
     if (!found || !serving) return undefined
-    const present = this.#apps.peek(found.realPath)
+    // What serves, or is about to, may have been read before this was asked for.
+    const isOld = this.#apps.peek(found.realPath) !== undefined || this.#apps.isLoading(found.realPath)
     this.#apps.forgetFailure(found.realPath)
     if (found.realPath !== realPath) await this.#move(vhost, serving, found)
-    if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
+    const present = this.#apps.peek(found.realPath)
+    if (!isOld || !present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
     const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
     for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
     this.#retireUnled(found.realPath)

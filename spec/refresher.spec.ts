@@ -833,6 +833,69 @@ describe('reload()', { concurrency: 4 }, () => {
     }
   })
 
+  it('loads anew what serves under another name alone', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    world.write('aries.test/app/lib.js', `module.exports = 'one'`)
+    world.write(
+      'aries.test/app/index.js',
+      `const text = require('./lib'); module.exports = (req, res) => res.end(text)`,
+    )
+    world.link('www.aries.test', 'aries.test')
+    assert.equal(await world.body('aries.test'), 'one')
+    world.write('aries.test/app/lib.js', `module.exports = 'two'`)
+    assert.equal((await world.vhosts.reload('www.aries.test'))?.realPath, world.path('aries.test'))
+    for (const host of ['aries.test', 'www.aries.test']) assert.equal(await world.body(host), 'two')
+    rmSync(world.path('aries.test/app'), { recursive: true })
+    assert.equal(await world.vhosts.reload('ftp.aries.test'), undefined)
+    world.link('ftp.aries.test', 'aries.test')
+    assert.equal(await world.vhosts.reload('ftp.aries.test'), undefined)
+  })
+
+  describe('takes no load for its own that had begun before:', () => {
+    const begin: Record<string, (world: World) => Promise<unknown>> = {
+      'a first one': async world => {
+        world.link('aries.test', 'releases/slow')
+        return await world.body('aries.test')
+      },
+      'one of what a link leads to now': async world => {
+        world.site('releases/before', 'before')
+        world.link('aries.test', 'releases/before')
+        assert.equal(await world.body('aries.test'), 'before')
+        world.link('aries.test', 'releases/slow')
+        return await world.vhosts.reload('aries.test')
+      },
+    }
+    for (const [which, beginLoad] of Object.entries(begin)) {
+      it(which, async () => {
+        await using world = await World.start({ updateInterval: 60_000, watch: false })
+        const gates: (() => void)[] = []
+        const key = `gates of ${world.base}`
+        Object.assign(globalThis, { [key]: gates })
+        world.write('releases/slow/app/lib.js', `module.exports = 'one'`)
+        world.write(
+          'releases/slow/app/index.js',
+          `const text = require('./lib')
+          module.exports = new Promise(resolve => {
+            globalThis[${JSON.stringify(key)}].push(() => resolve((req, res) => res.end(text)))
+          })`,
+        )
+        const begun = beginLoad(world)
+        await eventually(() => gates.length === 1)
+        world.write('releases/slow/app/lib.js', `module.exports = 'two'`)
+        const reloading = world.vhosts.reload('aries.test')
+        // It takes longer than what reload() looks at, which meets what is under way.
+        for (let time = 0; time < 10; time++) await world.vhosts.lookup('aries.test')
+        gates[0]?.()
+        await begun
+        await eventually(() => gates.length === 2)
+        gates[1]?.()
+        assert.equal((await reloading)?.realPath, world.path('releases/slow'))
+        assert.equal(await world.body('aries.test'), 'two')
+        Reflect.deleteProperty(globalThis, key)
+      })
+    }
+  })
+
   it('tries at once what failed a moment ago', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('releases/r1', 'r1')
