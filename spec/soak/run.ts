@@ -312,6 +312,7 @@ class Soak {
     const known = violations.filter(({ name }) => name === log.name)
     if (known.some(violation => violation.rule === rule)) return
     violations.push({ name: log.name, rule, answer, log: log.tell() })
+    this.#options.tell?.(`${log.name}: ${rule}`)
     if (violations.length === MAX_VIOLATIONS) this.#isOver = true
   }
 
