@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { describe, it } from 'node:test'
+import { MemoryCgroups } from '../../lib/launch/memory-cgroup.ts'
+import { isAlive, socketFolders } from '../support/isolated.ts'
+import { eventually, World } from '../support/world.ts'
+import { behaves } from './behaves.ts'
+
+describe("isolation: 'process'", () => behaves('process'))
+
+describe("isolation: 'process' alone", () => {
+  it('runs in the app folder', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.end(process.cwd())')
+    assert.equal(await world.body('aries.test'), world.path('aries.test/app'))
+  })
+
+  it('leaves no process when the router is killed, not even one that spins', {
+    timeout: 30_000,
+  }, async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.write('leo.test/app/index.js', 'module.exports = () => { for (;;); }')
+    const child = spawn(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `
+      import http from 'node:http'
+      import { vhostRouter } from '${resolve('.build')}/lib/index.js'
+      const vhosts = vhostRouter({ basePath: '${world.path()}', isolation: 'process' })
+      await vhosts.load('aries.test'); await vhosts.load('leo.test')
+      const server = http.createServer((req, res) => vhosts(req, res, () => res.end()))
+      server.listen(0, () => {
+        http.get({ port: server.address().port, headers: { host: 'leo.test' } }).on('error', () => {})
+        setTimeout(() => console.log(process.pid, vhosts.stats().vhosts.map(({ pid }) => pid).join(' ')), 100)
+      })`,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    const [line] = (await new Promise(done => child.stdout.once('data', data => done([data])))) as [Buffer]
+    const [router, ...pids] = String(line).trim().split(' ').map(Number)
+    assert.equal(pids.length, 2)
+    assert.equal(socketFolders(router).length, 1)
+    for (const pid of pids) assert.ok(isAlive(pid))
+    child.kill('SIGKILL')
+    await eventually(() => pids.every(pid => !isAlive(pid)))
+    await eventually(() => socketFolders(router).length === 0)
+  })
+
+  it('all descriptors taken: of a process they are its own', { timeout: 60_000 }, async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.site('leo.test', 'leo')
+    world.write(
+      'aries.test/app/index.js',
+      `const fs = require('fs'); const taken = []
+       module.exports = (req, res) => {
+         try { for (;;) taken.push(fs.openSync(__filename)) } catch ({ code }) { for (const fd of taken.splice(0)) fs.closeSync(fd); res.end(code) }
+       }`,
+    )
+    world.write('virgo.test/app/index.js', 'module.exports = (req, res) => res.end("virgo")')
+    await world.vhosts.load('aries.test')
+    const answer = world.body('aries.test')
+    assert.equal(await world.body('leo.test'), 'leo')
+    assert.equal(await world.body('virgo.test'), 'virgo')
+    assert.equal(await answer, 'EMFILE')
+  })
+
+  it('is started again at once where what it had started holds its output open', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write(
+      'aries.test/app/index.js',
+      `require('child_process').spawn('sleep', ['5'], { detached: true, stdio: 'inherit' }).unref()
+       module.exports = (req, res) => { if (req.url === '/die') process.exit(1); res.end('aries') }`,
+    )
+    await world.body('aries.test')
+    const crashed = world.event('error')
+    const start = performance.now()
+    assert.equal((await world.get('aries.test', '/die', { method: 'POST' })).status, 502)
+    assert.match((await crashed).error.message, /it ended with code 1/)
+    const lasted = performance.now() - start
+    assert.ok(lasted < 900, `${lasted} ms`)
+    assert.equal((await world.get('aries.test', '/', { method: 'POST', body: 'b' })).status, 200)
+  })
+
+  it('kills what an app had started, together with it', async () => {
+    await using world = await World.start({ isolation: 'process' })
+    world.write(
+      'aries.test/app/index.js',
+      `const { pid } = require('child_process').spawn('sleep', ['600']); module.exports = (req, res) => res.end(String(pid))`,
+    )
+    const pid = Number(await world.body('aries.test'))
+    assert.ok(isAlive(pid))
+    await world.vhosts.close()
+    await eventually(() => !isAlive(pid))
+  })
+
+  const isRoot = process.getuid?.() === 0
+  it('a limit of memory is one of all memory, where cgroups may be made', {
+    skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
+    timeout: 60_000,
+  }, async () => {
+    const { prefix } = new MemoryCgroups()
+    await using world = await World.start({ isolation: 'process', memoryLimit: 64 * 2 ** 20 })
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+         const all = []
+         for (let mebibytes = Number(req.url.slice(1)); mebibytes > 0; mebibytes--) all.push(Buffer.alloc(2 ** 20, 1))
+         res.end(String(all.length))
+       }`,
+    )
+    assert.equal(await world.body('aries.test', '/20'), '20')
+    assert.equal(cgroupsOf(prefix).length, 1)
+    const evicted = world.event('evict')
+    assert.equal((await world.get('aries.test', '/1000', { method: 'POST' })).status, 502)
+    assert.equal((await evicted).reason, 'crashed')
+    assert.equal(await world.body('aries.test', '/20'), '20')
+    assert.match(String(world.vhosts.stats().vhosts[0]?.lastExit?.how), /it was ended by SIGKILL/)
+    await world.vhosts.close()
+    await eventually(() => cgroupsOf(prefix).length === 0)
+  })
+
+  describe('what an app had started as a process group of its own', {
+    skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
+  }, () => {
+    const memoryLimit = 64 * 2 ** 20
+    const site = (world: World): void =>
+      world.write(
+        'aries.test/app/index.js',
+        `const { pid } = require('child_process').spawn('sleep', ['60'], { detached: true, stdio: 'ignore' })
+         module.exports = (req, res) => res.end(String(pid))`,
+      )
+
+    it('ends with it, where both are in a cgroup', async () => {
+      const { prefix } = new MemoryCgroups()
+      await using world = await World.start({ isolation: 'process', memoryLimit })
+      site(world)
+      const pid = Number(await world.body('aries.test'))
+      assert.ok(isAlive(pid))
+      await world.vhosts.close()
+      await eventually(() => !isAlive(pid))
+      await eventually(() => cgroupsOf(prefix).length === 0)
+    })
+
+    it('ends with a router that is killed, but nothing of another router does', async () => {
+      await using world = await World.start()
+      site(world)
+      const source = `
+        import http from 'node:http'
+        import { vhostRouter } from '${resolve('.build')}/lib/index.js'
+        const options = { basePath: '${world.path()}', isolation: 'process', memoryLimit: ${memoryLimit} }
+        const ask = async vhosts => {
+          const server = http.createServer((req, res) => vhosts(req, res, error => res.end(String(error))))
+          await new Promise(done => server.listen(0, done))
+          const { port } = server.address()
+          return await new Promise(done => http.get({ port, headers: { host: 'aries.test' } }, res => res.on('data', data => done(String(data)))))
+        }
+        const [one, other] = [vhostRouter(options), vhostRouter(options)]
+        const pids = [await ask(one), await ask(other)]
+        await one.close()
+        await new Promise(done => setTimeout(done, 300))
+        console.log(pids.join(' '))`
+      const router = spawn(process.execPath, ['--input-type=module', '-e', source], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      try {
+        const [line] = await once(router.stdout, 'data')
+        const pids = String(line).split(' ').map(Number)
+        assert.deepEqual(pids.map(isAlive), [false, true])
+        const prefix = new MemoryCgroups().prefix.replace(`-${process.pid}-`, `-${router.pid}-`)
+        assert.equal(cgroupsOf(prefix).length, 1)
+        router.kill('SIGKILL')
+        await eventually(() => !pids.some(isAlive))
+        await eventually(() => cgroupsOf(prefix).length === 0)
+      } finally {
+        router.kill('SIGKILL')
+      }
+    })
+  })
+
+  describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
+    it('runs each app as the owner of its folder, with none of the rights of root', async () => {
+      await using world = await World.start({ isolation: 'process', user: 'owner' })
+      // The owner has to reach it.
+      for (const path of [world.base, world.path()]) chownSync(path, 65_534, 65_534)
+      world.write(
+        'aries.test/app/index.js',
+        `const fs = require('fs'); let denied = ''
+         try { fs.writeFileSync('/root/express-van', '') } catch ({ code }) { denied = code }
+         try { process.setuid(0) } catch ({ code }) { denied += ' ' + code }
+         const sockets = fs.readdirSync(require('os').tmpdir()).find(name => name.startsWith('express-van-' + process.ppid + '-'))
+         try { fs.readdirSync(require('path').join(require('os').tmpdir(), sockets)) } catch ({ code }) { denied += ' ' + code }
+         module.exports = (req, res) => res.end(JSON.stringify([process.getuid(), process.getgid(), process.getgroups(), denied, process.env.HOME !== '/root']))`,
+      )
+      chownTree(world.path('aries.test'), 65_534)
+      assert.deepEqual(JSON.parse(await world.body('aries.test')), [
+        65_534,
+        65_534,
+        [65_534],
+        'EACCES EPERM EACCES',
+        true,
+      ])
+    })
+
+    it('refuses a folder that belongs to root', async () => {
+      await using world = await World.start({ isolation: 'process', user: 'owner' })
+      world.site('aries.test', 'aries')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /belongs to root/)
+    })
+
+    it('refuses a vhost that would not be a process', async () => {
+      await using world = await World.start({ isolation: () => 'thread', user: 'owner' })
+      world.site('aries.test', 'aries')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /needs isolation 'process'/)
+    })
+  })
+})
+
+function chownTree(folder: string, id: number): void {
+  for (const entry of ['', ...readdirSync(folder, { recursive: true }).map(String)])
+    chownSync(join(folder, entry), id, id)
+}
+
+function mayMakeCgroups(): boolean {
+  const { prefix } = new MemoryCgroups()
+  try {
+    mkdirSync(`${prefix}spec`)
+    rmdirSync(`${prefix}spec`)
+    return prefix !== ''
+  } catch {
+    return false
+  }
+}
+
+function cgroupsOf(prefix: string): string[] {
+  return readdirSync(dirname(prefix)).filter(name => name.startsWith(basename(prefix)))
+}

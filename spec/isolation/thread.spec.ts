@@ -1,0 +1,4 @@
+import { describe } from 'node:test'
+import { behaves } from './behaves.ts'
+
+describe("isolation: 'thread'", () => behaves('thread'))
