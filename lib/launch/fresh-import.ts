@@ -19,7 +19,6 @@ import {
 import { hookRequire } from './module-paths.ts'
 import { keepOwn } from './older-modules.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
-import { beginUnclaimed, claim, noteUnclaimed } from './unclaimed-files.ts'
 
 const require = createRequire(import.meta.url)
 const pathCache = (Module as unknown as { _pathCache?: Record<string, string> })._pathCache
@@ -55,16 +54,13 @@ export class FreshImport {
     const realPath = this.#realPath
     hookGenerations()
     hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
-    beginUnclaimed()
     const generation = current.get(realPath)
     const release = releaseAt(realPath)
     this.#previous = generation !== undefined && release ? { generation, release } : undefined
     this.#entry = entry
-    if (claim(realPath) || generation !== undefined) {
-      const { entries, stale } = setAside(realPath, generation !== undefined)
-      this.#before = entries
-      this.stale = stale
-    }
+    const { entries, stale } = setAside(realPath, generation !== undefined)
+    this.#before = entries
+    this.stale = stale
     current.set(realPath, this.#generation)
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
@@ -115,10 +111,9 @@ export class FreshImport {
   }
 }
 
-function noteFound(file: string, folder: string | undefined, request: string): void {
+function noteFound(file: string, folder: string, request: string): void {
   const realPath = realPathOf(file)
-  if (realPath === undefined) noteUnclaimed(file)
-  else if (folder !== undefined) noteRequest(realPath, folder, request)
+  if (realPath !== undefined) noteRequest(realPath, folder, request)
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */

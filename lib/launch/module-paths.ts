@@ -20,19 +20,19 @@ let isHooked = false
 
 /**
  * Lets CommonJS look for packages in more folders, after Node's own search has failed. `foldersOf` tells which
- * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request led,
- * and of which folder it was, if of one.
+ * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request of a
+ * folder led.
  */
 export function hookRequire(
   foldersOf: (file: string) => readonly string[] | undefined,
-  found: (file: string, folder: string | undefined, request: string) => void,
+  found: (file: string, folder: string, request: string) => void,
 ): void {
   if (isHooked) return
   isHooked = true
   const original = resolving._resolveFilename
   resolving._resolveFilename = function resolveFilename(request, parent, ...rest) {
     const file = resolve(this, request, parent, rest)
-    found(file, typeof parent?.path === 'string' ? parent.path : undefined, request)
+    if (typeof parent?.path === 'string') found(file, parent.path, request)
     return file
   }
 

@@ -407,6 +407,47 @@ describe('FreshImport', () => {
       })
     }
 
+    it('and once more after a first load that failed', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      const lib = join(site.path, 'app/lib.js')
+      site.write({ 'app/index.js': `require('./lib'); throw new Error('half a deploy')`, 'app/lib.js': '' })
+      createRequire(import.meta.url)(lib)
+      await site.fail('app/index.js')
+      site.write({
+        'app/index.js': `module.exports = () => require('./lib').n`,
+        'app/lib.js': `exports.n = 'two'`,
+      })
+      assert.equal(await site.ask('app/index.js'), 'two')
+    })
+
+    it('JSON that the program around has imported', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/data.json': '{ "n": "one" }',
+        'app/index.js': `module.exports = () => require('./data.json').n`,
+      })
+      const url = pathToFileURL(join(site.path, 'app/data.json')).href
+      assert.deepEqual((await import(url, { with: { type: 'json' } })).default, { n: 'one' })
+      site.write({ 'app/data.json': '{ "n": "two" }' })
+      assert.equal(await site.ask('app/index.js'), 'two')
+    })
+
+    it('what a release around it has required', async () => {
+      await using world = new World()
+      const outer = new Site(world)
+      const inner = new Site(world, 'aries.test/app/sub')
+      outer.write({
+        'app/index.js': `module.exports = () => require('./sub/app/lib').n`,
+        'app/sub/app/lib.js': `exports.n = 'one'`,
+        'app/sub/app/index.js': `module.exports = () => require('./lib').n`,
+      })
+      assert.equal(await outer.ask('app/index.js'), 'one')
+      inner.write({ 'app/lib.js': `exports.n = 'two'` })
+      assert.equal(await inner.ask('app/index.js'), 'two')
+    })
+
     it('before anything was loaded at all', async () => {
       await using world = new World()
       world.write('aries.test/app/lib.js', `exports.n = 'one'`)
