@@ -1,68 +1,91 @@
+import { AsyncResource } from 'node:async_hooks'
 import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { FULL_PAUSE, isFull } from './connection-pool.ts'
 
-/**
- * Asks an app behind a private socket for an upgrade, and joins the two connections where it agrees. `failed` is told
- * why there is no connection to the app, or no longer one.
- */
-export function forwardUpgrade(
-  socketPath: string,
-  headers: string[],
-  req: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  failed: (error: Error) => void,
-): void {
-  let up: ClientRequest
-  let hasAnswered = false
-  socket.on('error', error => debug('upgrade: %s', error.message))
-  socket.once('close', () => up.destroy())
-  ask()
+interface Waiting {
+  readonly socket: Duplex
+  readonly ask: () => void
+}
 
-  function ask(): void {
-    up = sendRequest({
-      socketPath,
-      agent: false,
-      method: req.method,
-      path: req.url,
-      headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
-      setHost: false,
-    })
-    up.on('error', onError)
-    up.on('upgrade', onUpgrade)
-    up.on('response', onResponse)
-    up.end()
+/** Asks an app behind a private socket for upgrades, and joins the two connections where it agrees. */
+export class UpgradeForward {
+  readonly #socketPath: string
+  readonly #failed: (error: Error) => void
+  /** Those that found the app's queue of connections full; one asks again for all. */
+  #waiting: Waiting[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  /** `failed` is told why there is no connection to the app, or no longer one. */
+  constructor(socketPath: string, failed: (error: Error) => void) {
+    this.#socketPath = socketPath
+    this.#failed = failed
   }
 
-  function onError(error: NodeJS.ErrnoException): void {
-    debug('upgrade: %s', error.message)
-    if (isFull(error)) {
-      setTimeout(() => socket.destroyed || ask(), FULL_PAUSE)
-      return
+  forward(headers: string[], req: IncomingMessage, socket: Duplex, head: Buffer): void {
+    let up: ClientRequest | undefined
+    let hasAnswered = false
+    const ask = (): void => {
+      up = sendRequest({
+        socketPath: this.#socketPath,
+        agent: false,
+        method: req.method,
+        path: req.url,
+        headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
+        setHost: false,
+      })
+      up.once('socket', far => far.once('connect', () => this.#askAll()))
+      up.on('error', onError)
+      up.on('upgrade', onUpgrade)
+      up.on('response', onResponse)
+      up.end()
     }
-    failed(error)
-    if (hasAnswered) socket.destroy()
-    else refuseUpgrade(socket, 502)
+    const onError = (error: NodeJS.ErrnoException): void => {
+      debug('upgrade: %s', error.message)
+      if (isFull(error)) {
+        this.#wait(socket, ask)
+        return
+      }
+      this.#failed(error)
+      if (hasAnswered) socket.destroy()
+      else refuseUpgrade(socket, 502)
+      this.#askAll()
+    }
+    const onUpgrade = (down: IncomingMessage, far: Duplex, farHead: Buffer): void => {
+      hasAnswered = true
+      socket.write(headOf(down), 'latin1')
+      if (farHead.length > 0) socket.write(farHead)
+      if (head.length > 0) far.write(head)
+      join(socket, far)
+      join(far, socket)
+    }
+    // Refused: the answer is the app's own.
+    const onResponse = (down: IncomingMessage): void => {
+      hasAnswered = true
+      socket.write(headOf(down), 'latin1')
+      down.on('error', () => socket.destroy())
+      down.pipe(socket)
+    }
+    socket.on('error', error => debug('upgrade: %s', error.message))
+    // None was sent where its head may not be sent.
+    socket.once('close', () => up?.destroy())
+    ask()
   }
 
-  function onUpgrade(down: IncomingMessage, far: Duplex, farHead: Buffer): void {
-    hasAnswered = true
-    socket.write(headOf(down), 'latin1')
-    if (farHead.length > 0) socket.write(farHead)
-    if (head.length > 0) far.write(head)
-    join(socket, far)
-    join(far, socket)
+  #wait(socket: Duplex, ask: () => void): void {
+    this.#waiting.push({ socket, ask: AsyncResource.bind(ask) })
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#waiting = this.#waiting.filter(({ socket }) => !socket.destroyed)
+      this.#waiting.shift()?.ask()
+    }, FULL_PAUSE)
   }
 
-  // Refused: the answer is the app's own.
-  function onResponse(down: IncomingMessage): void {
-    hasAnswered = true
-    socket.write(headOf(down), 'latin1')
-    down.on('error', () => socket.destroy())
-    down.pipe(socket)
+  /** Where there was room for one there may be for others. */
+  #askAll(): void {
+    for (const { socket, ask } of this.#waiting.splice(0)) if (!socket.destroyed) ask()
   }
 }
 

@@ -4,7 +4,7 @@ import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
 import { requestHeaders } from './forward-headers.ts'
-import { forwardUpgrade } from './forward-upgrade.ts'
+import { UpgradeForward } from './forward-upgrade.ts'
 import type { Next } from './launch.ts'
 
 export interface ForwardOptions extends ExchangeOptions {
@@ -15,10 +15,12 @@ export interface ForwardOptions extends ExchangeOptions {
 export class Forward {
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
+  readonly #upgrades: UpgradeForward
 
   constructor(options: ForwardOptions) {
     this.#options = options
     this.#pool = new ConnectionPool(options.socketPath)
+    this.#upgrades = new UpgradeForward(options.socketPath, options.broken)
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
@@ -28,8 +30,7 @@ export class Forward {
   }
 
   readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const { socketPath, trusts, broken } = this.#options
-    forwardUpgrade(socketPath, requestHeaders(req, trusts), req, socket, head, broken)
+    this.#upgrades.forward(requestHeaders(req, this.#options.trusts), req, socket, head)
   }
 
   /** Closes its connections. */

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { createServer, IncomingMessage, type Server } from 'node:http'
+import { type AddressInfo, connect, Socket } from 'node:net'
+import { type Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
-import { forwardUpgrade } from '../../lib/launch/forward-upgrade.ts'
+import { UpgradeForward } from '../../lib/launch/forward-upgrade.ts'
 import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 const CLIENTS = 20
 
-describe('forwardUpgrade()', () => {
+describe('UpgradeForward', () => {
   it('waits where an app that is busy has no room for a connection', async () => {
     await using app = await StoppedServer.start()
     await using door = await Door.open(app.path)
@@ -30,6 +30,19 @@ describe('forwardUpgrade()', () => {
     app.kill()
     for (const answer of await Promise.all(clients.map(text))) assert.match(answer, /^HTTP\/1\.1 502 /)
     assert.equal(door.failures.length, CLIENTS)
+  })
+
+  it('throws where the head may not be sent, and nothing when the socket closes then', async () => {
+    await using app = await StoppedServer.start()
+    const forward = new UpgradeForward(app.path, () => assert.fail('nothing was sent'))
+    const socket = new PassThrough()
+    const req = new IncomingMessage(new Socket())
+    req.url = '/a b'
+    assert.throws(() => forward.forward([], req, socket, Buffer.alloc(0)), {
+      code: 'ERR_UNESCAPED_CHARACTERS',
+    })
+    socket.destroy()
+    await once(socket, 'close')
   })
 
   it('asks no more once its socket is closed', async () => {
@@ -52,9 +65,10 @@ class Door {
   readonly #server: Server
 
   private constructor(path: string) {
+    const forward = new UpgradeForward(path, error => this.failures.push(error))
     this.#server = createServer().on('upgrade', (req, socket, head) => {
       this.#sockets.push(socket)
-      forwardUpgrade(path, ['Host', 'a'], req, socket, head, error => this.failures.push(error))
+      forward.forward(['Host', 'a'], req, socket, head)
     })
   }
 
