@@ -163,9 +163,8 @@ export class AppCache {
       const isAsked = failure.requestsThen !== serving.requests
       if (!isAsked || this.#failures.pauseBefore(release) > 0) return undefined
     }
-    // A load that is under way may have read what was there before the caller asked.
     if (reason === 'reloaded') {
-      await this.#loads.get(release.realPath)?.promise.catch(() => {})
+      await this.settle(release.realPath)
       await this.#apps.get(release.realPath)?.predecessor
     }
     const load = this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason)
@@ -189,6 +188,11 @@ export class AppCache {
     const ended = this.#end(app, reason, hostnames)
     successor?.succeed(ended)
     this.#hooks.left(realPath)
+  }
+
+  /** Waits for a load that is under way there, however it ends: it may have read what was there before the caller asked. */
+  async settle(realPath: string): Promise<void> {
+    await this.#loads.get(realPath)?.promise.catch(() => {})
   }
 
   /** Forgets that a release failed, where it is no longer asked for. */

@@ -148,20 +148,24 @@ export class Refresher {
    */
   async reload(vhost: Vhost): Promise<App | undefined> {
     const { hostname, realPath } = vhost
-    const found = await this.#read(vhost).catch(cause => {
-      throw this.report(hostname, realPath, cause)
-    })
+    const read = (): Promise<Found | undefined> =>
+      this.#read(vhost).catch(cause => {
+        throw this.report(hostname, realPath, cause)
+      })
+    let found = await read()
+    if (found && this.#apps.isLoading(found.realPath)) {
+      await this.#apps.settle(found.realPath)
+      found = await read()
+    }
     const serving = this.#apps.peek(realPath)
     const known = this.#table.peek(hostname)
     // Re-pointed while this was read.
     if (known && known !== vhost) return await this.reload(known)
     if (!found || !serving) return undefined
-    // What serves, or is about to, may have been read before this was asked for.
-    const isOld = this.#apps.peek(found.realPath) !== undefined || this.#apps.isLoading(found.realPath)
+    const present = this.#apps.peek(found.realPath)
     this.#apps.forgetFailure(found.realPath)
     if (found.realPath !== realPath) await this.#move(vhost, serving, found)
-    const present = this.#apps.peek(found.realPath)
-    if (!isOld || !present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
+    if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
     const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
     for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
     this.#retireUnled(found.realPath)

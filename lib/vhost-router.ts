@@ -286,29 +286,27 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   async function reload(host: string): Promise<Release | undefined> {
     const { hostname } = expectOpen(host)
-    // It may have read what was there before this was asked for; led there, the name is reloaded.
-    if (await isLoadedForOthers(hostname)) await load(host).catch(() => undefined)
-    const vhost = table.peek(hostname)
-    if (vhost && apps.peek(vhost.realPath)) {
+    const location = await locateVhost(hostname, settings).catch(() => undefined)
+    if (location) {
+      await apps.settle(location.realPath)
+      launcher.discard(location.realPath)
+      // Of another name: led there, this one is reloaded.
+      if (apps.peek(location.realPath) && !servingOf(hostname)) await load(host).catch(() => undefined)
+    }
+    const vhost = servingOf(hostname)
+    if (vhost) {
       const app = await refresher.reload(vhost)
       if (closing) throw new VhostError('ERR_VHOST_CLOSED')
       return app?.release
     }
-    const location = await locateVhost(hostname, settings).catch(() => undefined)
-    if (location) {
-      apps.forgetFailure(location.realPath)
-      launcher.discard(location.realPath)
-    }
+    if (location) apps.forgetFailure(location.realPath)
     return await load(host)
   }
 
-  /** Whether a name that leads to no app yet will lead to one that serves, or is about to. */
-  async function isLoadedForOthers(hostname: string): Promise<boolean> {
+  /** A name, where an app serves it. */
+  function servingOf(hostname: string): Vhost | undefined {
     const vhost = table.peek(hostname)
-    if (vhost && apps.peek(vhost.realPath)) return false
-    const location = await locateVhost(hostname, settings).catch(() => undefined)
-    if (!location) return false
-    return apps.peek(location.realPath) !== undefined || apps.isLoading(location.realPath)
+    return vhost && apps.peek(vhost.realPath) && vhost
   }
 
   function expectOpen(host: string): Name {

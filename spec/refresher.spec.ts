@@ -896,6 +896,53 @@ describe('reload()', { concurrency: 4 }, () => {
     }
   })
 
+  it('fails of no load that had begun before', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false })
+    const gates: (() => void)[] = []
+    const key = `gates of ${world.base}`
+    Object.assign(globalThis, { [key]: gates })
+    world.site('releases/r1', 'r1')
+    world.write(
+      'releases/r2/app/index.js',
+      `module.exports = new Promise((_, reject) => {
+        globalThis[${JSON.stringify(key)}].push(() => reject(new Error('broken')))
+      })`,
+    )
+    world.link('aries.test', 'releases/r1')
+    world.link('leo.test', 'releases/r2')
+    assert.equal(await world.body('aries.test'), 'r1')
+    const failing = world.get('leo.test')
+    await eventually(() => gates.length === 1)
+    world.link('aries.test', 'releases/r2')
+    world.site('releases/r2', 'r2')
+    const reloading = world.vhosts.reload('aries.test')
+    for (let time = 0; time < 10; time++) await world.vhosts.lookup('aries.test')
+    gates[0]?.()
+    assert.equal((await reloading)?.realPath, world.path('releases/r2'))
+    assert.equal(await world.body('aries.test'), 'r2')
+    await failing
+    Reflect.deleteProperty(globalThis, key)
+  })
+
+  it('takes no ES modules that were kept, where a link leads to them again', async () => {
+    await using world = await World.start({ updateInterval: 60_000, watch: false, idleTimeout: 100 })
+    world.site('releases/r1', 'r1')
+    world.write('releases/r2/app/lib.mjs', `export default 'one'`)
+    world.write(
+      'releases/r2/app/index.mjs',
+      `import text from './lib.mjs'; export default (req, res) => res.end(text)`,
+    )
+    world.link('leo.test', 'releases/r2')
+    assert.equal(await world.body('leo.test'), 'one')
+    await eventually(() => world.events('evict').length === 1)
+    world.link('aries.test', 'releases/r1')
+    await world.vhosts.load('aries.test')
+    world.link('aries.test', 'releases/r2')
+    world.write('releases/r2/app/lib.mjs', `export default 'two'`)
+    await world.vhosts.reload('aries.test')
+    assert.equal(await world.body('aries.test'), 'two')
+  })
+
   it('tries at once what failed a moment ago', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('releases/r1', 'r1')
