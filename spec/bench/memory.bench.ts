@@ -8,7 +8,7 @@ import type { RouterVerbs } from './router-process.ts'
 import { Sites, SMALL_APP } from './sites.ts'
 import { Worker } from './worker.ts'
 
-const VHOSTS = 600
+const VHOSTS = 500
 /** Loaded before, so that what is there once for all is not shared out among the others. */
 const FIRST = 50
 const ROUNDS: Record<Mode, number> = { check: 1, short: 2, full: 9 }
