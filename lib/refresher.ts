@@ -153,7 +153,7 @@ export class Refresher {
         throw this.report(hostname, realPath, cause)
       })
     let found = await read()
-    if (found && this.#apps.isLoading(found.realPath)) {
+    if (found && found.realPath !== realPath && this.#apps.isLoading(found.realPath)) {
       await this.#apps.settle(found.realPath)
       found = await read()
     }

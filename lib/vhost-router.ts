@@ -287,7 +287,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   async function reload(host: string): Promise<Release | undefined> {
     const { hostname } = expectOpen(host)
     const location = await locateVhost(hostname, settings).catch(() => undefined)
-    if (location) {
+    // Where the name is not served from yet: what is about to serve there, or was kept, is from before.
+    if (location && servingOf(hostname)?.realPath !== location.realPath) {
       await apps.settle(location.realPath)
       launcher.discard(location.realPath)
       // Of another name: led there, this one is reloaded.
