@@ -61,8 +61,8 @@ function boot(setup: Setup): void {
     const importing = exportsOf(setup.entry).finally(() => {
       isImported = true
     })
-    const exports = await (setup.exportName === undefined ? exportsInTime(importing, scope) : importing)
     const mayListen = setup.exportName === undefined
+    const exports = await (mayListen ? exportsInTime(importing, scope) : importing)
     if (mayListen && exportsNothing(exports)) await scope.listening()
     if (await serve(exports, mayListen)) return
     await Promise.race([scope.listening(), delay(LISTEN_GRACE, undefined, { ref: false })])

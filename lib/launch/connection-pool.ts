@@ -1,11 +1,9 @@
-import { AsyncResource } from 'node:async_hooks'
 import { Agent, type ClientRequest } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { FullQueue, isFull } from './full-queue.ts'
 
 /** Connections that wait for requests. */
 const MAX_FREE = 256
-/** Until an app whose queue of connections is full is asked again, in milliseconds. */
-export const FULL_PAUSE = 5
 /**
  * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
  * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
@@ -17,12 +15,6 @@ const REQUEST = Symbol('request')
 
 type PooledSocket = Socket & { [REQUEST]?: ClientRequest | undefined }
 
-/** A request that found the app's queue of connections full, and the asynchronous context that it belongs to. */
-interface Waiting {
-  readonly request: ClientRequest
-  readonly context: AsyncResource
-}
-
 /**
  * Connections to an app behind a private socket; each waits for the next request once its answer has come. Node's own
  * Agent copies the options of every request to find out where it goes, which was a fifth of a small request's time.
@@ -31,8 +23,11 @@ export class ConnectionPool extends Agent {
   readonly #socketPath: string
   readonly #free: PooledSocket[] = []
   readonly #open = new Set<PooledSocket>()
-  readonly #waiting: Waiting[] = []
-  #timer: NodeJS.Timeout | undefined
+  readonly #waiting = new FullQueue<ClientRequest>(
+    request => this.#connect(request),
+    request => request.destroyed,
+    fail,
+  )
 
   constructor(socketPath: string) {
     super({ keepAlive: true })
@@ -43,14 +38,14 @@ export class ConnectionPool extends Agent {
   addRequest(request: ClientRequest): void {
     const socket = this.#takeFree()
     if (socket) give(socket, request)
-    else if (this.#waiting.length > 0) this.#wait(request)
-    else this.#connect(request)
+    else if (this.#waiting.isEmpty) this.#connect(request)
+    else this.#waiting.wait(request)
   }
 
   /** Closes all connections, also those in use. */
   override destroy(): void {
     for (const socket of this.#open) socket.destroy()
-    for (const { request } of this.#waiting.splice(0)) fail(request)
+    this.#waiting.clear()
   }
 
   #takeFree(): PooledSocket | undefined {
@@ -68,8 +63,7 @@ export class ConnectionPool extends Agent {
     socket.once('connect', () => {
       isConnected = true
       give(socket, socket[REQUEST] as ClientRequest)
-      // Where there was room for one there may be for others.
-      this.#connectWaiting()
+      this.#waiting.askAll()
     })
     // A request in flight hears of it by itself.
     socket.on('error', thrown => {
@@ -103,49 +97,19 @@ export class ConnectionPool extends Agent {
       socket.destroy()
       return
     }
-    const next = this.#takeWaiting()
-    if (next) next.context.runInAsyncScope(give, undefined, socket, next.request)
-    else if (this.#free.length >= MAX_FREE) socket.destroy()
+    if (this.#waiting.giveFirst(request => give(socket, request))) return
+    if (this.#free.length >= MAX_FREE) socket.destroy()
     else this.#free.push(socket.unref())
   }
 
   #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {
     if (error && isFull(error) && !request.destroyed) {
-      this.#wait(request)
+      this.#waiting.wait(request)
       return
     }
     fail(request, error)
-    this.#connectWaiting()
+    this.#waiting.askAll()
   }
-
-  #wait(request: ClientRequest): void {
-    this.#waiting.push({ request, context: new AsyncResource('express-van.Waiting') })
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
-      const next = this.#takeWaiting()
-      if (next) this.#connectFor(next)
-    }, FULL_PAUSE)
-  }
-
-  #connectWaiting(): void {
-    for (let next = this.#takeWaiting(); next; next = this.#takeWaiting()) this.#connectFor(next)
-  }
-
-  #connectFor({ request, context }: Waiting): void {
-    context.runInAsyncScope(() => this.#connect(request))
-  }
-
-  /** The first whose client has not gone away. */
-  #takeWaiting(): Waiting | undefined {
-    let next = this.#waiting.shift()
-    for (; next?.request.destroyed; next = this.#waiting.shift()) fail(next.request)
-    return next
-  }
-}
-
-/** An app that is busy accepts nothing, and the system keeps no more than so many connections for it. */
-export function isFull({ code }: NodeJS.ErrnoException): boolean {
-  return code === 'EAGAIN'
 }
 
 function give(socket: PooledSocket, request: ClientRequest): void {

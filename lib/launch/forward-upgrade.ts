@@ -1,9 +1,8 @@
-import { AsyncResource } from 'node:async_hooks'
 import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
-import { FULL_PAUSE, isFull } from './connection-pool.ts'
+import { FullQueue, isFull } from './full-queue.ts'
 
 interface Waiting {
   readonly socket: Duplex
@@ -14,9 +13,10 @@ interface Waiting {
 export class UpgradeForward {
   readonly #socketPath: string
   readonly #failed: (error: Error) => void
-  /** Those that found the app's queue of connections full; one asks again for all. */
-  #waiting: Waiting[] = []
-  #timer: NodeJS.Timeout | undefined
+  readonly #waiting = new FullQueue<Waiting>(
+    ({ ask }) => ask(),
+    ({ socket }) => socket.destroyed,
+  )
 
   /** `failed` is told why there is no connection to the app, or no longer one. */
   constructor(socketPath: string, failed: (error: Error) => void) {
@@ -36,7 +36,7 @@ export class UpgradeForward {
         headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
         setHost: false,
       })
-      up.once('socket', far => far.once('connect', () => this.#askAll()))
+      up.once('socket', far => far.once('connect', () => this.#waiting.askAll()))
       up.on('error', onError)
       up.on('upgrade', onUpgrade)
       up.on('response', onResponse)
@@ -45,13 +45,13 @@ export class UpgradeForward {
     const onError = (error: NodeJS.ErrnoException): void => {
       debug('upgrade: %s', error.message)
       if (isFull(error)) {
-        this.#wait(socket, ask)
+        this.#waiting.wait({ socket, ask })
         return
       }
       this.#failed(error)
       if (hasAnswered) socket.destroy()
       else refuseUpgrade(socket, 502)
-      this.#askAll()
+      this.#waiting.askAll()
     }
     const onUpgrade = (down: IncomingMessage, far: Duplex, farHead: Buffer): void => {
       hasAnswered = true
@@ -72,20 +72,6 @@ export class UpgradeForward {
     // None was sent where its head may not be sent.
     socket.once('close', () => up?.destroy())
     ask()
-  }
-
-  #wait(socket: Duplex, ask: () => void): void {
-    this.#waiting.push({ socket, ask: AsyncResource.bind(ask) })
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
-      this.#waiting = this.#waiting.filter(({ socket }) => !socket.destroyed)
-      this.#waiting.shift()?.ask()
-    }, FULL_PAUSE)
-  }
-
-  /** Where there was room for one there may be for others. */
-  #askAll(): void {
-    for (const { socket, ask } of this.#waiting.splice(0)) if (!socket.destroyed) ask()
   }
 }
 
