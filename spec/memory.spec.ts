@@ -143,6 +143,71 @@ describe('memory', () => {
     })
   })
 
+  describe('is given back by CommonJS apps with a package that has Node require an ES module, each at a path of its own,', () => {
+    // As packages that Express depends on do it: Node keeps the ES module, and with it what that imports.
+    function writeRelease(world: World, folder: string, end = ''): void {
+      world.write(
+        `${folder}/node_modules/dual/require.mjs`,
+        `import inner from './inner.js'\nexport default inner`,
+      )
+      world.write(`${folder}/node_modules/dual/inner.js`, 'exports.isKept = true')
+      world.write(`${folder}/app/token.js`, `globalThis.generations.push(new WeakRef(exports.token = {}))`)
+      world.write(
+        `${folder}/app/index.js`,
+        `const { token } = require('./token')
+        const dual = require('../node_modules/dual/require.mjs')
+        module.exports = (req, res) => res.end(String(dual.default.isKept && token))
+        ${end}`,
+      )
+    }
+
+    async function isGivenBack(world: World, rounds: number): Promise<void> {
+      await eventually(() => world.vhosts.stats().totals.draining === 0)
+      assert.ok(globals.generations.length >= rounds)
+      await eventually(async () => (await aliveGenerations()) <= 4)
+      assert.equal(world.vhosts.stats().staleGraphs, 0)
+    }
+
+    it('when links were flipped', async () => {
+      await using world = await still()
+      for (let round = 0; round < 20; round++) {
+        writeRelease(world, `releases/${round}`)
+        world.link(HOST, `releases/${round}`)
+        await world.vhosts.reload(HOST)
+        assert.equal(await world.body(HOST), '[object Object]')
+      }
+      await isGivenBack(world, 20)
+    })
+
+    it('when they were loaded anew', async () => {
+      await using world = await still()
+      writeRelease(world, HOST)
+      await world.vhosts.load(HOST)
+      for (let round = 0; round < 20; round++) await world.vhosts.reload(HOST)
+      await isGivenBack(world, 21)
+    })
+
+    it('when they were evicted', async () => {
+      await using world = await still({ maxApps: 1 })
+      for (let round = 0; round < 20; round++) {
+        writeRelease(world, `${round}.test`)
+        assert.equal(await world.body(`${round}.test`), '[object Object]')
+      }
+      await isGivenBack(world, 20)
+    })
+
+    it('when their loads failed', async () => {
+      await using world = await still()
+      for (let round = 0; round < 20; round++) {
+        writeRelease(world, `${round}.test`, `throw new Error('broken')`)
+        await assert.rejects(world.vhosts.load(`${round}.test`), { code: 'ERR_VHOST_LOAD' })
+        world.told.length = 0
+        world.remove(`${round}.test`)
+      }
+      await isGivenBack(world, 20)
+    })
+  })
+
   describe('does not grow while ES module apps that did not change are evicted and loaded again', () => {
     const counting = (host: string): string =>
       `globalThis.evaluated['${host}'] = (globalThis.evaluated['${host}'] ?? 0) + 1`

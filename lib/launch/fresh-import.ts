@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
-import { dirname, extname, join, sep } from 'node:path'
+import { extname, sep } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
@@ -17,7 +17,8 @@ import {
   withGeneration,
 } from './generation-hook.ts'
 import { hookRequire } from './module-paths.ts'
-import { keepOwn } from './older-modules.ts'
+import { moduleTypeOf } from './module-type.ts'
+import { forgetOwn, keepOwn } from './older-modules.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
 const require = createRequire(import.meta.url)
@@ -61,6 +62,7 @@ export class FreshImport {
     const { entries, stale } = setAside(realPath, generation !== undefined)
     this.#before = entries
     this.stale = stale
+    keepOwn(generation, realPath, entries)
     current.set(realPath, this.#generation)
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
@@ -84,14 +86,20 @@ export class FreshImport {
   }
 
   /**
-   * Puts the modules that were there before back, after a load that failed: the app that still serves may go on
-   * requiring them.
+   * Puts the modules that were there before back, after a load that failed or takes too long: the app that still
+   * serves may go on requiring them.
    */
   undo(): void {
     const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
     if (now !== this.#generation && now !== this.#previous?.generation) return
-    setAside(this.#realPath, true)
+    const before = new Set(this.#before.map(([, module]) => module))
+    const { entries } = setAside(this.#realPath, true)
+    keepOwn(
+      this.#generation,
+      this.#realPath,
+      entries.filter(([, module]) => !before.has(module)),
+    )
     for (const [file, loaded] of this.#before) require.cache[file] = loaded
     if (this.#previous) {
       current.set(this.#realPath, this.#previous.generation)
@@ -102,12 +110,15 @@ export class FreshImport {
     }
   }
 
-  /** Forgets what Node can forget, unless the release has been loaded anew since. */
+  /** Forgets what Node can forget, when nothing of it serves any more; not what has been loaded anew since. */
   forget(): void {
-    if (current.get(this.#realPath) !== this.#generation) return
-    setAside(this.#realPath, true)
-    current.delete(this.#realPath)
-    deleteRelease(this.#realPath)
+    if (current.get(this.#realPath) === this.#generation) {
+      const { entries } = setAside(this.#realPath, true)
+      keepOwn(this.#generation, this.#realPath, entries)
+      current.delete(this.#realPath)
+      deleteRelease(this.#realPath)
+    }
+    forgetOwn(this.#generation)
   }
 }
 
@@ -132,7 +143,6 @@ function setAside(
     entries.push([file, loaded])
     delete require.cache[file]
   }
-  if (entries.length > 0) keepOwn(realPath, entries)
   // It is as long as all that every app has required: not gone through for what was not loaded yet.
   if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
   forgetRequests(realPath)
@@ -148,24 +158,9 @@ function forgetPaths(realPath: string): void {
 
 /** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */
 function isSurelyCommonJS(entry: string): boolean {
-  const extension = extname(entry)
-  if (extension === '.cjs' || extension === '.cts') return true
-  if (extension === '.mjs' || extension === '.mts') return false
-  const type = typeAbove(dirname(entry))
+  const type = moduleTypeOf(entry)
   if (type !== undefined) return type === 'commonjs'
-  return extension === '.js' && compilesAsCommonJS(readFileSync(entry, 'utf8'))
-}
-
-/** `type` of the nearest package.json, as Node looks for it: above the release too. */
-function typeAbove(folder: string): string | undefined {
-  const file = join(folder, 'package.json')
-  // Asked first: there is none in most folders, and to throw costs more than all the rest.
-  if (!existsSync(file)) return dirname(folder) === folder ? undefined : typeAbove(dirname(folder))
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')).type
-  } catch {
-    return undefined
-  }
+  return extname(entry) === '.js' && compilesAsCommonJS(readFileSync(entry, 'utf8'))
 }
 
 function compilesAsCommonJS(source: string): boolean {

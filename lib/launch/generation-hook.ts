@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
-import Module from 'node:module'
+import Module, { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { foldersAbove, isAbsentPackage, packageName } from './absent-package.ts'
 import { candidatesBelow, nameWithExports } from './module-paths.ts'
+import { moduleTypeOf } from './module-type.ts'
 
 /**
  * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of
@@ -34,6 +35,7 @@ interface HookableModule {
 /** Of a release that is loaded only once, in a thread or process of its own: its URLs stay as they are. */
 export const ONLY_GENERATION = 0
 
+const require = createRequire(import.meta.url)
 const GENERATION = /[?&]express-van=(\d+)/
 
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
@@ -109,16 +111,14 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
   if (!parent) return next(specifier, context)
+  const generation = isEvaluatedOnce(parent) ? String(ONLY_GENERATION) : parent.generation
   try {
     expectPackage(specifier, parent.file)
-    return handOn(next(specifier, context), parent.generation)
+    return handOn(next(specifier, context), generation)
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
-        return handOn(
-          next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }),
-          parent.generation,
-        )
+        return handOn(next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }), generation)
       } catch {}
     }
     throw error
@@ -170,6 +170,8 @@ function readInbox(): void {
 
 interface Parent {
   readonly file: string
+  /** Whether its own URL names the generation. */
+  readonly isRenewed: boolean
   readonly generation: string
   readonly modulePaths: readonly string[]
 }
@@ -178,9 +180,20 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (!parentURL?.startsWith('file:')) return undefined
   const file = fileURLToPath(parentURL)
   const release = releaseOf(file)
-  const generation = GENERATION.exec(parentURL)?.[1] ?? release?.generation
+  const own = GENERATION.exec(parentURL)?.[1]
+  const generation = own ?? release?.generation
   if (generation === undefined) return undefined
-  return { file, generation: String(generation), modulePaths: release?.modulePaths ?? [] }
+  const modulePaths = release?.modulePaths ?? []
+  return { file, isRenewed: own !== undefined, generation: String(generation), modulePaths }
+}
+
+/**
+ * Whether a module asks for what it imports once in the life of the process, however often its release is loaded: an ES
+ * module that was reached by `require()`, as many packages are, or is imported by such a one. What it imports does not
+ * grow with each load. What it imports later, when it has run, may.
+ */
+function isEvaluatedOnce({ file, isRenewed }: Parent): boolean {
+  return !isRenewed && !require.cache[file]?.loaded && moduleTypeOf(file) === 'module'
 }
 
 /** Throws Node's own error where a package is absent; Node itself would remember for ever that it is. */

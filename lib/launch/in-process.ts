@@ -82,7 +82,7 @@ export class InProcess {
       parked.scope.addListeners()
       return parked
     }
-    this.#countGraph(parked.modules)
+    this.#forget(parked.modules)
     return undefined
   }
 
@@ -110,7 +110,10 @@ export class InProcess {
     loading
       .then(late => this.#launched(late).dispose('closed'))
       .catch(error => debug('an app that loaded too late: %o', error))
-      .finally(() => modules.undo())
+      .finally(() => {
+        modules.undo()
+        modules.forget()
+      })
     throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
   }
 
@@ -145,7 +148,7 @@ export class InProcess {
       tolerateSecondRejection(error)
       if (handler) void letGo(handler)
       modules.undo()
-      this.#countGraph(modules)
+      this.#forget(modules)
       scope.removeListeners()
       scope.closeServers()
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })

@@ -7,24 +7,45 @@ interface LoadingModule {
 }
 
 /** The modules of one load of a release that stand in require.cache no more, by file. */
-interface Generation {
+interface Older {
   readonly realPath: string
   readonly modules: Map<string, NodeJS.Module>
 }
 
 const { cache } = createRequire(import.meta.url)
 const loading = Module as unknown as LoadingModule
-const generations = new WeakMap<NodeJS.Module, Generation>()
+/** By generation. */
+const olders = new Map<number, Older>()
+const olderOf = new WeakMap<NodeJS.Module, Older>()
 let isHooked = false
 
 /**
  * Lets modules that a newer load has put aside go on requiring what is their own: an app serves while another release
- * loads beside it, and until its last request has ended.
+ * loads beside it, and until its last request has ended. So until `forgetOwn`, where a generation is told that they are of.
  */
-export function keepOwn(realPath: string, entries: readonly [string, NodeJS.Module][]): void {
+export function keepOwn(
+  generation: number | undefined,
+  realPath: string,
+  entries: readonly [string, NodeJS.Module][],
+): void {
+  if (entries.length === 0) return
   hookLoad()
-  const generation = { realPath, modules: new Map(entries) }
-  for (const [, module] of entries) generations.set(module, generation)
+  const known = generation === undefined ? undefined : olders.get(generation)
+  const older = known ?? { realPath, modules: new Map() }
+  if (generation !== undefined) olders.set(generation, older)
+  for (const [file, module] of entries) {
+    older.modules.set(file, module)
+    olderOf.set(module, older)
+  }
+}
+
+/**
+ * Its app has ended. One module may stay for as long as the process runs, because an ES module that Node keeps imports it;
+ * it is not to hold all others. What is required late all the same is loaded once more, beside what serves.
+ */
+export function forgetOwn(generation: number): void {
+  olders.get(generation)?.modules.clear()
+  olders.delete(generation)
 }
 
 function hookLoad(): void {
@@ -32,26 +53,26 @@ function hookLoad(): void {
   isHooked = true
   const original = loading._load
   loading._load = function load(request, parent, isMain) {
-    const generation = parent && generations.get(parent)
-    const isCurrent = !generation || cache[parent.filename] === parent
+    const older = parent && olderOf.get(parent)
+    const isCurrent = !older || cache[parent.filename] === parent
     if (isCurrent || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
     const file = loading._resolveFilename(request, parent, isMain)
-    const own = generation.modules.get(file)
+    const own = older.modules.get(file)
     if (own?.loaded) return own.exports
-    return inPlaceOfCurrent(generation, () => original.call(this, request, parent, isMain))
+    return inPlaceOfCurrent(older, () => original.call(this, request, parent, isMain))
   }
 }
 
 /** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
-function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
-  const current = takeOut(generation.realPath)
-  putIn(generation.modules)
+function inPlaceOfCurrent<T>(older: Older, load: () => T): T {
+  const current = takeOut(older.realPath)
+  putIn(older.modules)
   try {
     return load()
   } finally {
-    for (const [file, module] of takeOut(generation.realPath)) {
-      generation.modules.set(file, module)
-      generations.set(module, generation)
+    for (const [file, module] of takeOut(older.realPath)) {
+      older.modules.set(file, module)
+      olderOf.set(module, older)
     }
     putIn(current)
   }

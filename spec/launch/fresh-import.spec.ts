@@ -627,6 +627,22 @@ describe('FreshImport', () => {
     assert.equal(site.last?.isKeptByNode, true)
   })
 
+  it('knows that it keeps no more at each load of what a required ES module imports, unless that is imported late', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'app/index.cjs': `module.exports = require('./required.mjs').late`,
+      'app/required.mjs': `import './inner.mjs'\nimport './lib.cjs'\nexport const late = () => import('./late.mjs')`,
+      'app/inner.mjs': `import './lib.cjs'`,
+      'app/lib.cjs': '',
+      'app/late.mjs': '',
+    })
+    const late = await site.load('app/index.cjs')
+    assert.equal(site.last?.isKeptByNode, false)
+    await call(late)
+    assert.equal(site.last?.isKeptByNode, true)
+  })
+
   describe('undo()', () => {
     const lazy = `const lib = require('./lib'); module.exports = () => [lib, require('./lib')]`
     const FAILURES: Record<string, string> = {
