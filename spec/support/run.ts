@@ -28,7 +28,8 @@ function runAndReport(files: string[]): void {
   // A variable, because the types are those of Node 20, which has no `execArgv`.
   const options = {
     files,
-    concurrency: availableParallelism(),
+    // A quarter of the time specs wait for threads, processes and clocks: one more than there are cores.
+    concurrency: availableParallelism() + 1,
     signal: abort.signal,
     // Kills a file's process up to Node 22; from 24 on it is the limit of one test, hence the guard.
     timeout: fileTimeout + 5 * 1000,
