@@ -196,6 +196,55 @@ describe('memory', () => {
       await isGivenBack(world, 20)
     })
 
+    it('and other modules before it', async () => {
+      await using world = await still()
+      for (let round = 0; round < 20; round++) {
+        writeRelease(world, `releases/${round}`)
+        world.write(
+          `releases/${round}/app/token.js`,
+          `globalThis.generations.push(new WeakRef(exports.token = {}))\nrequire('./shared')`,
+        )
+        world.write(`releases/${round}/app/shared.js`, '')
+        world.write(`releases/${round}/node_modules/dual/inner.js`, `require('../../app/shared')`)
+        world.link(HOST, `releases/${round}`)
+        await world.vhosts.reload(HOST)
+      }
+      await isGivenBack(world, 20)
+    })
+
+    it('when their loads do not end', async () => {
+      await using world = await still({ loadTimeout: 50 })
+      for (let round = 0; round < 10; round++) {
+        writeRelease(world, `${round}.test`, 'module.exports = new Promise(() => {})')
+        await assert.rejects(world.vhosts.load(`${round}.test`), { code: 'ERR_VHOST_LOAD_TIMEOUT' })
+        world.told.length = 0
+      }
+      await isGivenBack(world, 10)
+    })
+
+    it('when they were evicted while they were loaded anew in vain', async () => {
+      await using world = await still({ maxApps: 1 })
+      world.site('other.test', 'other')
+      for (let round = 0; round < 10; round++) {
+        const host = `${round}.test`
+        writeRelease(world, host)
+        await world.vhosts.load(host)
+        let fail = (_: Error): void => {}
+        Object.assign(globalThis, { failed: new Promise((_, reject) => (fail = reject)) })
+        world.write(`${host}/app/index.js`, `globalThis.begun = true; module.exports = globalThis.failed`)
+        const reloading = assert.rejects(world.vhosts.reload(host), { code: 'ERR_VHOST_LOAD' })
+        await eventually(() => 'begun' in globalThis)
+        Reflect.deleteProperty(globalThis, 'begun')
+        const evicted = world.event('evict')
+        await world.body('other.test')
+        await evicted
+        fail(new Error('broken'))
+        await reloading
+        world.told.length = 0
+      }
+      await isGivenBack(world, 10)
+    })
+
     it('when their loads failed', async () => {
       await using world = await still()
       for (let round = 0; round < 20; round++) {

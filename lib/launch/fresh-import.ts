@@ -25,8 +25,10 @@ const require = createRequire(import.meta.url)
 const pathCache = (Module as unknown as { _pathCache?: Record<string, string> })._pathCache
 let lastGeneration = 0
 
-/** The generation whose modules stand in require.cache, by real path. */
-const current = new Map<string, number>()
+type Entry = [file: string, module: NodeJS.Module]
+
+/** The load whose modules stand in require.cache, by real path. */
+const current = new Map<string, FreshImport>()
 
 /**
  * Loads the entry of a release with every module below the release's real path anew, whatever the module system.
@@ -36,10 +38,11 @@ export class FreshImport {
   stale: readonly string[] = []
   readonly #realPath: string
   readonly #generation = ++lastGeneration
-  #before: [string, NodeJS.Module][] = []
-  #previous: { generation: number; release: LoadedRelease } | undefined
+  #before: Entry[] = []
+  #previous: { modules: FreshImport; release: LoadedRelease } | undefined
   #entry: string | undefined
   #isImported = false
+  #isForgotten = false
 
   constructor(realPath: string) {
     this.#realPath = realPath
@@ -55,15 +58,15 @@ export class FreshImport {
     const realPath = this.#realPath
     hookGenerations()
     hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
-    const generation = current.get(realPath)
+    const modules = current.get(realPath)
     const release = releaseAt(realPath)
-    this.#previous = generation !== undefined && release ? { generation, release } : undefined
+    this.#previous = modules && release && { modules, release }
     this.#entry = entry
-    const { entries, stale } = setAside(realPath, generation !== undefined)
+    const { entries, stale } = setAside(realPath, modules !== undefined)
     this.#before = entries
     this.stale = stale
-    keepOwn(generation, realPath, entries)
-    current.set(realPath, this.#generation)
+    keepAside(entries, realPath, modules)
+    current.set(realPath, this)
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
     this.#isImported = true
@@ -90,36 +93,43 @@ export class FreshImport {
    * serves may go on requiring them.
    */
   undo(): void {
-    const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
-    if (now !== this.#generation && now !== this.#previous?.generation) return
+    const realPath = this.#realPath
+    const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
+    const previous = hasEnded ? undefined : this.#previous
+    const now = current.get(realPath)
+    if (now !== this && now !== previous?.modules) return
     const before = new Set(this.#before.map(([, module]) => module))
-    const { entries } = setAside(this.#realPath, true)
-    keepOwn(
-      this.#generation,
-      this.#realPath,
-      entries.filter(([, module]) => !before.has(module)),
-    )
-    for (const [file, loaded] of this.#before) require.cache[file] = loaded
-    if (this.#previous) {
-      current.set(this.#realPath, this.#previous.generation)
-      setRelease(this.#realPath, this.#previous.release)
+    const { entries } = setAside(realPath, true)
+    const own = entries.filter(([, module]) => !isFrom(before, module))
+    keepAside(own, realPath, this)
+    // What takes too long arrives, and is undone once more: meanwhile the app that serves may have required something.
+    const others = entries.filter(entry => !own.includes(entry))
+    for (const [file, module] of [...others, ...(hasEnded ? [] : this.#before)]) require.cache[file] = module
+    if (previous) {
+      current.set(realPath, previous.modules)
+      setRelease(realPath, previous.release)
     } else {
-      current.delete(this.#realPath)
-      deleteRelease(this.#realPath)
+      current.delete(realPath)
+      deleteRelease(realPath)
     }
   }
 
   /** Forgets what Node can forget, when nothing of it serves any more; not what has been loaded anew since. */
   forget(): void {
-    if (current.get(this.#realPath) === this.#generation) {
-      const { entries } = setAside(this.#realPath, true)
-      keepOwn(this.#generation, this.#realPath, entries)
+    this.#isForgotten = true
+    if (current.get(this.#realPath) === this) {
+      keepAside(setAside(this.#realPath, true).entries, this.#realPath, this)
       current.delete(this.#realPath)
       deleteRelease(this.#realPath)
     }
-    forgetOwn(this.#generation)
+    forgetOwn(this)
   }
+}
+
+/** Whether a module is one of these, or has been required by one. */
+function isFrom(modules: ReadonlySet<NodeJS.Module>, module: NodeJS.Module | null | undefined): boolean {
+  return module ? modules.has(module) || isFrom(modules, module.parent) : false
 }
 
 function noteFound(file: string, folder: string, request: string): void {
@@ -128,12 +138,9 @@ function noteFound(file: string, folder: string, request: string): void {
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
-function setAside(
-  realPath: string,
-  wasLoaded: boolean,
-): { entries: [string, NodeJS.Module][]; stale: string[] } {
+function setAside(realPath: string, wasLoaded: boolean): { entries: Entry[]; stale: string[] } {
   const below = realPath + sep
-  const entries: [string, NodeJS.Module][] = []
+  const entries: Entry[] = []
   const stale: string[] = []
   for (const file of Object.keys(require.cache)) {
     if (!file.startsWith(below)) continue
@@ -147,6 +154,16 @@ function setAside(
   if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
   forgetRequests(realPath)
   return { entries, stale }
+}
+
+/** Each for the release that it is of, which may be one within the other. */
+function keepAside(entries: readonly Entry[], realPath: string, owner: FreshImport | undefined): void {
+  const byRelease = new Map<string, Entry[]>()
+  for (const entry of entries) {
+    const own = realPathOf(entry[0]) ?? realPath
+    byRelease.set(own, [...(byRelease.get(own) ?? []), entry])
+  }
+  for (const [own, some] of byRelease) keepOwn(own === realPath ? owner : current.get(own), own, some)
 }
 
 function forgetPaths(realPath: string): void {

@@ -40,8 +40,10 @@ const GENERATION = /[?&]express-van=(\d+)/
 
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
 const releases = new Map<string, LoadedRelease>()
-/** Generations in which something was imported. */
+/** Generations in which something was imported that may be imported anew in the next. */
 const withImports = new Set<string>()
+/** The URLs of what is not. */
+const importedOnce = new Set<string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
 
@@ -89,7 +91,7 @@ export function realPathOf(file: string): string | undefined {
   }
 }
 
-/** Whether anything was imported in a generation: Node keeps that. */
+/** Whether anything was imported in a generation that Node keeps, and once more in the next. */
 export function hasImports(generation: number): boolean {
   for (
     let received = hookThread && receiveMessageOnPort(hookThread);
@@ -111,14 +113,17 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
   if (!parent) return next(specifier, context)
-  const generation = isEvaluatedOnce(parent) ? String(ONLY_GENERATION) : parent.generation
   try {
     expectPackage(specifier, parent.file)
-    return handOn(next(specifier, context), generation)
+    const resolved = next(specifier, context)
+    return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
-        return handOn(next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }), generation)
+        return handOn(
+          next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }),
+          parent.generation,
+        )
       } catch {}
     }
     throw error
@@ -169,6 +174,7 @@ function readInbox(): void {
 }
 
 interface Parent {
+  readonly url: string
   readonly file: string
   /** Whether its own URL names the generation. */
   readonly isRenewed: boolean
@@ -184,16 +190,23 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   const generation = own ?? release?.generation
   if (generation === undefined) return undefined
   const modulePaths = release?.modulePaths ?? []
-  return { file, isRenewed: own !== undefined, generation: String(generation), modulePaths }
+  return { url: parentURL, file, isRenewed: own !== undefined, generation: String(generation), modulePaths }
 }
 
 /**
- * Whether a module asks for what it imports once in the life of the process, however often its release is loaded: an ES
- * module that was reached by `require()`, as many packages are, or is imported by such a one. What it imports does not
- * grow with each load. What it imports later, when it has run, may.
+ * Whether this is imported once in the life of the process, however often the release is loaded, and so does not grow: it
+ * is of the same package as what imports it, which is an ES module that was reached by `require()`, as packages with
+ * both systems have it, or is imported by such a one. What a module imports when it has run is imported anew.
  */
-function isEvaluatedOnce({ file, isRenewed }: Parent): boolean {
+function isImportedOnce({ url }: Resolved, { url: parentURL, file, isRenewed }: Parent): boolean {
+  const folder = url.startsWith('file:') ? packageFolderOf(file) : undefined
+  if (folder === undefined || packageFolderOf(fileURLToPath(url)) !== folder) return false
+  if (importedOnce.has(parentURL)) return true
   return !isRenewed && !require.cache[file]?.loaded && moduleTypeOf(file) === 'module'
+}
+
+function packageFolderOf(file: string): string | undefined {
+  return /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(file)?.[0]
 }
 
 /** Throws Node's own error where a package is absent; Node itself would remember for ever that it is. */
@@ -212,12 +225,14 @@ function ownName(folder: string): string | undefined {
   return dirname(folder) === folder ? undefined : ownName(dirname(folder))
 }
 
-function handOn<R extends Resolved>(resolved: R, generation: string): R {
+function handOn<R extends Resolved>(resolved: R, generation: string, isOnce = false): R {
   if (!resolved.url.startsWith('file:') || generation === String(ONLY_GENERATION)) return resolved
-  if (!withImports.has(generation)) {
+  const url = GENERATION.test(resolved.url) ? resolved.url : withGeneration(resolved.url, generation)
+  if (isOnce) {
+    importedOnce.add(url)
+  } else if (!withImports.has(generation)) {
     withImports.add(generation)
     inbox?.postMessage(generation)
   }
-  if (GENERATION.test(resolved.url)) return resolved
-  return { ...resolved, url: withGeneration(resolved.url, generation) }
+  return { ...resolved, url }
 }

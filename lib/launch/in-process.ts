@@ -106,7 +106,7 @@ export class InProcess {
       return first
     }
     modules.undo()
-    this.#countGraph(modules)
+    this.#forget(modules)
     loading
       .then(late => this.#launched(late).dispose('closed'))
       .catch(error => debug('an app that loaded too late: %o', error))

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, extname, join } from 'node:path'
+import { basename, dirname, extname, join } from 'node:path'
 
 /**
  * What Node takes a file for without a look into it, `module` or `commonjs`: by its extension, else by `type` in the
@@ -12,8 +12,9 @@ export function moduleTypeOf(file: string): string | undefined {
   return typeAbove(dirname(file))
 }
 
-/** As Node looks for it: above the release too. */
+/** As Node looks for it: above the release too, and not above `node_modules`. */
 function typeAbove(folder: string): string | undefined {
+  if (basename(folder) === 'node_modules') return undefined
   const file = join(folder, 'package.json')
   // Asked first: there is none in most folders, and to throw costs more than all the rest.
   if (!existsSync(file)) return dirname(folder) === folder ? undefined : typeAbove(dirname(folder))

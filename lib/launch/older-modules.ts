@@ -14,25 +14,23 @@ interface Older {
 
 const { cache } = createRequire(import.meta.url)
 const loading = Module as unknown as LoadingModule
-/** By generation. */
-const olders = new Map<number, Older>()
+/** By what loaded them. */
+const olders = new WeakMap<object, Older>()
 const olderOf = new WeakMap<NodeJS.Module, Older>()
 let isHooked = false
 
 /**
  * Lets modules that a newer load has put aside go on requiring what is their own: an app serves while another release
- * loads beside it, and until its last request has ended. So until `forgetOwn`, where a generation is told that they are of.
+ * loads beside it, and until its last request has ended. `owner` is what loaded them, undefined where nobody knows.
  */
 export function keepOwn(
-  generation: number | undefined,
+  owner: object | undefined,
   realPath: string,
   entries: readonly [string, NodeJS.Module][],
 ): void {
-  if (entries.length === 0) return
   hookLoad()
-  const known = generation === undefined ? undefined : olders.get(generation)
-  const older = known ?? { realPath, modules: new Map() }
-  if (generation !== undefined) olders.set(generation, older)
+  const older = (owner && olders.get(owner)) ?? { realPath, modules: new Map() }
+  if (owner) olders.set(owner, older)
   for (const [file, module] of entries) {
     older.modules.set(file, module)
     olderOf.set(module, older)
@@ -40,12 +38,18 @@ export function keepOwn(
 }
 
 /**
- * Its app has ended. One module may stay for as long as the process runs, because an ES module that Node keeps imports it;
- * it is not to hold all others. What is required late all the same is loaded once more, beside what serves.
+ * Their app has ended. Some may stay for as long as the process runs, because ES modules that Node keeps import them:
+ * these are not to hold all others. What is required late all the same is loaded once more, beside what serves.
  */
-export function forgetOwn(generation: number): void {
-  olders.get(generation)?.modules.clear()
-  olders.delete(generation)
+export function forgetOwn(owner: object): void {
+  const older = olders.get(owner)
+  if (!older) return
+  for (const module of older.modules.values()) {
+    module.children = []
+    module.parent = undefined
+  }
+  older.modules.clear()
+  olders.delete(owner)
 }
 
 function hookLoad(): void {
