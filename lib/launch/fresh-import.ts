@@ -101,10 +101,11 @@ export class FreshImport {
     if (now !== this && now !== previous?.modules) return
     const before = new Set(this.#before.map(([, module]) => module))
     const { entries } = setAside(realPath, true)
-    const own = entries.filter(([, module]) => !isFrom(before, module))
-    keepAside(own, realPath, this)
+    const own: Entry[] = []
+    const others: Entry[] = []
     // What takes too long arrives, and is undone once more: meanwhile the app that serves may have required something.
-    const others = entries.filter(entry => !own.includes(entry))
+    for (const entry of entries) (isFrom(before, entry[1]) ? others : own).push(entry)
+    keepAside(own, realPath, this)
     for (const [file, module] of [...others, ...(hasEnded ? [] : this.#before)]) require.cache[file] = module
     if (previous) {
       current.set(realPath, previous.modules)
@@ -161,7 +162,9 @@ function keepAside(entries: readonly Entry[], realPath: string, owner: FreshImpo
   const byRelease = new Map<string, Entry[]>()
   for (const entry of entries) {
     const own = realPathOf(entry[0]) ?? realPath
-    byRelease.set(own, [...(byRelease.get(own) ?? []), entry])
+    const some = byRelease.get(own) ?? []
+    byRelease.set(own, some)
+    some.push(entry)
   }
   for (const [own, some] of byRelease) keepOwn(own === realPath ? owner : current.get(own), own, some)
 }
