@@ -196,22 +196,6 @@ describe('memory', () => {
       await isGivenBack(world, 20)
     })
 
-    it('and other modules before it', async () => {
-      await using world = await still()
-      for (let round = 0; round < 20; round++) {
-        writeRelease(world, `releases/${round}`)
-        world.write(
-          `releases/${round}/app/token.js`,
-          `globalThis.generations.push(new WeakRef(exports.token = {}))\nrequire('./shared')`,
-        )
-        world.write(`releases/${round}/app/shared.js`, '')
-        world.write(`releases/${round}/node_modules/dual/inner.js`, `require('../../app/shared')`)
-        world.link(HOST, `releases/${round}`)
-        await world.vhosts.reload(HOST)
-      }
-      await isGivenBack(world, 20)
-    })
-
     it('when their loads do not end', async () => {
       await using world = await still({ loadTimeout: 50 })
       for (let round = 0; round < 10; round++) {

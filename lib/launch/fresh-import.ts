@@ -18,14 +18,12 @@ import {
 } from './generation-hook.ts'
 import { hookRequire } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
-import { forgetOwn, keepOwn } from './older-modules.ts'
+import { keepOwn } from './older-modules.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
 const require = createRequire(import.meta.url)
 const pathCache = (Module as unknown as { _pathCache?: Record<string, string> })._pathCache
 let lastGeneration = 0
-
-type Entry = [file: string, module: NodeJS.Module]
 
 /** The load whose modules stand in require.cache, by real path. */
 const current = new Map<string, FreshImport>()
@@ -38,8 +36,10 @@ export class FreshImport {
   stale: readonly string[] = []
   readonly #realPath: string
   readonly #generation = ++lastGeneration
-  #before: Entry[] = []
+  #before: [string, NodeJS.Module][] = []
   #previous: { modules: FreshImport; release: LoadedRelease } | undefined
+  /** Its modules that stand in require.cache no more: its app may require them late, and ends with this. */
+  #aside: Set<NodeJS.Module> | undefined
   #entry: string | undefined
   #isImported = false
   #isForgotten = false
@@ -63,9 +63,9 @@ export class FreshImport {
     this.#previous = modules && release && { modules, release }
     this.#entry = entry
     const { entries, stale } = setAside(realPath, modules !== undefined)
+    if (modules) modules.#aside = new Set([...(modules.#aside ?? []), ...entries.map(([, module]) => module)])
     this.#before = entries
     this.stale = stale
-    keepAside(entries, realPath, modules)
     current.set(realPath, this)
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
@@ -89,48 +89,34 @@ export class FreshImport {
   }
 
   /**
-   * Puts the modules that were there before back, after a load that failed or takes too long: the app that still
-   * serves may go on requiring them.
+   * Puts the modules that were there before back, after a load that failed: the app that still serves may go on
+   * requiring them.
    */
   undo(): void {
+    const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
-    const realPath = this.#realPath
     const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
     const previous = hasEnded ? undefined : this.#previous
-    const now = current.get(realPath)
     if (now !== this && now !== previous?.modules) return
-    const before = new Set(this.#before.map(([, module]) => module))
-    const { entries } = setAside(realPath, true)
-    const own: Entry[] = []
-    const others: Entry[] = []
-    // What takes too long arrives, and is undone once more: meanwhile the app that serves may have required something.
-    for (const entry of entries) (isFrom(before, entry[1]) ? others : own).push(entry)
-    keepAside(own, realPath, this)
-    for (const [file, module] of [...others, ...(hasEnded ? [] : this.#before)]) require.cache[file] = module
+    setAside(this.#realPath, true)
+    if (!hasEnded) for (const [file, loaded] of this.#before) require.cache[file] = loaded
     if (previous) {
-      current.set(realPath, previous.modules)
-      setRelease(realPath, previous.release)
+      current.set(this.#realPath, previous.modules)
+      setRelease(this.#realPath, previous.release)
     } else {
-      current.delete(realPath)
-      deleteRelease(realPath)
-    }
-  }
-
-  /** Forgets what Node can forget, when nothing of it serves any more; not what has been loaded anew since. */
-  forget(): void {
-    this.#isForgotten = true
-    if (current.get(this.#realPath) === this) {
-      keepAside(setAside(this.#realPath, true).entries, this.#realPath, this)
       current.delete(this.#realPath)
       deleteRelease(this.#realPath)
     }
-    forgetOwn(this)
   }
-}
 
-/** Whether a module is one of these, or has been required by one. */
-function isFrom(modules: ReadonlySet<NodeJS.Module>, module: NodeJS.Module | null | undefined): boolean {
-  return module ? modules.has(module) || isFrom(modules, module.parent) : false
+  /** Forgets what Node can forget, unless the release has been loaded anew since. */
+  forget(): void {
+    this.#isForgotten = true
+    if (current.get(this.#realPath) !== this) return
+    setAside(this.#realPath, true)
+    current.delete(this.#realPath)
+    deleteRelease(this.#realPath)
+  }
 }
 
 function noteFound(file: string, folder: string, request: string): void {
@@ -139,9 +125,12 @@ function noteFound(file: string, folder: string, request: string): void {
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
-function setAside(realPath: string, wasLoaded: boolean): { entries: Entry[]; stale: string[] } {
+function setAside(
+  realPath: string,
+  wasLoaded: boolean,
+): { entries: [string, NodeJS.Module][]; stale: string[] } {
   const below = realPath + sep
-  const entries: Entry[] = []
+  const entries: [string, NodeJS.Module][] = []
   const stale: string[] = []
   for (const file of Object.keys(require.cache)) {
     if (!file.startsWith(below)) continue
@@ -151,22 +140,11 @@ function setAside(realPath: string, wasLoaded: boolean): { entries: Entry[]; sta
     entries.push([file, loaded])
     delete require.cache[file]
   }
+  if (entries.length > 0) keepOwn(realPath, entries)
   // It is as long as all that every app has required: not gone through for what was not loaded yet.
   if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
   forgetRequests(realPath)
   return { entries, stale }
-}
-
-/** Each for the release that it is of, which may be one within the other. */
-function keepAside(entries: readonly Entry[], realPath: string, owner: FreshImport | undefined): void {
-  const byRelease = new Map<string, Entry[]>()
-  for (const entry of entries) {
-    const own = realPathOf(entry[0]) ?? realPath
-    const some = byRelease.get(own) ?? []
-    byRelease.set(own, some)
-    some.push(entry)
-  }
-  for (const [own, some] of byRelease) keepOwn(own === realPath ? owner : current.get(own), own, some)
 }
 
 function forgetPaths(realPath: string): void {

@@ -42,8 +42,8 @@ const GENERATION = /[?&]express-van=(\d+)/
 const releases = new Map<string, LoadedRelease>()
 /** Generations in which something was imported that may be imported anew in the next. */
 const withImports = new Set<string>()
-/** The URLs of what is not. */
-const importedOnce = new Set<string>()
+/** What is not, by URL, with the generation in which it was. */
+const importedOnce = new Map<string, string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
 
@@ -196,13 +196,21 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
 /**
  * Whether this is imported once in the life of the process, however often the release is loaded, and so does not grow: it
  * is of the same package as what imports it, which is an ES module that was reached by `require()`, as packages with
- * both systems have it, or is imported by such a one. What a module imports when it has run is imported anew.
+ * both systems have it, or is imported by such a one. What a module imports when it has run is imported anew, and so is
+ * what a package imports that could not be linked.
  */
-function isImportedOnce({ url }: Resolved, { url: parentURL, file, isRenewed }: Parent): boolean {
+function isImportedOnce({ url }: Resolved, parent: Parent): boolean {
+  const { file, generation } = parent
   const folder = url.startsWith('file:') ? packageFolderOf(file) : undefined
   if (folder === undefined || packageFolderOf(fileURLToPath(url)) !== folder) return false
-  if (importedOnce.has(parentURL)) return true
-  return !isRenewed && !require.cache[file]?.loaded && moduleTypeOf(file) === 'module'
+  if (!isLinkedOnce(parent)) return false
+  if (!importedOnce.has(url)) importedOnce.set(url, generation)
+  return importedOnce.get(url) === generation
+}
+
+function isLinkedOnce({ url, file, isRenewed, generation }: Parent): boolean {
+  if (isRenewed) return importedOnce.get(url.replace(GENERATION, '')) === generation
+  return require.cache[file]?.loaded === false && moduleTypeOf(file) === 'module'
 }
 
 function packageFolderOf(file: string): string | undefined {
@@ -228,9 +236,7 @@ function ownName(folder: string): string | undefined {
 function handOn<R extends Resolved>(resolved: R, generation: string, isOnce = false): R {
   if (!resolved.url.startsWith('file:') || generation === String(ONLY_GENERATION)) return resolved
   const url = GENERATION.test(resolved.url) ? resolved.url : withGeneration(resolved.url, generation)
-  if (isOnce) {
-    importedOnce.add(url)
-  } else if (!withImports.has(generation)) {
+  if (!isOnce && !withImports.has(generation)) {
     withImports.add(generation)
     inbox?.postMessage(generation)
   }

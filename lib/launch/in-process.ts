@@ -82,7 +82,7 @@ export class InProcess {
       parked.scope.addListeners()
       return parked
     }
-    this.#forget(parked.modules)
+    this.#countGraph(parked.modules)
     return undefined
   }
 
@@ -106,14 +106,11 @@ export class InProcess {
       return first
     }
     modules.undo()
-    this.#forget(modules)
+    this.#countGraph(modules)
     loading
       .then(late => this.#launched(late).dispose('closed'))
       .catch(error => debug('an app that loaded too late: %o', error))
-      .finally(() => {
-        modules.undo()
-        modules.forget()
-      })
+      .finally(() => modules.undo())
     throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
   }
 
@@ -148,7 +145,7 @@ export class InProcess {
       tolerateSecondRejection(error)
       if (handler) void letGo(handler)
       modules.undo()
-      this.#forget(modules)
+      this.#countGraph(modules)
       scope.removeListeners()
       scope.closeServers()
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })

@@ -6,50 +6,34 @@ interface LoadingModule {
   _resolveFilename(request: string, parent: NodeJS.Module, isMain: boolean): string
 }
 
-/** The modules of one load of a release that stand in require.cache no more, by file. */
-interface Older {
+/**
+ * The modules of one load of a release that stand in require.cache no more, by file. They hold each other, by `parent`
+ * and `children`, and are not held here: one may stay for as long as the process runs, because an ES module that Node
+ * keeps imports it, and is not to keep all others.
+ */
+interface Generation {
   readonly realPath: string
-  readonly modules: Map<string, NodeJS.Module>
+  readonly modules: Map<string, WeakRef<NodeJS.Module>>
 }
 
 const { cache } = createRequire(import.meta.url)
 const loading = Module as unknown as LoadingModule
-/** By what loaded them. */
-const olders = new WeakMap<object, Older>()
-const olderOf = new WeakMap<NodeJS.Module, Older>()
+const generations = new WeakMap<NodeJS.Module, Generation>()
 let isHooked = false
 
 /**
  * Lets modules that a newer load has put aside go on requiring what is their own: an app serves while another release
- * loads beside it, and until its last request has ended. `owner` is what loaded them, undefined where nobody knows.
+ * loads beside it, and until its last request has ended.
  */
-export function keepOwn(
-  owner: object | undefined,
-  realPath: string,
-  entries: readonly [string, NodeJS.Module][],
-): void {
+export function keepOwn(realPath: string, entries: readonly [string, NodeJS.Module][]): void {
   hookLoad()
-  const older = (owner && olders.get(owner)) ?? { realPath, modules: new Map() }
-  if (owner) olders.set(owner, older)
-  for (const [file, module] of entries) {
-    older.modules.set(file, module)
-    olderOf.set(module, older)
-  }
+  const generation = { realPath, modules: new Map<string, WeakRef<NodeJS.Module>>() }
+  for (const [file, module] of entries) add(generation, file, module)
 }
 
-/**
- * Their app has ended. Some may stay for as long as the process runs, because ES modules that Node keeps import them:
- * these are not to hold all others. What is required late all the same is loaded once more, beside what serves.
- */
-export function forgetOwn(owner: object): void {
-  const older = olders.get(owner)
-  if (!older) return
-  for (const module of older.modules.values()) {
-    module.children = []
-    module.parent = undefined
-  }
-  older.modules.clear()
-  olders.delete(owner)
+function add(generation: Generation, file: string, module: NodeJS.Module): void {
+  generation.modules.set(file, new WeakRef(module))
+  generations.set(module, generation)
 }
 
 function hookLoad(): void {
@@ -57,28 +41,25 @@ function hookLoad(): void {
   isHooked = true
   const original = loading._load
   loading._load = function load(request, parent, isMain) {
-    const older = parent && olderOf.get(parent)
-    const isCurrent = !older || cache[parent.filename] === parent
+    const generation = parent && generations.get(parent)
+    const isCurrent = !generation || cache[parent.filename] === parent
     if (isCurrent || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
     const file = loading._resolveFilename(request, parent, isMain)
-    const own = older.modules.get(file)
+    const own = generation.modules.get(file)?.deref()
     if (own?.loaded) return own.exports
-    return inPlaceOfCurrent(older, () => original.call(this, request, parent, isMain))
+    return inPlaceOfCurrent(generation, () => original.call(this, request, parent, isMain))
   }
 }
 
 /** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
-function inPlaceOfCurrent<T>(older: Older, load: () => T): T {
-  const current = takeOut(older.realPath)
-  putIn(older.modules)
+function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
+  const current = takeOut(generation.realPath)
+  for (const [file, module] of generation.modules) putIn(file, module.deref())
   try {
     return load()
   } finally {
-    for (const [file, module] of takeOut(older.realPath)) {
-      older.modules.set(file, module)
-      olderOf.set(module, older)
-    }
-    putIn(current)
+    for (const [file, module] of takeOut(generation.realPath)) add(generation, file, module)
+    for (const [file, module] of current) putIn(file, module)
   }
 }
 
@@ -89,6 +70,6 @@ function takeOut(realPath: string): [string, NodeJS.Module][] {
   return entries as [string, NodeJS.Module][]
 }
 
-function putIn(entries: Iterable<[string, NodeJS.Module]>): void {
-  for (const [file, module] of entries) cache[file] = module
+function putIn(file: string, module: NodeJS.Module | undefined): void {
+  if (module) cache[file] = module
 }
