@@ -668,6 +668,35 @@ describe('FreshImport', () => {
       })
     }
 
+    it('knows of what could not be linked, and is imported anew', { skip }, async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.cjs': `try { require('../node_modules/pkg/required.mjs') } catch {}`,
+        'node_modules/pkg/required.mjs': `import './inner.mjs'\nimport './missing.mjs'`,
+        'node_modules/pkg/inner.mjs': '',
+      })
+      const imported = new Set<string>()
+      const { registerHooks } = Module as unknown as {
+        registerHooks: (hooks: object) => { deregister(): void }
+      }
+      const hooks = registerHooks({
+        load: (url: string, context: unknown, next: (url: string, context: unknown) => unknown) => {
+          if (url.includes('/inner.mjs')) imported.add(url)
+          return next(url, context)
+        },
+      })
+      try {
+        for (let round = 0; round < 3; round++) {
+          await site.load('app/index.cjs')
+          // Node 22 asks no more for what a module imports that could not be linked.
+          assert.equal(site.last?.isKeptByNode, imported.size > 1, `${imported.size}`)
+        }
+      } finally {
+        hooks.deregister()
+      }
+    })
+
     it('makes one copy, shared with what the app imports', { skip }, async () => {
       await using world = new World()
       const site = new Site(world)
