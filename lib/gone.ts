@@ -17,13 +17,16 @@ export function isGone(error: unknown): boolean {
   return GONE.has((error as NodeJS.ErrnoException | undefined)?.code ?? '')
 }
 
+/** Node 24.14 and 25.7 on make no error where nothing is there, which costs as much as half of the look; older ones do. */
+export const NO_ERROR: object = { throwIfNoEntry: false }
+
 /**
  * What stands at a path, links followed; undefined where nothing does. With a callback a look costs half as much as by
  * node:fs/promises, and every vhost is read again and again.
  */
 export function statOf(path: string): Promise<BigIntStats | undefined> {
   return new Promise((resolve, reject) => {
-    stat(path, { bigint: true }, (error, stats) => {
+    stat(path, { bigint: true, ...NO_ERROR }, (error, stats) => {
       if (!error) resolve(stats)
       else if (isGone(error)) resolve(undefined)
       else reject(error)

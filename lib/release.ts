@@ -2,7 +2,7 @@ import { type BigIntStats, realpath, stat } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Entry, findEntry } from './app-entry.ts'
-import { identityOf, isGone, statOf, unlessGone } from './gone.ts'
+import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { moduleNameOf } from './vhost-settings.ts'
 
@@ -84,7 +84,7 @@ export function isUnchanged(
     realpath.native(vhostPath, (error, path) => {
       if (error || path !== realPath) return resolve(false)
       for (const [index, place] of places.entries()) {
-        stat(place, { bigint: true }, (error, stats) => {
+        stat(place, { bigint: true, ...NO_ERROR }, (error, stats) => {
           if (error && !isGone(error)) return resolve(false)
           found[index] = error ? undefined : stats
           if (--left === 0) resolve(version === versionNow())

@@ -1,6 +1,6 @@
-import { lstat, promises, realpath } from 'node:fs'
+import { lstat, promises, realpath, stat } from 'node:fs'
 import { posix, resolve, sep } from 'node:path'
-import { identityOf, isGone, statOf, unlessGone } from './gone.ts'
+import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
 import { optionError, shown } from './option-error.ts'
 import { isIPv6Literal } from './vhost-alias.ts'
 import { RESERVED, type VhostPattern } from './vhost-pattern.ts'
@@ -132,9 +132,11 @@ function searchPatterns(
       )
     }
   }
+  const path = `${basePath}/${relativePath}`
   // The last one is followed wherever it leads, so to look at it first is to save that where it leads nowhere.
-  if (isLast && isKnown) look(null)
-  else lstat(`${basePath}/${relativePath}`, look)
+  if (!isLast) lstat(path, look)
+  else if (isKnown) look(null)
+  else stat(path, NO_ERROR, (error, stats) => (error || stats ? look(error) : done(null)))
 }
 
 async function followPlace(
