@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { describe, it } from 'node:test'
 import type { VhostRouterOptions } from '../lib/index.ts'
+import { installExpress } from './support/own-express.ts'
 import { eventually, World } from './support/world.ts'
 
 const require = createRequire(import.meta.url)
@@ -177,6 +178,25 @@ describe('memory', () => {
         assert.equal(await world.body(HOST), '[object Object]')
       }
       await isGivenBack(world, 20)
+    })
+
+    it('when links were flipped, with Express itself', async () => {
+      await using world = await still()
+      for (let round = 0; round < 8; round++) {
+        installExpress(world, `releases/${round}`)
+        world.write(
+          `releases/${round}/app/index.js`,
+          `const token = {}
+          globalThis.generations.push(new WeakRef(token))
+          const app = require('express')()
+          app.get('/', (req, res) => res.end(String(token)))
+          module.exports = app`,
+        )
+        world.link(HOST, `releases/${round}`)
+        await world.vhosts.reload(HOST)
+        assert.equal(await world.body(HOST), '[object Object]')
+      }
+      await isGivenBack(world, 8)
     })
 
     it('when they were loaded anew', async () => {

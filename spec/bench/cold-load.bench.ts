@@ -1,7 +1,5 @@
-import { cpSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { installExpress } from '../support/own-express.ts'
 import { World } from '../support/world.ts'
 import { figureOf, median } from './figure.ts'
 import type { Measure, Mode } from './measure.ts'
@@ -13,8 +11,6 @@ const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
 const SETTLE_MS = 20
 const TARGET = 1.1
-
-const require = createRequire(import.meta.url)
 
 interface App {
   readonly name: string
@@ -84,23 +80,11 @@ function hostOf(copy: number): string {
 }
 
 function writeExpressApp(world: World, host: string): void {
-  const installed = dirname(dirname(require.resolve('express/package.json')))
-  for (const name of packagesOf('express', installed)) {
-    cpSync(join(installed, name), world.path(host, 'app/node_modules', name), { recursive: true })
-  }
+  installExpress(world, host)
   world.write(
     `${host}/app/index.js`,
     `const app = require('express')()\napp.get('/', (req, res) => res.end('hello'))\nmodule.exports = app\n`,
   )
-}
-
-/** A package with all that it depends on. */
-function packagesOf(name: string, installed: string, known = new Set<string>()): Set<string> {
-  if (known.has(name)) return known
-  known.add(name)
-  const { dependencies = {} } = JSON.parse(readFileSync(join(installed, name, 'package.json'), 'utf8'))
-  for (const dependency of Object.keys(dependencies)) packagesOf(dependency, installed, known)
-  return known
 }
 
 function writeModules(world: World, host: string): void {

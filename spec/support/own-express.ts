@@ -1,0 +1,23 @@
+import { cpSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { World } from './world.ts'
+
+const require = createRequire(import.meta.url)
+
+/** Gives a release what `npm ci` would: a copy of Express, and of all that it depends on, of its own. */
+export function installExpress(world: World, folder: string): void {
+  const installed = dirname(dirname(require.resolve('express/package.json')))
+  for (const name of packagesOf('express', installed)) {
+    cpSync(join(installed, name), world.path(folder, 'app/node_modules', name), { recursive: true })
+  }
+}
+
+/** A package with all that it depends on. */
+function packagesOf(name: string, installed: string, known = new Set<string>()): Set<string> {
+  if (known.has(name)) return known
+  known.add(name)
+  const { dependencies = {} } = JSON.parse(readFileSync(join(installed, name, 'package.json'), 'utf8'))
+  for (const dependency of Object.keys(dependencies)) packagesOf(dependency, installed, known)
+  return known
+}
