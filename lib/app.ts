@@ -34,7 +34,7 @@ export class App implements Used {
   readonly name: string
   readonly loadDurationMs: number
   errors = 0
-  /** Requests that wait to be handed over; an app that has any is no victim. */
+  /** Requests that wait to be handed over; an app with one is no victim. */
   waiting = 0
   #predecessor: Promise<void> | undefined
   #aged = 0

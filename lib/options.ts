@@ -44,7 +44,7 @@ export interface VhostRouterOptions {
    */
   getModulePaths?: ((realPath: string) => readonly string[]) | undefined
   /**
-   * Overrides change detection: any value that `Object.is` can compare, or a promise of it. `undefined`, or throwing
+   * Overrides change detection: a value for `Object.is` to compare, or a promise of it. `undefined`, or throwing
    * ENOENT, ENOTDIR or ELOOP, means gone; any other error keeps what serves and is reported. It is given the
    * real path of the vhost, and `appDir` after it.
    * @default identity, mtime and ctime of the app folder, entry, package.json and tmp/restart.txt

@@ -26,7 +26,7 @@ export interface VhostSettings {
 /** What a new release has to answer before it serves. */
 export interface Probe {
   readonly path: string
-  /** Undefined: any from 200 to 399. */
+  /** Undefined: 200 to 399. */
   readonly status: number | undefined
   readonly timeout: number
 }

@@ -169,34 +169,31 @@ describe('memory', () => {
       assert.equal(world.vhosts.stats().staleGraphs, 0)
     }
 
-    it('when links were flipped', async () => {
+    async function flip(rounds: number, write: (world: World, folder: string) => void): Promise<void> {
       await using world = await still()
-      for (let round = 0; round < 20; round++) {
-        writeRelease(world, `releases/${round}`)
+      for (let round = 0; round < rounds; round++) {
+        write(world, `releases/${round}`)
         world.link(HOST, `releases/${round}`)
         await world.vhosts.reload(HOST)
         assert.equal(await world.body(HOST), '[object Object]')
       }
-      await isGivenBack(world, 20)
-    })
+      await isGivenBack(world, rounds)
+    }
+
+    it('when links were flipped', async () => await flip(20, writeRelease))
 
     it('when links were flipped, with Express itself', async () => {
-      await using world = await still()
-      for (let round = 0; round < 8; round++) {
-        installExpress(world, `releases/${round}`)
+      await flip(8, (world, folder) => {
+        installExpress(world, folder)
         world.write(
-          `releases/${round}/app/index.js`,
+          `${folder}/app/index.js`,
           `const token = {}
           globalThis.generations.push(new WeakRef(token))
           const app = require('express')()
           app.get('/', (req, res) => res.end(String(token)))
           module.exports = app`,
         )
-        world.link(HOST, `releases/${round}`)
-        await world.vhosts.reload(HOST)
-        assert.equal(await world.body(HOST), '[object Object]')
-      }
-      await isGivenBack(world, 8)
+      })
     })
 
     it('when they were loaded anew', async () => {

@@ -40,9 +40,9 @@ const GENERATION = /[?&]express-van=(\d+)/
 
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
 const releases = new Map<string, LoadedRelease>()
-/** Generations in which something was imported that may be imported anew in the next. */
+/** Generations in which something was imported that would be imported anew in another. */
 const withImports = new Set<string>()
-/** What is not, by URL, with the generation in which it was. */
+/** What was imported once for all generations, by its plain URL, with the one in which it was. */
 const importedOnce = new Map<string, string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
@@ -91,7 +91,7 @@ export function realPathOf(file: string): string | undefined {
   }
 }
 
-/** Whether anything was imported in a generation that Node keeps, and once more in the next. */
+/** Whether a generation has imported something: Node keeps it, and would keep another one of the next. */
 export function hasImports(generation: number): boolean {
   for (
     let received = hookThread && receiveMessageOnPort(hookThread);
@@ -176,8 +176,6 @@ function readInbox(): void {
 interface Parent {
   readonly url: string
   readonly file: string
-  /** Whether its own URL names the generation. */
-  readonly isRenewed: boolean
   readonly generation: string
   readonly modulePaths: readonly string[]
 }
@@ -186,11 +184,10 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (!parentURL?.startsWith('file:')) return undefined
   const file = fileURLToPath(parentURL)
   const release = releaseOf(file)
-  const own = GENERATION.exec(parentURL)?.[1]
-  const generation = own ?? release?.generation
+  const generation = GENERATION.exec(parentURL)?.[1] ?? release?.generation
   if (generation === undefined) return undefined
   const modulePaths = release?.modulePaths ?? []
-  return { url: parentURL, file, isRenewed: own !== undefined, generation: String(generation), modulePaths }
+  return { url: parentURL, file, generation: String(generation), modulePaths }
 }
 
 /**
@@ -208,8 +205,8 @@ function isImportedOnce({ url }: Resolved, parent: Parent): boolean {
   return importedOnce.get(url) === generation
 }
 
-function isLinkedOnce({ url, file, isRenewed, generation }: Parent): boolean {
-  if (isRenewed) return importedOnce.get(url.replace(GENERATION, '')) === generation
+function isLinkedOnce({ url, file, generation }: Parent): boolean {
+  if (GENERATION.test(url)) return importedOnce.get(url.replace(GENERATION, '')) === generation
   return require.cache[file]?.loaded === false && moduleTypeOf(file) === 'module'
 }
 
