@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
-import { extname, sep } from 'node:path'
+import { extname, isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
+import { cache, cachedBelow, noteCached } from './cached-modules.ts'
 import {
   deleteRelease,
   hasImports,
@@ -16,13 +17,11 @@ import {
   setRelease,
   withGeneration,
 } from './generation-hook.ts'
-import { hookRequire } from './module-paths.ts'
+import { hookRequire, type Parent } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
-const require = createRequire(import.meta.url)
-const pathCache = (Module as unknown as { _pathCache?: Record<string, string> })._pathCache
 let lastGeneration = 0
 
 /** The load whose modules stand in require.cache, by real path. */
@@ -56,7 +55,8 @@ export class FreshImport {
   /** Evaluates the entry: resolves to `module.exports` of CommonJS, to the namespace of an ES module. */
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
-    hookGenerations()
+    noteCached()
+    hookGenerations(noteImported)
     hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
     const modules = current.get(realPath)
     const release = releaseAt(realPath)
@@ -99,7 +99,7 @@ export class FreshImport {
     const previous = hasEnded ? undefined : this.#previous
     if (now !== this && now !== previous?.modules) return
     setAside(this.#realPath, true)
-    if (!hasEnded) for (const [file, loaded] of this.#before) require.cache[file] = loaded
+    if (!hasEnded) putBack(this.#before)
     if (previous) {
       current.set(this.#realPath, previous.modules)
       setRelease(this.#realPath, previous.release)
@@ -119,9 +119,18 @@ export class FreshImport {
   }
 }
 
-function noteFound(file: string, folder: string, request: string): void {
-  const realPath = realPathOf(file)
-  if (realPath !== undefined) noteRequest(realPath, folder, request)
+function noteFound(file: string, parent: Parent | undefined, request: string): void {
+  // A builtin module has none.
+  if (!isAbsolute(file)) return
+  const owner = realPathOf(file)
+  const asking = parent?.filename ? realPathOf(parent.filename) : undefined
+  if (owner === undefined) noteRequest(file)
+  else noteRequest(file, owner, parent?.path, request)
+  if (asking !== undefined && asking !== owner) noteRequest(file, asking, parent?.path, request)
+}
+
+function noteImported(file: string): void {
+  noteRequest(file, realPathOf(file))
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
@@ -129,29 +138,28 @@ function setAside(
   realPath: string,
   wasLoaded: boolean,
 ): { entries: [string, NodeJS.Module][]; stale: string[] } {
-  const below = realPath + sep
-  const entries: [string, NodeJS.Module][] = []
+  const entries = cachedBelow(realPath)
   const stale: string[] = []
-  for (const file of Object.keys(require.cache)) {
-    if (!file.startsWith(below)) continue
-    const loaded = require.cache[file]
-    if (!loaded) continue
-    if (types.isModuleNamespaceObject(loaded.exports)) stale.push(file)
-    entries.push([file, loaded])
-    delete require.cache[file]
+  for (const [file, module] of entries) {
+    if (types.isModuleNamespaceObject(module.exports)) stale.push(file)
+    delete cache[file]
   }
   if (entries.length > 0) keepOwn(realPath, entries)
-  // It is as long as all that every app has required: not gone through for what was not loaded yet.
-  if (entries.length > 0 || wasLoaded) forgetPaths(realPath)
+  if (entries.length > 0 || wasLoaded) forgetPaths()
   forgetRequests(realPath)
   return { entries, stale }
 }
 
-function forgetPaths(realPath: string): void {
-  const below = realPath + sep
-  for (const key of Object.keys(pathCache ?? {})) {
-    if (pathCache && (key.includes(below) || key.endsWith(realPath))) delete pathCache[key]
+function putBack(entries: readonly [string, NodeJS.Module][]): void {
+  for (const [file, module] of entries) {
+    cache[file] = module
+    noteRequest(file, realPathOf(file))
   }
+}
+
+// Of all apps: it only saves Node a search, and to go through it would take the longer the more is loaded.
+function forgetPaths(): void {
+  ;(Module as unknown as { _pathCache: object })._pathCache = Object.create(null)
 }
 
 /** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */

@@ -4,7 +4,8 @@ import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { isAbsentPackage, isBare, packageName } from './absent-package.ts'
 
-interface Parent {
+/** The module that asks. */
+export interface Parent {
   readonly filename?: string | null
   readonly path?: string
   paths?: string[]
@@ -20,19 +21,18 @@ let isHooked = false
 
 /**
  * Lets CommonJS look for packages in more folders, after Node's own search has failed. `foldersOf` tells which
- * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request of a
- * folder led.
+ * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request led.
  */
 export function hookRequire(
   foldersOf: (file: string) => readonly string[] | undefined,
-  found: (file: string, folder: string, request: string) => void,
+  found: (file: string, parent: Parent | undefined, request: string) => void,
 ): void {
   if (isHooked) return
   isHooked = true
   const original = resolving._resolveFilename
   resolving._resolveFilename = function resolveFilename(request, parent, ...rest) {
     const file = resolve(this, request, parent, rest)
-    if (typeof parent?.path === 'string') found(file, parent.path, request)
+    found(file, parent, request)
     return file
   }
 

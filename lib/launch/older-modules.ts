@@ -1,5 +1,7 @@
-import Module, { createRequire } from 'node:module'
-import { sep } from 'node:path'
+import Module from 'node:module'
+import { cache, cachedBelow } from './cached-modules.ts'
+import { releaseAt } from './generation-hook.ts'
+import { forgetRequests } from './resolved-requests.ts'
 
 interface LoadingModule {
   _load(request: string, parent: NodeJS.Module | undefined, isMain: boolean): unknown
@@ -16,7 +18,6 @@ interface Generation {
   readonly modules: Map<string, WeakRef<NodeJS.Module>>
 }
 
-const { cache } = createRequire(import.meta.url)
 const loading = Module as unknown as LoadingModule
 const generations = new WeakMap<NodeJS.Module, Generation>()
 let isHooked = false
@@ -53,21 +54,24 @@ function hookLoad(): void {
 
 /** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
 function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
-  const current = takeOut(generation.realPath)
-  for (const [file, module] of generation.modules) putIn(file, module.deref())
+  const { realPath, modules } = generation
+  const current = cachedBelow(realPath)
+  takeOut(current)
+  for (const [file, module] of modules) putIn(file, module.deref())
   try {
     return load()
   } finally {
-    for (const [file, module] of takeOut(generation.realPath)) add(generation, file, module)
+    const loaded = cachedBelow(realPath)
+    takeOut(modules)
+    takeOut(loaded)
+    for (const [file, module] of loaded) add(generation, file, module)
     for (const [file, module] of current) putIn(file, module)
+    if (!releaseAt(realPath)) forgetRequests(realPath)
   }
 }
 
-function takeOut(realPath: string): [string, NodeJS.Module][] {
-  const below = realPath + sep
-  const entries = Object.entries(cache).filter(([file]) => file.startsWith(below))
-  for (const [file] of entries) delete cache[file]
-  return entries as [string, NodeJS.Module][]
+function takeOut(modules: Iterable<readonly [string, unknown]>): void {
+  for (const [file] of modules) delete cache[file]
 }
 
 function putIn(file: string, module: NodeJS.Module | undefined): void {

@@ -434,6 +434,39 @@ describe('FreshImport', () => {
       assert.equal(await site.ask('app/index.js'), 'two')
     })
 
+    it('what a loader of its own has put there, as a child of what was required', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      const loader = `
+        const Module = require('node:module')
+        const file = require('node:path').join(__dirname, 'lib.js')
+        const lib = require.cache[file] ?? (require.cache[file] = new Module(file, module))
+        lib.filename = file
+        if (!lib.loaded) lib._compile(require('node:fs').readFileSync(file, 'utf8'), file)
+        lib.loaded = true
+        module.exports = () => lib.exports.n`
+      site.write({ 'app/index.js': loader, 'app/lib.js': `exports.n = 'one'` })
+      createRequire(import.meta.url)(join(site.path, 'app/index.js'))
+      for (const n of ['two', 'three']) {
+        site.write({ 'app/lib.js': `exports.n = '${n}'` })
+        assert.equal(await site.ask('app/index.js'), n)
+      }
+    })
+
+    it('what a release within it has required', async () => {
+      await using world = new World()
+      const outer = new Site(world)
+      const inner = new Site(world, 'aries.test/app/sub')
+      outer.write({ 'app/index.js': `module.exports = () => require('./sub/app/lib').n` })
+      inner.write({
+        'app/lib.js': `exports.n = 'one'`,
+        'app/index.js': `module.exports = () => require('./lib').n`,
+      })
+      assert.equal(await inner.ask('app/index.js'), 'one')
+      inner.write({ 'app/lib.js': `exports.n = 'two'` })
+      assert.equal(await outer.ask('app/index.js'), 'two')
+    })
+
     it('what a release around it has required', async () => {
       await using world = new World()
       const outer = new Site(world)
@@ -465,6 +498,23 @@ describe('FreshImport', () => {
       assert.equal(execFileSync(process.execPath, [world.path('program.mjs')], { encoding: 'utf8' }), 'two\n')
     })
   })
+
+  for (const [system, file, use] of [
+    ['CommonJS', 'app/index.js', `const n = require('pkg'); module.exports =`],
+    ['ES modules', 'app/index.mjs', `import n from 'pkg'; export default`],
+  ] as const) {
+    it(`finds a package anew that was installed nearer, or is there no more: ${system}`, async () => {
+      await using world = new World()
+      const site = new Site(world)
+      world.write('node_modules/pkg/index.js', `module.exports = 'shared'`)
+      site.write({ [file]: `${use} () => n` })
+      assert.equal(await site.ask(file), 'shared')
+      site.write({ 'app/node_modules/pkg/index.js': `module.exports = 'own'` })
+      assert.equal(await site.ask(file), 'own')
+      site.remove('app/node_modules')
+      assert.equal(await site.ask(file), 'shared')
+    })
+  }
 
   it('lets another path of the same release be', async () => {
     await using world = new World()
