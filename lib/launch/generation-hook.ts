@@ -3,9 +3,9 @@ import Module, { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { foldersAbove, isAbsentPackage, packageName } from './absent-package.ts'
 import { candidatesBelow, nameWithExports } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
+import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
 
 /**
  * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of

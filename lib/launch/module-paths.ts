@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import Module from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { isAbsentPackage, isBare, packageName } from './absent-package.ts'
+import { foldersWith, isBare, packageName } from './package-folders.ts'
 
 /** The module that asks. */
 export interface Parent {
@@ -13,7 +13,7 @@ export interface Parent {
 
 interface ResolvingModule {
   _resolveFilename(request: string, parent: Parent | undefined, ...rest: unknown[]): string
-  _findPath(request: string, folders: readonly string[], isMain: boolean): string | false
+  _findPath(request: string, folders: readonly string[], ...rest: unknown[]): string | false
 }
 
 const resolving = Module as unknown as ResolvingModule
@@ -29,39 +29,34 @@ export function hookRequire(
 ): void {
   if (isHooked) return
   isHooked = true
-  const original = resolving._resolveFilename
-  resolving._resolveFilename = function resolveFilename(request, parent, ...rest) {
-    const file = resolve(this, request, parent, rest)
+  const { _resolveFilename: resolveFilename, _findPath: findPath } = resolving
+  /** Whether a release asks for what Node looks for now, and it is to be looked for where packages are. */
+  let isOwn = false
+
+  resolving._resolveFilename = function resolve(request, parent, ...rest) {
+    const file = resolveOf(this, request, parent, rest)
     found(file, parent, request)
     return file
   }
 
-  function resolve(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
+  resolving._findPath = function find(request, folders, ...rest) {
+    return Reflect.apply(findPath, this, [request, isOwn ? foldersWith(request, folders) : folders, ...rest])
+  }
+
+  function resolveOf(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
     const folders = parent?.filename && isBare(request) ? foldersOf(parent.filename) : undefined
+    // `require.resolve()` may have been told where to look.
+    const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
+    isOwn = folders !== undefined && !isTold
     try {
-      // `require.resolve()` may have been told where to look.
-      const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
-      const isAbsent = folders && !isTold && parent?.paths && isAbsentPackage(request, parent.paths)
-      return isAbsent ? notLooking(self, request, parent, rest) : search(self, request, parent, rest)
+      return Reflect.apply(resolveFilename, self, [request, parent, ...rest])
     } catch (error) {
+      isOwn = false
       const file = folders?.length && isUnfound(error) && resolving._findPath(request, folders, false)
       if (!file) throw error
       return file
-    }
-  }
-
-  function search(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
-    return Reflect.apply(original, self, [request, parent, ...rest])
-  }
-
-  /** As Node would find a package by itself, by NODE_PATH or not at all, and tells of it, without a look at its folders. */
-  function notLooking(self: unknown, request: string, parent: Parent, rest: unknown[]): string {
-    const { paths } = parent
-    try {
-      parent.paths = []
-      return search(self, request, parent, rest)
     } finally {
-      parent.paths = paths as string[]
+      isOwn = false
     }
   }
 }

@@ -499,6 +499,19 @@ describe('FreshImport', () => {
     })
   })
 
+  it('tells a package from what a release of its name calls by that name', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'package.json': '{ "name": "pkg", "exports": { "./part": "./part.js" } }',
+      'part.js': `module.exports = 'of the release'`,
+      'index.js': `const parts = [require('pkg/part'), require('other')]; module.exports = () => parts`,
+      'node_modules/other/index.js': `module.exports = require('pkg/part')`,
+      'node_modules/pkg/part.js': `module.exports = 'of the package'`,
+    })
+    assert.deepEqual(await site.ask('index.js'), ['of the release', 'of the package'])
+  })
+
   for (const [system, file, use] of [
     ['CommonJS', 'app/index.js', `const n = require('pkg'); module.exports =`],
     ['ES modules', 'app/index.mjs', `import n from 'pkg'; export default`],
@@ -507,9 +520,12 @@ describe('FreshImport', () => {
       await using world = new World()
       const site = new Site(world)
       world.write('node_modules/pkg/index.js', `module.exports = 'shared'`)
-      site.write({ [file]: `${use} () => n` })
+      site.write({ [file]: `${use} () => n`, 'app/node_modules/other/index.js': '' })
       assert.equal(await site.ask(file), 'shared')
-      site.write({ 'app/node_modules/pkg/index.js': `module.exports = 'own'` })
+      site.write({
+        'app/node_modules/pkg/package.json': '{ "main": "main.js" }',
+        'app/node_modules/pkg/main.js': `module.exports = 'own'`,
+      })
       assert.equal(await site.ask(file), 'own')
       site.remove('app/node_modules')
       assert.equal(await site.ask(file), 'shared')

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import Module, { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 
@@ -8,9 +8,19 @@ import { dirname, join } from 'node:path'
  * want of it would never be found. So Node must not look for what is absent.
  */
 export function isAbsentPackage(specifier: string, folders: readonly string[]): boolean {
-  if (!isBare(specifier) || isBuiltin(specifier)) return false
+  return isBare(specifier) && !isBuiltin(specifier) && foldersWith(specifier, folders).length === 0
+}
+
+/**
+ * Of these `node_modules`, the nearest first, those in which Node is to look for a package: none before the first that has
+ * it. Node keeps what it found by the folders in which it looked, so it searches once for all folders of an app. The end
+ * tells them from the folders of any module, by which Node keeps what that imports of its own package too.
+ */
+export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
-  return !folders.some(folder => existsSync(folder) && isIn(folder, name, specifier))
+  const first = folders.findIndex(folder => existsSync(folder) && isIn(folder, name, specifier))
+  if (first === 0) return folders
+  return folders.slice(first < 0 ? folders.length : first).concat(folders[first] ?? [])
 }
 
 /** Whether a specifier is looked for in `node_modules`: no path, no URL, no entry of `imports`. */
@@ -33,6 +43,10 @@ function isIn(folder: string, name: string, specifier: string): boolean {
   if (existsSync(join(folder, name, 'package.json'))) return true
   const path = join(folder, specifier)
   const endings = Object.keys((Module as unknown as { _extensions: object })._extensions)
-  if (specifier !== name && existsSync(path)) return true
+  if (existsSync(path) && (specifier !== name || isFile(path))) return true
   return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
 }

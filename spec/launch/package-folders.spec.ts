@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { foldersAbove, isAbsentPackage, packageName } from '../../lib/launch/absent-package.ts'
+import { foldersAbove, isAbsentPackage, packageName } from '../../lib/launch/package-folders.ts'
 import { World } from '../support/world.ts'
 
 describe('isAbsentPackage', () => {
@@ -12,6 +12,7 @@ describe('isAbsentPackage', () => {
     world.write('node_modules/@scope/far/package.json', '{}')
     world.write('node_modules/indexed/index.js', '')
     world.write('node_modules/single.js', '')
+    world.write('node_modules/bare', '')
     world.write('node_modules/parts/lib/one.js', '')
     world.write('node_modules/parts/lib/two/index.json', '{}')
     mkdirSync(world.path('node_modules/begun'))
@@ -34,6 +35,7 @@ describe('isAbsentPackage', () => {
       '@scope/far/part',
       'indexed',
       'single',
+      'bare',
       'parts/lib/one',
     ]
     const parts = ['parts/lib/one.js', 'parts/lib/two']
