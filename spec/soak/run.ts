@@ -10,7 +10,7 @@ import type { Answer, MotionLog, Rules, State, Violation } from './motion-log.ts
 import { type Hands, type Motion, motions } from './motions.ts'
 import { Random } from './random.ts'
 import { ServingProcess } from './serving-process.ts'
-import { type Layout, Site } from './site.ts'
+import { type Layout, Site, type System } from './site.ts'
 
 export interface SoakOptions {
   readonly seed: number
@@ -45,15 +45,16 @@ export interface SoakReport {
 const CLIENTS = 32
 /** How many sites of each layout; an aliased one has three names: fifty in all. */
 const SITES: Record<Layout, number> = { plain: 15, link: 11, current: 7, chain: 5, aliased: 4 }
-/** Every so many sites one is made of ES modules, which Node keeps for ever. */
-const MODULES_EVERY = 6
+/** Of so many sites one is made of ES modules, which Node keeps for ever, and one has packages. */
+const SYSTEMS_EVERY = 6
 /** Milliseconds between two questions whether the server is able to work, and the most that one of them counts. */
 const BEAT = 10
 const MOST_BEAT = 20
 /** The longest that an answer takes of its own. */
 const MOST_SLOW = 2000
-/** What may be left, in MB: of each graph of ES modules that Node keeps, and of the rest. */
+/** What may be left, in MB: of each graph of ES modules that Node keeps, of each folder that had packages, and of the rest. */
 const MOST_GRAPH = 0.05
+const MOST_PACKAGED = 0.02
 const MOST_GROWTH = 15
 /** Watched folders of a name: of the app, of the release, and of each link on the way. */
 const MOST_WATCHES = 5
@@ -110,7 +111,7 @@ class Soak {
       .map(([layout, n], index) => {
         const host = `${layout}-${n}.test`
         const random = new Random(`${options.seed} ${host}`)
-        return new Site(base, host, layout, index % MODULES_EVERY === 3, random, rules)
+        return new Site(base, host, layout, systemOf(index), random, rules)
       })
     this.#logs = this.#sites.flatMap(({ names }) => names.map(({ log }) => log))
   }
@@ -292,7 +293,10 @@ class Soak {
     const [before, after, closed] = this.report.states as [State, State, State]
     type State = SoakReport['states'][number]
     const names = this.#logs.length
-    const grown = after.heap - before.heap - (this.report.stats?.staleGraphs ?? 0) * MOST_GRAPH
+    const packaged = this.#sites.filter(({ system }) => system === 'packages')
+    const folders = packaged.reduce((sum, { builds }) => sum + builds, 0)
+    const kept = (this.report.stats?.staleGraphs ?? 0) * MOST_GRAPH + folders * MOST_PACKAGED
+    const grown = after.heap - before.heap - kept
     const leaks = {
       'MB of heap': grown > MOST_GROWTH && grown,
       watches: after.watches > MOST_WATCHES * names && after.watches,
@@ -328,6 +332,11 @@ class Soak {
       )
     }
   }
+}
+
+function systemOf(index: number): System {
+  if (index % SYSTEMS_EVERY === 1) return 'packages'
+  return index % SYSTEMS_EVERY === 3 ? 'ES modules' : 'CommonJS'
 }
 
 function logOf(site: Site): MotionLog {

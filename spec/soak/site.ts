@@ -6,6 +6,9 @@ import type { Random } from './random.ts'
 export const LAYOUTS = ['plain', 'link', 'current', 'chain', 'aliased'] as const
 export type Layout = (typeof LAYOUTS)[number]
 
+/** What apps are made of; packages are of an app's own, and one has Node require an ES module, as Express 5 does. */
+export type System = 'CommonJS' | 'ES modules' | 'packages'
+
 export const FAULTS = ['syntax', 'throw', 'dependency', 'handler'] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -33,7 +36,7 @@ const FRESH = { isSeen: true, isFresh: true }
 export class Site {
   readonly layout: Layout
   readonly host: string
-  readonly isModule: boolean
+  readonly system: System
   readonly names: Name[]
   readonly random: Random
   /** The release that the first name leads to. */
@@ -50,11 +53,11 @@ export class Site {
   #contents = 0
   #isLinked = true
 
-  constructor(base: string, host: string, layout: Layout, isModule: boolean, random: Random, rules: Rules) {
+  constructor(base: string, host: string, layout: Layout, system: System, random: Random, rules: Rules) {
     this.#base = base
     this.host = host
     this.layout = layout
-    this.isModule = isModule
+    this.system = system
     this.random = random
     this.release = { folder: '', hasApp: false, entry: undefined, lib: undefined }
     const lead = (): Release | undefined => (this.#isLinked ? this.release : undefined)
@@ -78,6 +81,11 @@ export class Site {
 
   get lib(): string {
     return join(this.app, 'lib', 'part.js')
+  }
+
+  /** How many folders were built for it so far, and asides. */
+  get builds(): number {
+    return this.#releases
   }
 
   get isLink(): boolean {
@@ -112,7 +120,7 @@ export class Site {
     const folder = this.#newFolder()
     const content = this.newContent()
     await this.#makeFolder(folder)
-    await mkdir(join(folder, 'app', 'lib'), { recursive: true })
+    await this.#makeLib(join(folder, 'app', 'lib'))
     await writeFile(join(folder, 'app', 'lib', 'part.js'), this.libSource(content))
     await writeFile(join(folder, 'app', 'index.js'), this.entrySource(content))
     return { folder, hasApp: true, entry: content, lib: content }
@@ -122,7 +130,7 @@ export class Site {
   async buildEmpty(): Promise<Release> {
     const folder = this.#newFolder()
     await this.#makeFolder(folder)
-    await mkdir(join(folder, 'app', 'lib'), { recursive: true })
+    await this.#makeLib(join(folder, 'app', 'lib'))
     return { folder, hasApp: true, entry: undefined, lib: undefined }
   }
 
@@ -226,7 +234,7 @@ export class Site {
   async makeApp(): Promise<void> {
     await this.#makeFolder(this.release.folder)
     await this.#change({ hasApp: true }, SEEN, () => mkdir(this.app))
-    await mkdir(join(this.app, 'lib'))
+    await this.#makeLib(join(this.app, 'lib'))
   }
 
   /** Takes the whole folder of the release away at once. */
@@ -348,9 +356,10 @@ export class Site {
   entrySource(content: string, fault?: Fault): string {
     if (fault === 'syntax') return 'this is no {'
     if (fault === 'throw') return 'throw new Error("broken")'
-    if (fault === 'handler') return this.isModule ? 'export default 1' : 'module.exports = 1'
-    const dependency = fault === 'dependency' ? 'absent' : './lib/part.js'
-    const [head, tail] = this.isModule
+    if (fault === 'handler') return this.#isModule ? 'export default 1' : 'module.exports = 1'
+    const part = this.system === 'packages' ? './lib/use.js' : './lib/part.js'
+    const dependency = fault === 'dependency' ? 'absent' : part
+    const [head, tail] = this.#isModule
       ? [`import { lib, libAt } from '${dependency}'`, 'export default answer\nexport { close }']
       : [
           `const { lib, libAt } = require('${dependency}')`,
@@ -361,12 +370,23 @@ export class Site {
 
   libSource(content: string): string {
     const source = `const lib = '${content}'\nconst libAt = Number(process.hrtime.bigint()) / 1e6\n`
-    return source + (this.isModule ? 'export { lib, libAt }\n' : 'module.exports = { lib, libAt }\n')
+    return source + (this.#isModule ? 'export { lib, libAt }\n' : 'module.exports = { lib, libAt }\n')
   }
 
   async #makeFolder(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true })
-    if (this.isModule) await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+    if (this.#isModule) await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
+  }
+
+  async #makeLib(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true })
+    if (this.system !== 'packages') return
+    await mkdir(join(folder, 'node_modules', 'dual'), { recursive: true })
+    for (const [file, source] of Object.entries(PACKAGED)) await writeFile(join(folder, file), source)
+  }
+
+  get #isModule(): boolean {
+    return this.system === 'ES modules'
   }
 
   #newFolder(): string {
@@ -419,6 +439,16 @@ export class Site {
     await act()
     for (const [log, state] of states) log.end(state)
   }
+}
+
+/** A package with both systems, and what requires it before it hands on what is deployed. */
+const PACKAGED = {
+  'use.js': `if (require('dual').name !== 'dual') throw new Error('no package')\nmodule.exports = require('./part.js')\n`,
+  'node_modules/dual/package.json': JSON.stringify({
+    exports: { 'module-sync': './facade.mjs', default: './index.js' },
+  }),
+  'node_modules/dual/facade.mjs': `import dual from './index.js'\nexport { dual as default, dual as 'module.exports' }\n`,
+  'node_modules/dual/index.js': `exports.name = 'dual'\n`,
 }
 
 function look(release: Release | undefined): Find {
