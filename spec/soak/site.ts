@@ -441,9 +441,11 @@ export class Site {
   }
 }
 
-/** A package with both systems, and what requires it before it hands on what is deployed. */
+/** A package with both systems, and what requires it and hands on what is deployed; large, so that one that stays is seen. */
 const PACKAGED = {
-  'use.js': `if (require('dual').name !== 'dual') throw new Error('no package')\nmodule.exports = require('./part.js')\n`,
+  'use.js': `
+    if (require('dual').name !== 'dual') throw new Error('no package')
+    module.exports = { ...require('./part.js'), ballast: Array.from({ length: 100_000 }, (_, n) => n) }`,
   'node_modules/dual/package.json': JSON.stringify({
     exports: { 'module-sync': './facade.mjs', default: './index.js' },
   }),
