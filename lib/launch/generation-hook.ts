@@ -49,7 +49,7 @@ let isHooked = false
 let hookThread: MessagePort | undefined
 let tellImported: ((file: string) => void) | undefined
 
-/** Installs the hook, once for the process. `imported` is told of each file that may be no ES module, where `seesImports()`. */
+/** Installs the hook, once for the process. Where `seesImports()`, `imported` is told of each file that may be no ES module. */
 export function hookGenerations(imported?: (file: string) => void): void {
   if (isHooked) return
   isHooked = true

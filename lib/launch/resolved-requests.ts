@@ -23,7 +23,7 @@ interface LoadingModule {
   _load(request: string, parent: object): unknown
 }
 
-/** Notes that a file was asked for, which is of this release, or was asked for by it; and which request of which folder led there. */
+/** Notes a file that is of this release or was asked for by it, and which request of which folder led there. */
 export function noteRequest(
   file: string,
   realPath: string = NO_RELEASE,
