@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
-import { cache, cachedBelow, noteCached } from './cached-modules.ts'
+import { putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,
   hasImports,
@@ -55,14 +55,14 @@ export class FreshImport {
   /** Evaluates the entry: resolves to `module.exports` of CommonJS, to the namespace of an ES module. */
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
-    noteCached()
-    hookGenerations(noteImported)
+    hookGenerations()
+    watchCache()
     hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
     const modules = current.get(realPath)
     const release = releaseAt(realPath)
     this.#previous = modules && release && { modules, release }
     this.#entry = entry
-    const { entries, stale } = setAside(realPath, modules !== undefined)
+    const { entries, stale } = setAside(realPath)
     if (modules) modules.#aside = new Set([...(modules.#aside ?? []), ...entries.map(([, module]) => module)])
     this.#before = entries
     this.stale = stale
@@ -98,7 +98,7 @@ export class FreshImport {
     const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
     const previous = hasEnded ? undefined : this.#previous
     if (now !== this && now !== previous?.modules) return
-    setAside(this.#realPath, true)
+    setAside(this.#realPath)
     if (!hasEnded) putBack(this.#before)
     if (previous) {
       current.set(this.#realPath, previous.modules)
@@ -113,51 +113,32 @@ export class FreshImport {
   forget(): void {
     this.#isForgotten = true
     if (current.get(this.#realPath) !== this) return
-    setAside(this.#realPath, true)
+    setAside(this.#realPath)
     current.delete(this.#realPath)
     deleteRelease(this.#realPath)
   }
 }
 
-function noteFound(file: string, parent: Parent | undefined, request: string): void {
+function noteFound(file: string, { path, filename }: Parent, request: string): void {
   // A builtin module has none.
-  if (!isAbsolute(file)) return
+  if (path === undefined || !isAbsolute(file)) return
   const owner = realPathOf(file)
-  const asking = parent?.filename ? realPathOf(parent.filename) : undefined
-  if (owner === undefined) noteRequest(file)
-  else noteRequest(file, owner, parent?.path, request)
-  if (asking !== undefined && asking !== owner) noteRequest(file, asking, parent?.path, request)
-}
-
-function noteImported(file: string): void {
-  noteRequest(file, realPathOf(file))
+  const asking = filename ? realPathOf(filename) : undefined
+  if (owner !== undefined) noteRequest(owner, path, request, file)
+  if (asking !== undefined && asking !== owner) noteRequest(asking, path, request, file)
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
-function setAside(
-  realPath: string,
-  wasLoaded: boolean,
-): { entries: [string, NodeJS.Module][]; stale: string[] } {
-  const entries = cachedBelow(realPath)
-  const stale: string[] = []
-  for (const [file, module] of entries) {
-    if (types.isModuleNamespaceObject(module.exports)) stale.push(file)
-    delete cache[file]
-  }
+function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale: string[] } {
+  const entries = takeOut(realPath)
   if (entries.length > 0) keepOwn(realPath, entries)
-  if (entries.length > 0 || wasLoaded) forgetPaths()
+  forgetPaths()
   forgetRequests(realPath)
-  return { entries, stale }
+  const stale = entries.filter(([, { exports }]) => types.isModuleNamespaceObject(exports))
+  return { entries, stale: stale.map(([file]) => file) }
 }
 
-function putBack(entries: readonly [string, NodeJS.Module][]): void {
-  for (const [file, module] of entries) {
-    cache[file] = module
-    noteRequest(file, realPathOf(file))
-  }
-}
-
-// Of all apps: it only saves Node a search, and to go through it would take the longer the more is loaded.
+// Of all apps: it only saves Node a search, and what is found for one folder counts for all below it.
 function forgetPaths(): void {
   ;(Module as unknown as { _pathCache: object })._pathCache = Object.create(null)
 }

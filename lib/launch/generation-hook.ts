@@ -24,7 +24,6 @@ interface ResolveContext {
 }
 interface Resolved {
   readonly url: string
-  readonly format?: string | null | undefined
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
@@ -47,13 +46,11 @@ const withImports = new Set<string>()
 const importedOnce = new Map<string, string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
-let tellImported: ((file: string) => void) | undefined
 
-/** Installs the hook, once for the process. Where `seesImports()`, `imported` is told of each file that may be no ES module. */
-export function hookGenerations(imported?: (file: string) => void): void {
+/** Installs the hook, once for the process. */
+export function hookGenerations(): void {
   if (isHooked) return
   isHooked = true
-  tellImported = imported
   const hookable = Module as unknown as HookableModule
   if (hookable.registerHooks) {
     hookable.registerHooks({ resolve: resolveHere })
@@ -64,11 +61,6 @@ export function hookGenerations(imported?: (file: string) => void): void {
   hookable.register(import.meta.url, { data: { port: port2 }, transferList: [port2] })
   port1.unref()
   hookThread = port1
-}
-
-/** Whether what is imported is known here: Node 20 resolves it in another thread. */
-export function seesImports(): boolean {
-  return hookThread === undefined
 }
 
 export function setRelease(realPath: string, release: LoadedRelease): void {
@@ -120,29 +112,22 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   // What is required has no URL of its own: require.cache is purged for it.
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
-  if (!parent) return noteImport(next(specifier, context))
+  if (!parent) return next(specifier, context)
   try {
     expectPackage(specifier, parent.file)
-    const resolved = noteImport(next(specifier, context))
+    const resolved = next(specifier, context)
     return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
         return handOn(
-          noteImport(next(candidate, { ...context, parentURL: parentURL ?? context.parentURL })),
+          next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }),
           parent.generation,
         )
       } catch {}
     }
     throw error
   }
-}
-
-/** CommonJS and JSON come to stand in require.cache. */
-function noteImport(resolved: Resolved): Resolved {
-  const { url, format } = resolved
-  if (format !== 'module' && url.startsWith('file:')) tellImported?.(fileURLToPath(url))
-  return resolved
 }
 
 /** Node 20: called in the thread of the hooks. */

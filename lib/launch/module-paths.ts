@@ -25,7 +25,7 @@ let isHooked = false
  */
 export function hookRequire(
   foldersOf: (file: string) => readonly string[] | undefined,
-  found: (file: string, parent: Parent | undefined, request: string) => void,
+  found: (file: string, parent: Parent, request: string) => void,
 ): void {
   if (isHooked) return
   isHooked = true
@@ -35,7 +35,7 @@ export function hookRequire(
 
   resolving._resolveFilename = function resolve(request, parent, ...rest) {
     const file = resolveOf(this, request, parent, rest)
-    found(file, parent, request)
+    if (parent) found(file, parent, request)
     return file
   }
 

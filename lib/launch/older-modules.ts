@@ -1,7 +1,5 @@
 import Module from 'node:module'
-import { cache, cachedBelow } from './cached-modules.ts'
-import { releaseAt } from './generation-hook.ts'
-import { forgetRequests } from './resolved-requests.ts'
+import { cache, putBack, takeOut } from './cached-modules.ts'
 
 interface LoadingModule {
   _load(request: string, parent: NodeJS.Module | undefined, isMain: boolean): unknown
@@ -55,25 +53,12 @@ function hookLoad(): void {
 /** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
 function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
   const { realPath, modules } = generation
-  const current = cachedBelow(realPath)
-  takeOut(current)
-  for (const [file, module] of modules) putIn(file, module.deref())
+  const current = takeOut(realPath)
+  putBack([...modules].map(([file, module]) => [file, module.deref()]))
   try {
     return load()
   } finally {
-    const loaded = cachedBelow(realPath)
-    takeOut(modules)
-    takeOut(loaded)
-    for (const [file, module] of loaded) add(generation, file, module)
-    for (const [file, module] of current) putIn(file, module)
-    if (!releaseAt(realPath)) forgetRequests(realPath)
+    for (const [file, module] of takeOut(realPath)) add(generation, file, module)
+    putBack(current)
   }
-}
-
-function takeOut(modules: Iterable<readonly [string, unknown]>): void {
-  for (const [file] of modules) delete cache[file]
-}
-
-function putIn(file: string, module: NodeJS.Module | undefined): void {
-  if (module) cache[file] = module
 }

@@ -13,8 +13,8 @@ export function isAbsentPackage(specifier: string, folders: readonly string[]): 
 
 /**
  * Of these `node_modules`, the nearest first, those in which Node is to look for a package: none before the first that has
- * it. Node keeps what it found by the folders in which it looked, so it searches once for all folders of an app. The end
- * tells them from the folders of any module, by which Node keeps what that imports of its own package too.
+ * it. Node keeps what it found by the folders in which it looked, so it searches once for all folders below the first. The
+ * last one tells them from the folders of a module there, by which Node keeps too what that imports of its own package.
  */
 export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
