@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
+import { isWithin } from './around.ts'
 import { putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,
@@ -122,10 +123,11 @@ export class FreshImport {
 function noteFound(file: string, { path, filename }: Parent, request: string): void {
   // A builtin module has none.
   if (path === undefined || !isAbsolute(file)) return
-  const owner = realPathOf(file)
   const asking = filename ? realPathOf(filename) : undefined
+  if (asking !== undefined) noteRequest(asking, path, request, file)
+  if (asking !== undefined && isWithin(file, asking)) return
+  const owner = realPathOf(file)
   if (owner !== undefined) noteRequest(owner, path, request, file)
-  if (asking !== undefined && asking !== owner) noteRequest(asking, path, request, file)
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
