@@ -8,7 +8,6 @@ import { foldersWith, isBare, packageName } from './package-folders.ts'
 export interface Parent {
   readonly filename?: string | null
   readonly path?: string
-  paths?: string[]
 }
 
 interface ResolvingModule {

@@ -7,6 +7,8 @@ import { cache } from './cached-modules.ts'
  * that misleads it: an ES module that imports a CommonJS file which re-exports another is given `{}` (Node 20, 22, 24
  * and 26), because the other stands in the cache unloaded and is taken for part of a circle. It forgets a request
  * only when that is made again while its file is not in the cache, so each is made once more, in vain.
+ *
+ * Real path of a release → `folder\0request` → file.
  */
 const requests = new Map<string, Map<string, string>>()
 
