@@ -4,10 +4,18 @@ import { realPathOf } from './generation-hook.ts'
 
 type Entry = [file: string, NodeJS.Module]
 
+interface Noted {
+  readonly files: Set<string>
+  /** With as many, those that others took out of the cache are forgotten. */
+  limit: number
+}
+
+const LEAST_LIMIT = 1000
+
 /** Node's cache of CommonJS and JSON modules, by file. */
 export const cache: NodeJS.Dict<NodeJS.Module> = createRequire(import.meta.url).cache
 /** Real path of a release → what was cached of it: to go through the cache would take the longer the more all apps have. */
-const files = new Map<string, Set<string>>()
+const files = new Map<string, Noted>()
 let isWatched = false
 
 /**
@@ -17,11 +25,11 @@ let isWatched = false
 export function watchCache(): void {
   if (isWatched) return
   isWatched = true
-  for (const file of Object.keys(cache)) note(file)
+  for (const file of Object.keys(cache)) noteFile(file, realPathOf(file))
   // Asked for what the cache itself has not; in its place it would be in the way of what is read, and unknown to who holds it.
   const prototype = new Proxy(Object.create(Object.getPrototypeOf(cache)), {
     set(target, file, module, receiver) {
-      if (typeof file === 'string') note(file)
+      if (typeof file === 'string') noteFile(file, realPathOf(file))
       return Reflect.set(target, file, module, receiver)
     },
   })
@@ -31,15 +39,15 @@ export function watchCache(): void {
 /** Takes every module below a real path out of the cache. */
 export function takeOut(realPath: string): Entry[] {
   const taken: Entry[] = []
-  for (const [owner, known] of around(files, realPath)) {
-    for (const file of known) {
+  for (const [owner, noted] of around(files, realPath)) {
+    for (const file of noted.files) {
       if (!isWithin(file, realPath)) continue
-      known.delete(file)
+      noted.files.delete(file)
       const module = cache[file]
       delete cache[file]
       if (module) taken.push([file, module])
     }
-    if (known.size === 0) files.delete(owner)
+    if (noted.files.size === 0) files.delete(owner)
   }
   return taken
 }
@@ -50,9 +58,16 @@ export function putBack(entries: readonly [file: string, NodeJS.Module | undefin
   }
 }
 
-function note(file: string): void {
-  const owner = realPathOf(file) ?? NO_RELEASE
-  const known = files.get(owner)
-  if (known) known.add(file)
-  else files.set(owner, new Set([file]))
+/** Notes a file that is cached, or may be soon, of the release that it belongs to or that asked for it. */
+export function noteFile(file: string, realPath: string = NO_RELEASE): void {
+  const noted = files.get(realPath) ?? { files: new Set<string>(), limit: LEAST_LIMIT }
+  files.set(realPath, noted)
+  // Before it is there itself.
+  if (noted.files.size >= noted.limit) forgetAbsent(noted)
+  noted.files.add(file)
+}
+
+function forgetAbsent(noted: Noted): void {
+  for (const file of noted.files) if (!Object.hasOwn(cache, file)) noted.files.delete(file)
+  noted.limit = Math.max(LEAST_LIMIT, 2 * noted.files.size)
 }

@@ -6,7 +6,7 @@ import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
 import { isWithin } from './around.ts'
-import { putBack, takeOut, watchCache } from './cached-modules.ts'
+import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,
   hasImports,
@@ -125,9 +125,10 @@ function noteFound(file: string, { path, filename }: Parent, request: string): v
   if (path === undefined || !isAbsolute(file)) return
   const asking = filename ? realPathOf(filename) : undefined
   if (asking !== undefined) noteRequest(asking, path, request, file)
-  if (asking !== undefined && isWithin(file, asking)) return
-  const owner = realPathOf(file)
-  if (owner !== undefined) noteRequest(owner, path, request, file)
+  const owner = asking !== undefined && isWithin(file, asking) ? asking : realPathOf(file)
+  if (owner !== undefined && owner !== asking) noteRequest(owner, path, request, file)
+  // The cache may be defined piece by piece instead, which it does not hear of.
+  noteFile(file, owner)
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */

@@ -41,11 +41,16 @@ export function forgetRequests(realPath: string): void {
   requests.delete(realPath)
 }
 
+/** What stands there is put back as it was: others may have made it read-only, or a getter. */
 function withoutCached(file: string, ask: () => void): void {
-  const module = cache[file]
-  delete cache[file]
-  ask()
-  if (module) cache[file] = module
+  const entry = Object.getOwnPropertyDescriptor(cache, file)
+  if (entry && !entry.configurable) return
+  Reflect.deleteProperty(cache, file)
+  try {
+    ask()
+  } finally {
+    if (entry) Object.defineProperty(cache, file, entry)
+  }
 }
 
 function askInVain(folder: string, request: string): void {

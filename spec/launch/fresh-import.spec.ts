@@ -555,6 +555,55 @@ describe('FreshImport', () => {
     })
   }
 
+  it('leaves what is shared as others have put it into the cache', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    const { cache } = createRequire(import.meta.url)
+    const shared = ['pinned', 'guarded'].map(name => {
+      world.write(`node_modules/${name}/index.js`, '')
+      return world.path(`node_modules/${name}/index.js`)
+    }) as [string, string]
+    site.write({
+      'app/index.js': `require('pinned'); const n = require('./lib'); try { require('guarded') } catch {} module.exports = () => n`,
+      'app/lib.js': `module.exports = 'one'`,
+    })
+    assert.equal(await site.ask('app/index.js'), 'one')
+    Object.defineProperty(cache, shared[0], { configurable: false, writable: false })
+    const get = (): never => {
+      throw new Error('guarded')
+    }
+    Object.defineProperty(cache, shared[1], { configurable: true, enumerable: true, get })
+    try {
+      site.write({ 'app/lib.js': `module.exports = 'two'` })
+      assert.equal(await site.ask('app/index.js'), 'two')
+      site.last?.forget()
+      assert.equal(Object.getOwnPropertyDescriptor(cache, shared[0])?.configurable, false)
+      assert.equal(Object.getOwnPropertyDescriptor(cache, shared[1])?.get, get)
+    } finally {
+      delete cache[shared[1]]
+    }
+  })
+
+  it('renews what was defined in the cache, not assigned', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'app/index.js': `
+        const file = require.resolve('./lib.js')
+        const lib = new module.constructor(file, null)
+        if (!require.cache[file]) {
+          Object.defineProperty(require.cache, file, { value: lib, configurable: true, enumerable: true, writable: true })
+          lib._compile(require('node:fs').readFileSync(file, 'utf8'), file)
+          lib.loaded = true
+        }
+        module.exports = () => require.cache[file].exports.n`,
+    })
+    for (const n of ['one', 'two', 'three']) {
+      site.write({ 'app/lib.js': `exports.n = '${n}'` })
+      assert.equal(await site.ask('app/index.js'), n)
+    }
+  })
+
   it('finds anew for a new release what another has found in a package that they share', async () => {
     await using world = new World()
     const [old, newer] = ['releases/1', 'releases/2'].map(name => new Site(world, name)) as [Site, Site]
@@ -1057,6 +1106,7 @@ describe('FreshImport', () => {
     }
     const among = await tenLoads()
     other.last?.forget()
+    assert.equal(Object.keys(cache).filter(file => file.startsWith(other.path)).length, 0)
     // To go through them at each load and end took 500 ms.
     assert.ok(among < 3 * alone + 60, `${among} ms among others, ${alone} ms alone`)
   })
