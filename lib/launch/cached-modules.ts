@@ -58,7 +58,7 @@ export function putBack(entries: readonly [file: string, NodeJS.Module | undefin
   }
 }
 
-/** Notes a file that is cached, or may be soon, of the release that it belongs to or that asked for it. */
+/** Notes a file that is cached, or may be soon, of the release in whose folder it lies. */
 export function noteFile(file: string, realPath: string = NO_RELEASE): void {
   const noted = files.get(realPath) ?? { files: new Set<string>(), limit: LEAST_LIMIT }
   files.set(realPath, noted)

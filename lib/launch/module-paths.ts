@@ -46,16 +46,23 @@ export function hookRequire(
     const folders = parent?.filename && isBare(request) ? foldersOf(parent.filename) : undefined
     // `require.resolve()` may have been told where to look.
     const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
-    isOwn = folders !== undefined && !isTold
     try {
-      return Reflect.apply(resolveFilename, self, [request, parent, ...rest])
+      return search(folders !== undefined && !isTold, self, [request, parent, ...rest])
     } catch (error) {
-      isOwn = false
       const file = folders?.length && isUnfound(error) && resolving._findPath(request, folders, false)
       if (!file) throw error
       return file
+    }
+  }
+
+  function search(isOwnRequest: boolean, self: unknown, args: unknown[]): string {
+    // Who hooked in before may itself require something meanwhile.
+    const before = isOwn
+    isOwn = isOwnRequest
+    try {
+      return Reflect.apply(resolveFilename, self, args)
     } finally {
-      isOwn = false
+      isOwn = before
     }
   }
 }

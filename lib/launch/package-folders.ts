@@ -19,8 +19,9 @@ export function isAbsentPackage(specifier: string, folders: readonly string[]): 
 export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
   const first = folders.findIndex(folder => existsSync(folder) && isIn(folder, name, specifier))
-  if (first === 0) return folders
-  return folders.slice(first < 0 ? folders.length : first).concat(folders[first] ?? [])
+  if (first < 0) return []
+  const rest = folders.slice(first)
+  return first === 0 ? rest : [...rest, ...rest.slice(0, 1)]
 }
 
 /** Whether a specifier is looked for in `node_modules`: no path, no URL, no entry of `imports`. */
