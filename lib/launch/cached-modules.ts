@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
-import { around, isWithin, NO_RELEASE } from './around.ts'
 import { realPathOf } from './generation-hook.ts'
+import { isWithin, NO_RELEASE, RealPathMap } from './real-path-map.ts'
 
 type Entry = [file: string, NodeJS.Module]
 
@@ -15,7 +15,7 @@ const LEAST_LIMIT = 1000
 /** Node's cache of CommonJS and JSON modules, by file. */
 export const cache: NodeJS.Dict<NodeJS.Module> = createRequire(import.meta.url).cache
 /** Real path of a release → what was cached of it: to go through the cache would take the longer the more all apps have. */
-const files = new Map<string, Noted>()
+const files = new RealPathMap<Noted>()
 let isWatched = false
 
 /**
@@ -39,7 +39,7 @@ export function watchCache(): void {
 /** Takes every module below a real path out of the cache. */
 export function takeOut(realPath: string): Entry[] {
   const taken: Entry[] = []
-  for (const [owner, noted] of around(files, realPath)) {
+  for (const [owner, noted] of files.around(realPath)) {
     for (const file of noted.files) {
       if (!isWithin(file, realPath)) continue
       noted.files.delete(file)

@@ -5,7 +5,6 @@ import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
-import { isWithin } from './around.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,
@@ -21,6 +20,7 @@ import {
 import { hookRequire, type Parent } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
+import { isWithin } from './real-path-map.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
 let lastGeneration = 0

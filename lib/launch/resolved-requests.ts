@@ -1,6 +1,6 @@
 import Module from 'node:module'
-import { around, isWithin } from './around.ts'
 import { cache } from './cached-modules.ts'
+import { isWithin, RealPathMap } from './real-path-map.ts'
 
 /**
  * Node remembers, beside require.cache and out of reach, which file each request of each folder led to. After a purge
@@ -10,7 +10,7 @@ import { cache } from './cached-modules.ts'
  *
  * Real path of a release → `folder\0request` → file.
  */
-const requests = new Map<string, Map<string, string>>()
+const requests = new RealPathMap<Map<string, string>>()
 
 // Made once, because a stack costs more than all the rest.
 const ONLY_ASKING = new Error('only asking')
@@ -30,7 +30,7 @@ export function noteRequest(realPath: string, folder: string, request: string, f
  * cache. What lies outside may lie nearer now.
  */
 export function forgetRequests(realPath: string): void {
-  for (const [, known] of around(requests, realPath)) {
+  for (const [, known] of requests.around(realPath)) {
     for (const [key, file] of known) {
       const [folder, request] = key.split('\0') as [string, string]
       if (!isWithin(folder, realPath) && !isWithin(file, realPath)) continue

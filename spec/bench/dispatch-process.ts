@@ -3,7 +3,7 @@ import expressVhost from 'express-vhost'
 import vhost from 'vhost'
 import { vhostRouter } from '../../lib/index.ts'
 import { type Exchange, Exchanges } from './exchanges.ts'
-import { loadThousands } from './load-all.ts'
+import { loadAll } from './load-all.ts'
 import { pick } from './random.ts'
 import { type Contender, interleaved } from './rounds.ts'
 import { SHARED_HANDLER_SOURCE, shareHandler } from './shared-handler.ts'
@@ -44,7 +44,7 @@ async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Prom
     watch: false,
     updateInterval: 60 * 60 * 1000,
   })
-  await loadThousands(vhosts, hosts)
+  await loadAll(vhosts, hosts)
   const dispatchers = dispatchersTo(hosts, vhosts)
   const samples: DispatchSamples[] = []
   for (const some of asked) samples.push(await dispatchTo(hosts.slice(-some), dispatchers, rounds))

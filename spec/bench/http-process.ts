@@ -5,7 +5,7 @@ import express, { type Express } from 'express'
 import expressVhost from 'express-vhost'
 import vhost from 'vhost'
 import { vhostRouter } from '../../lib/index.ts'
-import { loadThousands } from './load-all.ts'
+import { loadAll } from './load-all.ts'
 import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
@@ -57,7 +57,7 @@ const MOUNT: Record<Layer, Mount> = {
       watch: false,
       updateInterval: 60 * 60 * 1000,
     })
-    await loadThousands(vhosts, hosts)
+    await loadAll(vhosts, hosts)
     outer.use(vhosts)
   },
   'bare Map': (outer, app, hosts) => {

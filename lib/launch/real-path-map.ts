@@ -1,0 +1,52 @@
+import { dirname, sep } from 'node:path'
+
+/** In place of a real path: of what belongs to no release that is loaded. */
+export const NO_RELEASE = ''
+
+/** What is known of releases, by real path; of one it is found without going through all. */
+export class RealPathMap<T> {
+  readonly #known = new Map<string, T>()
+  /** Folder → how many of the real paths lie below it. */
+  readonly #below = new Map<string, number>()
+
+  get(realPath: string): T | undefined {
+    return this.#known.get(realPath)
+  }
+
+  set(realPath: string, known: T): void {
+    if (!this.#known.has(realPath)) this.#count(realPath, 1)
+    this.#known.set(realPath, known)
+  }
+
+  delete(realPath: string): void {
+    if (this.#known.delete(realPath)) this.#count(realPath, -1)
+  }
+
+  /** Of a release and of those around and within it: it may have been required before it was one itself. */
+  around(realPath: string): [realPath: string, T][] {
+    const paths = [NO_RELEASE, realPath, ...foldersAbove(realPath)].filter(path => this.#known.has(path))
+    if (this.#below.has(realPath)) {
+      for (const path of this.#known.keys())
+        if (path !== realPath && isWithin(path, realPath)) paths.push(path)
+    }
+    return paths.map(path => [path, this.#known.get(path) as T])
+  }
+
+  #count(realPath: string, more: 1 | -1): void {
+    for (const folder of foldersAbove(realPath)) {
+      const count = (this.#below.get(folder) ?? 0) + more
+      if (count === 0) this.#below.delete(folder)
+      else this.#below.set(folder, count)
+    }
+  }
+}
+
+export function isWithin(path: string, folder: string): boolean {
+  if (!path.startsWith(folder)) return false
+  return folder === NO_RELEASE || path.length === folder.length || path[folder.length] === sep
+}
+
+function foldersAbove(realPath: string): string[] {
+  const above = realPath === NO_RELEASE ? NO_RELEASE : dirname(realPath)
+  return above === realPath ? [] : [above, ...foldersAbove(above)]
+}

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { join, resolve } from 'node:path'
+import { describe, it } from 'node:test'
+import { isWithin, NO_RELEASE, RealPathMap } from '../../lib/launch/real-path-map.ts'
+
+const ROOT = resolve('/srv/www')
+
+describe('RealPathMap', () => {
+  it('gives what is known of a release, and of those around and within it', () => {
+    const map = mapOf('.', 'aries', 'aries/app', 'aries/nested/deep', 'aries-2', 'arie', 'taurus')
+    assert.deepEqual(around(map, 'aries'), ['.', 'aries', 'aries/app', 'aries/nested/deep'])
+    assert.deepEqual(around(map, 'aries/app'), ['.', 'aries', 'aries/app'])
+    assert.deepEqual(around(map, 'aries/other'), ['.', 'aries'])
+    assert.deepEqual(around(map, 'taurus'), ['.', 'taurus'])
+    assert.deepEqual(around(map, 'gemini'), ['.'])
+  })
+
+  it('gives with each what belongs to no release', () => {
+    const map = mapOf('aries')
+    map.set(NO_RELEASE, 'none')
+    assert.deepEqual(map.around(join(ROOT, 'aries')).sort(), [
+      [NO_RELEASE, 'none'],
+      [join(ROOT, 'aries'), 'aries'],
+    ])
+  })
+
+  it('gives what was set last, and nothing that was deleted', () => {
+    const map = mapOf('aries', 'aries/app')
+    map.set(join(ROOT, 'aries/app'), 'newer')
+    assert.equal(map.get(join(ROOT, 'aries/app')), 'newer')
+    for (const name of ['aries/app', 'aries/app', 'aries/none']) map.delete(join(ROOT, name))
+    assert.deepEqual(around(map, 'aries'), ['aries'])
+    map.set(join(ROOT, 'aries/lib'), 'aries/lib')
+    assert.deepEqual(around(map, 'aries'), ['aries', 'aries/lib'])
+  })
+
+  it('does not go through all', () => {
+    const names = Array.from({ length: 20_000 }, (_, n) => `${n}.test`)
+    const map = mapOf(...names)
+    const start = performance.now()
+    for (const name of names) assert.equal(map.around(join(ROOT, name)).length, 1)
+    const took = performance.now() - start
+    // To go through them took 40 seconds.
+    assert.ok(took < 4000, `${took} ms`)
+  })
+})
+
+describe('isWithin', () => {
+  it('says whether a path is a folder or lies in it', () => {
+    const folder = join(ROOT, 'aries')
+    assert.deepEqual(
+      [folder, join(folder, 'app'), `${folder}-2`, ROOT].map(path => isWithin(path, folder)),
+      [true, true, false, false],
+    )
+    assert.ok(isWithin(folder, NO_RELEASE))
+  })
+})
+
+function mapOf(...names: string[]): RealPathMap<string> {
+  const map = new RealPathMap<string>()
+  for (const name of names) map.set(join(ROOT, name), name)
+  return map
+}
+
+function around(map: RealPathMap<string>, name: string): string[] {
+  return map
+    .around(join(ROOT, name))
+    .map(([, known]) => known)
+    .sort()
+}
