@@ -6,20 +6,24 @@ import { type Exchange, Exchanges } from './exchanges.ts'
 import { loadAll } from './load-all.ts'
 import { pick } from './random.ts'
 import { type Contender, interleaved } from './rounds.ts'
-import { SHARED_HANDLER_SOURCE, shareHandler } from './shared-handler.ts'
-import { Sites } from './sites.ts'
+import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
 export interface DispatchQuestion {
-  /** How many are known. */
-  readonly hosts: number
+  readonly layers: readonly Layer[]
+  /** Where the folders of the hosts are; only `ours` needs them. */
+  readonly base: string
+  /** All that are known. */
+  readonly hosts: readonly string[]
   /** How many of them are asked, each as often as the others; the last of all. */
   readonly asked: readonly number[]
   readonly rounds: number
 }
 
-export type DispatchSamples = Record<keyof ReturnType<typeof dispatchersTo>, (number | undefined)[]>
+export type Layer = keyof typeof DISPATCHER
+export type DispatchSamples = Record<'handler', Samples> & Partial<Record<Layer, Samples>>
 
+type Samples = (number | undefined)[]
 type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 
 /** Fresh objects of each contender in each round. */
@@ -32,20 +36,11 @@ const MOST_MS = 20
 const verbs = answer({ dispatch })
 export type DispatchVerbs = typeof verbs
 
-/** For each number of asked hosts: nanoseconds for each dispatched request, round by round. */
-async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Promise<DispatchSamples[]> {
-  using sites = Sites.inMemory()
-  const hosts = sites.add(count, SHARED_HANDLER_SOURCE)
-  shareHandler(handler)
-  await using vhosts = vhostRouter({
-    basePath: sites.base,
-    maxApps: count + 100,
-    // Keeping an eye on the disk is measured on its own, by the bench `idle`.
-    watch: false,
-    updateInterval: 60 * 60 * 1000,
-  })
-  await loadAll(vhosts, hosts)
-  const dispatchers = dispatchersTo(hosts, vhosts)
+/** For each number of asked hosts: nanoseconds for each dispatched request, round by round; of the bare handler too. */
+async function dispatch(question: DispatchQuestion): Promise<DispatchSamples[]> {
+  const { layers, base, hosts, asked, rounds } = question
+  const dispatchers: Partial<Record<Layer, Dispatch>> = {}
+  for (const layer of layers) dispatchers[layer] = await DISPATCHER[layer](hosts, base)
   const samples: DispatchSamples[] = []
   for (const some of asked) samples.push(await dispatchTo(hosts.slice(-some), dispatchers, rounds))
   return samples
@@ -53,15 +48,15 @@ async function dispatch({ hosts: count, asked, rounds }: DispatchQuestion): Prom
 
 async function dispatchTo(
   hosts: readonly string[],
-  dispatchers: ReturnType<typeof dispatchersTo>,
+  dispatchers: Partial<Record<Layer, Dispatch>>,
   rounds: number,
 ): Promise<DispatchSamples> {
   using exchanges = new Exchanges()
-  const contenders = Object.entries(dispatchers).map(
+  const contenders = Object.entries<Dispatch>({ handler, ...dispatchers }).map(
     ([name, dispatcher]) => [name, contenderOf(dispatcher, hosts, exchanges)] as const,
   )
   // What is made at a name's first request is part of its load; the warm-up picks at random and leaves some out.
-  for (let start = 0; start < hosts.length; start += BATCH) {
+  for (let start = 0; dispatchers.ours && start < hosts.length; start += BATCH) {
     timed(dispatchers.ours, await exchanges.collect(hosts.slice(start, start + BATCH)))
     await exchanges.answer()
   }
@@ -75,18 +70,32 @@ function handler(_: IncomingMessage, res: ServerResponse): void {
   res.emit('close')
 }
 
-function dispatchersTo(hosts: readonly string[], vhosts: ReturnType<typeof vhostRouter>) {
-  const byHost = new Map(hosts.map(host => [host, handler]))
-  for (const host of hosts) expressVhost.register(host, handler)
-  const throughExpressVhost = expressVhost.vhost()
-  const chain = hosts.map(host => vhost(host, handler))
-  return {
-    handler: handler as Dispatch,
-    'bare Map': ((req, res) => byHost.get(req.headers.host as string)?.(req, res)) as Dispatch,
-    'express-vhost': ((req, res) => throughExpressVhost(req, res, unrouted)) as Dispatch,
-    vhost: ((req, res) => passOn(chain, req, res)) as Dispatch,
-    ours: ((req, res) => vhosts(req, res, unrouted)) as Dispatch,
-  }
+const DISPATCHER = {
+  ours: async (hosts: readonly string[], basePath: string): Promise<Dispatch> => {
+    shareHandler(handler)
+    const vhosts = vhostRouter({
+      basePath,
+      maxApps: hosts.length + 100,
+      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
+      watch: false,
+      updateInterval: 60 * 60 * 1000,
+    })
+    await loadAll(vhosts, hosts)
+    return (req, res) => vhosts(req, res, unrouted)
+  },
+  'bare Map': (hosts: readonly string[]): Dispatch => {
+    const byHost = new Map(hosts.map(host => [host, handler]))
+    return (req, res) => byHost.get(req.headers.host as string)?.(req, res)
+  },
+  'express-vhost': (hosts: readonly string[]): Dispatch => {
+    for (const host of hosts) expressVhost.register(host, handler)
+    const dispatcher = expressVhost.vhost()
+    return (req, res) => dispatcher(req, res, unrouted)
+  },
+  vhost: (hosts: readonly string[]): Dispatch => {
+    const chain = hosts.map(host => vhost(host, handler))
+    return (req, res) => passOn(chain, req, res)
+  },
 }
 
 // In a loop: a recursive chain of thousands kills the process.
