@@ -145,7 +145,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       next(error)
       return undefined
     }
-    const hostname = typeof host === 'string' ? parseHost(host) : host
+    const hostname = typeof host === 'string' ? (knownName(host) ?? parseHost(host)) : host
     if (typeof hostname === 'string') {
       if (!closing) return { host: host as string, hostname }
       next(new VhostError('ERR_VHOST_CLOSED', { hostname }))
@@ -154,6 +154,11 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       next(hostname && new VhostError('ERR_VHOST_HOST', { detail: hostname.refused }))
     }
     return undefined
+  }
+
+  /** A Host that is in the table as it was sent is a hostname: nothing else comes there. */
+  function knownName(host: string): string | undefined {
+    return table.peek(host)?.hostname
   }
 
   function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): void {
