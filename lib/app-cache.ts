@@ -244,7 +244,7 @@ export class AppCache {
     await Promise.resolve()
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!serving) this.#findVictim()
+      if (!serving) this.#expectRoom()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
       throw this.#noteFailure(release, error, serving, own())
@@ -361,22 +361,22 @@ export class AppCache {
   }
 
   #makeRoom(): void {
-    for (let victim = this.#findVictim(); victim; victim = this.#findVictim()) {
+    while (this.#isFull) {
+      const victim = chooseVictim(this.apps)
+      if (!victim) throw everyAppIsBusy()
       this.retire(victim.release.realPath, 'lru')
       if (++this.#evictions % (AGE_EVERY * this.#settings.maxApps) === 0)
         for (const app of this.apps) app.age()
     }
   }
 
-  /**
-   * The app to evict before one more is loaded; undefined where there is room.
-   * @throws VhostError `ERR_VHOST_OVERLOADED` where every app is busy
-   */
-  #findVictim(): App | undefined {
-    if (this.#apps.size < this.#settings.maxApps) return undefined
-    const victim = chooseVictim(this.apps)
-    if (!victim) throw new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
-    return victim
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` where no room could be made for one more app */
+  #expectRoom(): void {
+    if (this.#isFull && this.apps.every(app => app.isBusy)) throw everyAppIsBusy()
+  }
+
+  get #isFull(): boolean {
+    return this.#apps.size >= this.#settings.maxApps
   }
 
   #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {
@@ -415,4 +415,8 @@ async function settledWithin(promises: Promise<unknown>[], milliseconds: number)
   })
   await Promise.race([Promise.allSettled(promises), limit])
   clearTimeout(timer)
+}
+
+function everyAppIsBusy(): VhostError {
+  return new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
 }
