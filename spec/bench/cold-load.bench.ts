@@ -5,12 +5,16 @@ import { figureOf, median } from './figure.ts'
 import type { Measure, Mode } from './measure.ts'
 import type { RequireVerbs } from './require-process.ts'
 import { interleaved, present, roundByRound } from './rounds.ts'
+import type { RouterVerbs } from './router-process.ts'
+import { Sites, SMALL_APP } from './sites.ts'
 import { Worker } from './worker.ts'
 
 const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
 const SETTLE_MS = 20
 const TARGET = 1.1
+
+type Samples = readonly (number | undefined)[]
 
 interface App {
   readonly name: string
@@ -35,10 +39,47 @@ const APPS: readonly App[] = [
   },
 ]
 
+/** Among how many small apps one more is loaded. */
+const FEW = 100
+const MANY: Record<Mode, number> = { check: 1000, short: 3000, full: 10_000 }
+const GROWTH = { rounds: 20, warmUp: 4 }
+const A_ROUND = 5
+/** Each is to take as long as any other; what is above one is noise. */
+const FLAT = 1.25
+
 /** Copies of one app, each loaded once: by the router, and by a bare `require()` in a process that has none. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const measures: Measure[] = []
   for (const app of APPS) measures.push(await measureOf(app, app.rounds[mode]))
+  return [...measures, ...(await measureGrowth(MANY[mode]))]
+}
+
+/** Whether what is loaded already makes it any slower to load, or to load anew. */
+async function measureGrowth(many: number): Promise<Measure[]> {
+  using sites = Sites.inMemory()
+  const hosts = sites.add(many + A_ROUND * (GROWTH.rounds + GROWTH.warmUp), SMALL_APP)
+  const start = async (worker: Worker<RouterVerbs>, loaded: number): Promise<void> => {
+    const options = { basePath: sites.base, maxApps: hosts.length }
+    await worker.ask('start', { options, host: hosts[0] as string })
+    await worker.ask('load', hosts.slice(0, loaded))
+  }
+  await using inFew = new Worker<RouterVerbs>('router-process')
+  await using inMany = new Worker<RouterVerbs>('router-process')
+  await Promise.all([start(inFew, FEW), start(inMany, many)])
+  const measures: Measure[] = []
+  for (const [what, verb] of [
+    ['load', 'loadTimed'],
+    ['reload', 'reloadTimed'],
+  ] as const) {
+    const timed = (worker: Worker<RouterVerbs>) => async (round: number) =>
+      median(await worker.ask(verb, hosts.slice(many).slice(A_ROUND * round, A_ROUND * (round + 1))))
+    const { few, all } = await interleaved({ few: timed(inFew), all: timed(inMany) }, GROWTH)
+    measures.push({
+      name: `${what} of a small app among ${many.toLocaleString('en')}, against one among ${FEW}`,
+      ...comparisonOf(all, few),
+      limit: FLAT,
+    })
+  }
   return measures
 }
 
@@ -61,17 +102,19 @@ async function measureOf({ name, write, warmUp }: App, rounds: number): Promise<
     },
     { rounds, warmUp },
   )
-  const ratio = median(present(ours)) / median(present(bare))
+  return { name: `${name} against bare require()`, ...comparisonOf(ours, bare), limit: TARGET }
+}
+
+function comparisonOf(ours: Samples, others: Samples): Pick<Measure, 'unit' | 'ours' | 'beside' | 'note'> {
+  const [own, other] = [median(present(ours)), median(present(others))]
   return {
-    name: `${name} against bare require()`,
     unit: '×',
     ours: figureOf(
-      ratio,
-      roundByRound(ours, bare, (one, other) => one / other),
+      own / other,
+      roundByRound(ours, others, (one, another) => one / another),
     ),
     beside: {},
-    limit: TARGET,
-    note: `${median(present(ours)).toFixed(2)} ms against ${median(present(bare)).toFixed(2)} ms`,
+    note: `${own.toFixed(2)} ms against ${other.toFixed(2)} ms`,
   }
 }
 

@@ -19,7 +19,17 @@ export interface Memory {
 const require = createRequire(import.meta.url)
 let vhosts: VhostRouter
 
-const verbs = answer({ start, load, requireAll, poll, memory, cpuMilliseconds, watches: inotifyWatches })
+const verbs = answer({
+  start,
+  load,
+  loadTimed,
+  reloadTimed,
+  requireAll,
+  poll,
+  memory,
+  cpuMilliseconds,
+  watches: inotifyWatches,
+})
 export type RouterVerbs = typeof verbs
 
 /** Makes a router, asks it for one host, and gives the milliseconds to the end of the answer. */
@@ -40,6 +50,28 @@ async function start({ options, host }: { options: VhostRouterOptions; host: str
 
 async function load(hosts: readonly string[]): Promise<void> {
   await loadAll(vhosts, hosts)
+}
+
+/** For each host in turn, the milliseconds that its load takes. */
+async function loadTimed(hosts: readonly string[]): Promise<number[]> {
+  return await timedEach(hosts, host => vhosts.load(host))
+}
+
+async function reloadTimed(hosts: readonly string[]): Promise<number[]> {
+  return await timedEach(hosts, host => vhosts.reload(host))
+}
+
+async function timedEach(
+  hosts: readonly string[],
+  act: (host: string) => Promise<unknown>,
+): Promise<number[]> {
+  const times: number[] = []
+  for (const host of hosts) {
+    const begin = performance.now()
+    if (!(await act(host))) throw new Error(`${host} leads nowhere`)
+    times.push(performance.now() - begin)
+  }
+  return times
 }
 
 /** The same apps without a router. */
