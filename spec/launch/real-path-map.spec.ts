@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
 import { isWithin, NO_RELEASE, RealPathMap } from '../../lib/launch/real-path-map.ts'
 
 const ROOT = resolve('/srv/www')
@@ -32,6 +33,26 @@ describe('RealPathMap', () => {
     assert.deepEqual(around(map, 'aries'), ['aries'])
     map.set(join(ROOT, 'aries/lib'), 'aries/lib')
     assert.deepEqual(around(map, 'aries'), ['aries', 'aries/lib'])
+  })
+
+  it('gives what going through all would give', () => {
+    const path = fc
+      .array(fc.constantFrom('a', 'b', 'ab'), { maxLength: 4 })
+      .map(parts => join(ROOT, ...parts))
+    const change = fc.tuple(fc.constantFrom<'set' | 'delete'>('set', 'delete'), path)
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 30 }), path, (changes, realPath) => {
+        const map = new RealPathMap<string>()
+        const all = new Set<string>()
+        for (const [what, changed] of changes) {
+          if (what === 'set') map.set(changed, changed)
+          else map.delete(changed)
+          all[what === 'set' ? 'add' : 'delete'](changed)
+        }
+        const found = [...all].filter(other => isWithin(realPath, other) || isWithin(other, realPath))
+        assert.deepEqual(map.around(realPath).sort(), found.map(other => [other, other]).sort())
+      }),
+    )
   })
 
   it('does not go through all', () => {

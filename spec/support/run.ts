@@ -61,11 +61,13 @@ function fail(message: string): void {
 
 /** Minutes of deploys at random: run by `npm run spec -- soak/`, not with all the others. */
 const SLOW = `soak${sep}`
+/** Half a minute or more each: begun last, one would run alone at the end. */
+const LONG = ['isolation', 'vhost-router', 'deploy', 'memory', 'leaks', `launch${sep}in-process`]
 
 function specFiles(filters: string[]): string[] {
   const names = readdirSync(specDir, { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.spec.js') && !name.split(sep).includes('node_modules'))
-    .sort()
+    .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1))
   const wanted = filters.filter(filter => !filter.startsWith('-'))
   const unwanted = filters.filter(filter => filter.startsWith('-')).map(filter => filter.slice(1))
   const chosen = names.filter(name => {
@@ -75,6 +77,10 @@ function specFiles(filters: string[]): string[] {
   const leftOut = wanted.length === 0 ? names.filter(name => !chosen.includes(name)) : []
   if (leftOut.length > 0) process.stdout.write(`left out: ${leftOut.join(', ')}\n`)
   return chosen.map(name => join(specDir, name))
+}
+
+function isLong(name: string): boolean {
+  return LONG.some(part => name.startsWith(part))
 }
 
 interface TestEvent {
