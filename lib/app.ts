@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Chain } from './chain.ts'
 import type { VhostError } from './errors.ts'
 import type { EvictReason } from './events.ts'
+import { appAround } from './express-app.ts'
 import { Flight } from './flight.ts'
 import {
   CLOSE_TIMEOUT,
@@ -17,6 +18,8 @@ import type { Release } from './release.ts'
 import type { Used } from './uses.ts'
 
 const MAX_USES = 15
+/** No request has come yet: the app may have been one before, and know another. */
+const UNKNOWN = Symbol('unknown')
 
 /** A loaded release: its handler, its requests in flight, its end. */
 export class App implements Used {
@@ -28,6 +31,8 @@ export class App implements Used {
   /** Called each time the last request in flight has ended. */
   onIdle: (() => void) | undefined
   readonly #handle: Handle
+  /** The Express app that the last request came through. */
+  #around: unknown = UNKNOWN
   readonly #flights: Chain<Flight>
   readonly release: Release
   /** The hostname that it was loaded for first; one that others may share. */
@@ -128,11 +133,18 @@ export class App implements Used {
     res.on('close', flight.end)
     const handle = this.#handle
     try {
+      const around = appAround(req)
+      if (around !== this.#around) this.#mount(around)
       const returned = handle(req, res, flight.next)
       if (returned !== undefined) passRejection(returned, flight.next)
     } catch (error) {
       flight.next(error)
     }
+  }
+
+  #mount(around: unknown): void {
+    this.#around = around
+    this.#launched.mounted?.(around)
   }
 
   /** Only where the app takes upgrades. `failed` is told what the app's listener threw. */

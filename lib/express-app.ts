@@ -1,6 +1,6 @@
 import { IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { join, resolve } from 'node:path'
-import type { Handle, Next } from './launch/launch.ts'
+import type { Handle, Mounted, Next } from './launch/launch.ts'
 import type { Trusts } from './trust-proxy.ts'
 
 interface ExpressApp {
@@ -16,25 +16,30 @@ type ExpressRequest = IncomingMessage & { app?: Partial<ExpressApp>; query?: unk
 const TRUST_IS_DEFAULT = '@@symbol:trust_proxy_default'
 const trustNobody: Trusts = () => false
 
+interface Adapted {
+  readonly handle: Handle
+  /** To be told, before a request is handled, through which Express app that came, where it is not that of the last one. */
+  readonly mounted?: Mounted
+}
+
 /**
  * Makes an Express app, 4 or 5, feel mounted: it trusts the proxies that the app around it trusts, and finds its
  * views in its own folder. Any other handler stays as it is.
  */
-export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trusts | undefined): Handle {
-  if (!isExpressApp(handle)) return handle
+export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trusts | undefined): Adapted {
+  if (!isExpressApp(handle)) return { handle }
   const app = handle
   if (app.settings.views === resolve('views')) app.set('views', join(appFolder, 'views'))
   const call = typeof app.lazyrouter === 'function' ? callExpress4(handle) : handle
-  if (app.settings[TRUST_IS_DEFAULT] !== true) return call
-  let around: unknown
+  if (app.settings[TRUST_IS_DEFAULT] !== true) return { handle: call }
   setTrust(app, trusts)
-  return (req: ExpressRequest, res, next) => {
-    if (trusts === undefined && req.app !== around) {
-      around = req.app
-      setTrust(app, req.app?.settings?.['trust proxy fn'] as Trusts | undefined)
-    }
-    return call(req, res, next)
-  }
+  if (trusts) return { handle: call }
+  return { handle: call, mounted: around => setTrust(app, trustOfApp(around)) }
+}
+
+/** The Express app that a request came through; undefined where it came through none. */
+export function appAround(req: IncomingMessage): unknown {
+  return (req as ExpressRequest).app
 }
 
 /**
@@ -46,7 +51,7 @@ export function adaptListeners(server: Server, appFolder: string, trusts: Trusts
   server.removeAllListeners('request')
   for (const listener of listeners) {
     const adapted = isExpressApp(listener)
-      ? adaptExpressApp(listener, appFolder, trusts)
+      ? told(adaptExpressApp(listener, appFolder, trusts))
       : withoutQuery(listener)
     // By this Node knows what the app takes off by `off()`, and gives it back in `listeners()`.
     if (adapted !== listener) Object.assign(adapted, { listener })
@@ -56,7 +61,22 @@ export function adaptListeners(server: Server, appFolder: string, trusts: Trusts
 
 /** Whom the Express app that a request came through trusts; nobody where there is none. */
 export function trustOf(req: IncomingMessage): Trusts | undefined {
-  return (req as ExpressRequest).app?.settings?.['trust proxy fn'] as Trusts | undefined
+  return trustOfApp(appAround(req))
+}
+
+function trustOfApp(app: unknown): Trusts | undefined {
+  return (app as Partial<ExpressApp> | undefined)?.settings?.['trust proxy fn'] as Trusts | undefined
+}
+
+function told({ handle, mounted }: Adapted): Handle {
+  if (!mounted) return handle
+  let last: unknown
+  return (req, res, next) => {
+    const around = appAround(req)
+    if (around !== last) mounted(around)
+    last = around
+    return handle(req, res, next)
+  }
 }
 
 function isExpressApp(handle: unknown): handle is Handle & ExpressApp {

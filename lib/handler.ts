@@ -1,12 +1,14 @@
 import { type FetchApp, fetchHandler } from './fetch-handler.ts'
 import { frameworkAnswer } from './framework-app.ts'
 import { isWebServer, type WebServer } from './launch/caught-listen.ts'
-import type { Handle, Upgrade } from './launch/launch.ts'
+import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
 import { type ImportPackage, importOwn } from './package-import.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
   readonly handle: Handle
+  /** As of what was launched. */
+  readonly mounted?: Mounted
   /** The module's own hook; undefined where it has none, and `upgradeOf` tells what takes upgrades. */
   readonly upgrade: Upgrade | undefined
   /** The server whose listeners answer, where that is the handler. */

@@ -268,6 +268,34 @@ describe('adaptExpressApp', () => {
     trustingServer.close()
   })
 
+  it('trusts nobody below no Express at all where an app that was evicted trusted before and is used again', async () => {
+    await using world = new World({ watch: false, getVersion: () => 1, maxApps: 1 })
+    world.write(
+      `${HOST}/app/index.mjs`,
+      `
+      import { createRequire } from 'node:module'
+      const app = createRequire(import.meta.url)(${JSON.stringify(require.resolve('express'))})()
+      app.get('/', (req, res) => res.json({ ip: req.ip, evaluated: import.meta.url }))
+      export default app`,
+    )
+    world.write('taurus.test/app/index.js', 'module.exports = (req, res) => res.end()')
+    const asked = async (server: Server): Promise<Record<string, unknown>> => {
+      world.server = server
+      return await json(world, '/', { 'X-Forwarded-For': '203.0.113.7' })
+    }
+    const trusting = express().set('trust proxy', true).use(world.vhosts).listen(0)
+    const before = await asked(trusting)
+    assert.equal(before.ip, '203.0.113.7')
+    await world.vhosts.load('taurus.test')
+    const bare = createServer((req, res) => world.vhosts(req, res, () => res.end())).listen(0)
+    await new Promise(resolve => bare.once('listening', resolve))
+    const { ip, evaluated } = await asked(bare)
+    assert.equal(evaluated, before.evaluated)
+    assert.match(String(ip), /127\.0\.0\.1|::1/)
+    trusting.closeAllConnections()
+    trusting.close()
+  })
+
   it('trusts nobody below no Express at all', async () => {
     await using world = new World({ watch: false, getVersion: () => 1 })
     world.write(

@@ -89,7 +89,7 @@ function boot(setup: Setup): void {
       reportOnce({ type: 'no handler', detail: found })
       process.exit(1)
     }
-    handler = { ...found, handle: adaptExpressApp(found.handle, setup.appFolder, undefined) }
+    handler = { ...found, ...adaptExpressApp(found.handle, setup.appFolder, undefined) }
     if (found.server) adaptListeners(found.server, setup.appFolder, undefined)
     answerRequests(front, handler, () => scope.server)
     front.ref()

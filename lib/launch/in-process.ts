@@ -135,7 +135,7 @@ export class InProcess {
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
-      handler = { ...found, handle: adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
+      handler = { ...found, ...adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       environment.end()
       if (own.probe) await probe(handler.handle, await tell(), own.probe)
@@ -196,6 +196,10 @@ class Running implements Launched {
 
   get isolation(): 'none' {
     return 'none'
+  }
+
+  get mounted(): Launched['mounted'] {
+    return this.#loaded.handler.mounted
   }
 
   get upgrade(): Launched['upgrade'] {

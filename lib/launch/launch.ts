@@ -11,6 +11,9 @@ export type Next = (error?: unknown) => void
 /** What is called with a request; whatever it returns is awaited for errors only. */
 export type Handle = (req: IncomingMessage, res: ServerResponse, next: Next) => unknown
 
+/** Is given the Express app that the next request came through; undefined where it came through none. */
+export type Mounted = (around: unknown) => void
+
 export type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
 /** Gives what requests to a release will find in `req.vhost`. */
@@ -33,6 +36,8 @@ export const CLOSE_TIMEOUT: number = 10 * 1000
 export interface Launched {
   readonly isolation: Isolation
   readonly handle: Handle
+  /** To be told before a request that came another way than the one before; undefined where the app need not know. */
+  readonly mounted?: Mounted | undefined
   /** Undefined where the app takes no upgrades. */
   readonly upgrade: Upgrade | undefined
   /** The names of the environment variables that it wrote, and that its neighbours now see. */
