@@ -370,9 +370,11 @@ export class AppCache {
     }
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where no room could be made for one more app */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `#makeRoom()` would find no victim */
   #expectRoom(): void {
-    if (this.#isFull && this.apps.every(app => app.isBusy)) throw everyAppIsBusy()
+    if (!this.#isFull) return
+    for (const app of this.#apps.values()) if (!app.isBusy) return
+    throw everyAppIsBusy()
   }
 
   get #isFull(): boolean {

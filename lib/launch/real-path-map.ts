@@ -22,9 +22,9 @@ export class RealPathMap<T> {
     if (this.#known.delete(realPath)) this.#count(realPath, -1)
   }
 
-  /** Of a release and of those around and within it: it may have been required before it was one itself. */
+  /** Of a release and of those around and within it: its files may have been required before it was one itself. */
   around(realPath: string): [realPath: string, T][] {
-    const paths = [NO_RELEASE, realPath, ...foldersAbove(realPath)].filter(path => this.#known.has(path))
+    const paths = [NO_RELEASE, realPath, ...above(realPath)].filter(path => this.#known.has(path))
     if (this.#below.has(realPath)) {
       for (const path of this.#known.keys())
         if (path !== realPath && isWithin(path, realPath)) paths.push(path)
@@ -33,7 +33,7 @@ export class RealPathMap<T> {
   }
 
   #count(realPath: string, more: 1 | -1): void {
-    for (const folder of foldersAbove(realPath)) {
+    for (const folder of above(realPath)) {
       const count = (this.#below.get(folder) ?? 0) + more
       if (count === 0) this.#below.delete(folder)
       else this.#below.set(folder, count)
@@ -46,7 +46,12 @@ export function isWithin(path: string, folder: string): boolean {
   return folder === NO_RELEASE || path.length === folder.length || path[folder.length] === sep
 }
 
-function foldersAbove(realPath: string): string[] {
-  const above = realPath === NO_RELEASE ? NO_RELEASE : dirname(realPath)
-  return above === realPath ? [] : [above, ...foldersAbove(above)]
+function above(realPath: string): string[] {
+  const folders: string[] = []
+  if (realPath === NO_RELEASE) return folders
+  for (let folder = realPath; folder !== dirname(folder); ) {
+    folder = dirname(folder)
+    folders.push(folder)
+  }
+  return folders
 }

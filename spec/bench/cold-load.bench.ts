@@ -44,7 +44,7 @@ const FEW = 100
 const MANY: Record<Mode, number> = { check: 1000, short: 3000, full: 10_000 }
 const GROWTH = { rounds: 20, warmUp: 4 }
 const A_ROUND = 5
-/** Each is to take as long as any other; what is above one is noise. */
+/** Each is to take as long as any other; so much is noise. */
 const FLAT = 1.25
 
 /** Copies of one app, each loaded once: by the router, and by a bare `require()` in a process that has none. */
@@ -57,26 +57,31 @@ export async function measure(mode: Mode): Promise<Measure[]> {
 /** Whether what is loaded already makes it any slower to load, or to load anew. */
 async function measureGrowth(many: number): Promise<Measure[]> {
   using sites = Sites.inMemory()
-  const hosts = sites.add(many + A_ROUND * (GROWTH.rounds + GROWTH.warmUp), SMALL_APP)
+  const timedLoads = A_ROUND * (GROWTH.rounds + GROWTH.warmUp)
+  const hosts = sites.add(many + timedLoads, SMALL_APP)
+  const fresh = hosts.slice(many)
   const start = async (worker: Worker<RouterVerbs>, loaded: number): Promise<void> => {
     const options = { basePath: sites.base, maxApps: hosts.length }
     await worker.ask('start', { options, host: hosts[0] as string })
     await worker.ask('load', hosts.slice(0, loaded))
+    // The router sets up its watches after a load.
+    await delay(1000)
   }
   await using inFew = new Worker<RouterVerbs>('router-process')
   await using inMany = new Worker<RouterVerbs>('router-process')
   await Promise.all([start(inFew, FEW), start(inMany, many)])
+  const among = (loaded: number): string => `${loaded} to ${loaded + timedLoads}`
   const measures: Measure[] = []
   for (const [what, verb] of [
     ['load', 'loadTimed'],
     ['reload', 'reloadTimed'],
   ] as const) {
     const timed = (worker: Worker<RouterVerbs>) => async (round: number) =>
-      median(await worker.ask(verb, hosts.slice(many).slice(A_ROUND * round, A_ROUND * (round + 1))))
-    const { few, all } = await interleaved({ few: timed(inFew), all: timed(inMany) }, GROWTH)
+      median(await worker.ask(verb, fresh.slice(A_ROUND * round, A_ROUND * (round + 1))))
+    const samples = await interleaved({ few: timed(inFew), many: timed(inMany) }, GROWTH)
     measures.push({
-      name: `${what} of a small app among ${many.toLocaleString('en')}, against one among ${FEW}`,
-      ...comparisonOf(all, few),
+      name: `${what} of a small app among ${among(many)}, against among ${among(FEW)}`,
+      ...comparisonOf(samples.many, samples.few),
       limit: FLAT,
     })
   }

@@ -20,7 +20,7 @@ export interface DispatchQuestion {
   readonly rounds: number
 }
 
-export type Layer = keyof typeof DISPATCHER
+export type Layer = keyof typeof MAKE_DISPATCHER
 export type DispatchSamples = Record<'handler', Samples> & Partial<Record<Layer, Samples>>
 
 type Samples = (number | undefined)[]
@@ -40,7 +40,7 @@ export type DispatchVerbs = typeof verbs
 async function dispatch(question: DispatchQuestion): Promise<DispatchSamples[]> {
   const { layers, base, hosts, asked, rounds } = question
   const dispatchers: Partial<Record<Layer, Dispatch>> = {}
-  for (const layer of layers) dispatchers[layer] = await DISPATCHER[layer](hosts, base)
+  for (const layer of layers) dispatchers[layer] = await MAKE_DISPATCHER[layer](hosts, base)
   const samples: DispatchSamples[] = []
   for (const some of asked) samples.push(await dispatchTo(hosts.slice(-some), dispatchers, rounds))
   return samples
@@ -56,12 +56,16 @@ async function dispatchTo(
     ([name, dispatcher]) => [name, contenderOf(dispatcher, hosts, exchanges)] as const,
   )
   // What is made at a name's first request is part of its load; the warm-up picks at random and leaves some out.
-  for (let start = 0; dispatchers.ours && start < hosts.length; start += BATCH) {
-    timed(dispatchers.ours, await exchanges.collect(hosts.slice(start, start + BATCH)))
-    await exchanges.answer()
-  }
+  if (dispatchers.ours) await askEach(dispatchers.ours, hosts, exchanges)
   const named = Object.fromEntries(contenders) as Record<keyof DispatchSamples, Contender>
   return await interleaved(named, { rounds, warmUp: WARM_UP })
+}
+
+async function askEach(dispatcher: Dispatch, hosts: readonly string[], exchanges: Exchanges): Promise<void> {
+  for (let start = 0; start < hosts.length; start += BATCH) {
+    timed(dispatcher, await exchanges.collect(hosts.slice(start, start + BATCH)))
+    await exchanges.answer()
+  }
 }
 
 // What Node does when a response has ended, which is where a request in flight is counted out; so that it is part of
@@ -70,7 +74,7 @@ function handler(_: IncomingMessage, res: ServerResponse): void {
   res.emit('close')
 }
 
-const DISPATCHER = {
+const MAKE_DISPATCHER = {
   ours: async (hosts: readonly string[], basePath: string): Promise<Dispatch> => {
     shareHandler(handler)
     const vhosts = vhostRouter({

@@ -19,7 +19,7 @@ const ROWS: Record<Mode, typeof ALL> = { check: ALL.slice(0, 2), short: ALL, ful
 const ROUNDS: Record<Mode, number> = { check: 30, short: 30, full: 500 }
 const TARGET = 500
 
-/** In a process of its own each: a chain of thousands leaves caches behind in which all others are slower by a half. */
+/** A process for each of these groups: a chain of thousands leaves caches behind in which others are slower by a half. */
 const TOGETHER: readonly (readonly Layer[])[] = [['ours', 'bare Map', 'express-vhost'], ['vhost']]
 
 /** From a request object that Node has just parsed to the app's handler, and out of the count again. */

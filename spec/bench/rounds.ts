@@ -1,3 +1,5 @@
+import { shuffled } from './random.ts'
+
 /** Gives one sample, or nothing where there is no time left for one more. */
 export type Contender = (round: number) => number | undefined | Promise<number | undefined>
 
@@ -7,8 +9,8 @@ export interface Rounds {
 }
 
 /**
- * Has each contender give one sample a round, in an order that moves on by one from round to round, so that noise and
- * what one leaves behind hit all alike.
+ * Has each contender give one sample a round, in an order that is drawn anew for each, so that noise and what one leaves
+ * behind in the caches hit all alike.
  */
 export async function interleaved<Name extends string>(
   contenders: Readonly<Record<Name, Contender>>,
@@ -20,8 +22,7 @@ export async function interleaved<Name extends string>(
     (number | undefined)[]
   >
   for (let round = 0; round < warmUp + rounds; round++) {
-    for (let turn = 0; turn < names.length; turn++) {
-      const name = names[(turn + round) % names.length] as Name
+    for (const name of shuffled(names)) {
       const sample = await contenders[name](round)
       if (round >= warmUp) samples[name].push(sample)
     }

@@ -60,27 +60,27 @@ function fail(message: string): void {
 }
 
 /** Minutes of deploys at random: run by `npm run spec -- soak/`, not with all the others. */
-const SLOW = `soak${sep}`
-/** Half a minute or more each: begun last, one would run alone at the end. */
-const LONG = ['isolation', 'vhost-router', 'deploy', 'memory', 'leaks', `launch${sep}in-process`]
+const APART = `soak${sep}`
+/** They take the longest: begun last, one would run alone at the end. */
+const FIRST = ['heal', 'isolation', 'vhost-router', 'deploy', 'memory', 'leaks', `launch${sep}in-process`]
 
 function specFiles(filters: string[]): string[] {
   const names = readdirSync(specDir, { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.spec.js') && !name.split(sep).includes('node_modules'))
-    .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1))
+    .sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)) || (a < b ? -1 : 1))
   const wanted = filters.filter(filter => !filter.startsWith('-'))
   const unwanted = filters.filter(filter => filter.startsWith('-')).map(filter => filter.slice(1))
   const chosen = names.filter(name => {
     if (unwanted.some(part => name.includes(part))) return false
-    return wanted.length === 0 ? !name.startsWith(SLOW) : wanted.some(part => name.includes(part))
+    return wanted.length === 0 ? !name.startsWith(APART) : wanted.some(part => name.includes(part))
   })
   const leftOut = wanted.length === 0 ? names.filter(name => !chosen.includes(name)) : []
   if (leftOut.length > 0) process.stdout.write(`left out: ${leftOut.join(', ')}\n`)
   return chosen.map(name => join(specDir, name))
 }
 
-function isLong(name: string): boolean {
-  return LONG.some(part => name.startsWith(part))
+function isFirst(name: string): boolean {
+  return FIRST.some(part => name.startsWith(part))
 }
 
 interface TestEvent {
