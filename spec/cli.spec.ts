@@ -153,7 +153,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
 
   it('serves isolated apps, with their environment, output and figures', async () => {
     await using site = await Site.start([
-      ...['--isolation', 'process', '--env', 'GREETING=a=b', '--env', 'OTHER=', '--request-timeout', '300'],
+      ...['--isolation', 'process', '--env', 'GREETING=a=b', '--env', 'OTHER=', '--request-timeout', '2000'],
     ])
     site.world.write(
       'aries.test/app/index.js',
