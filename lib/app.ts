@@ -142,11 +142,6 @@ export class App implements Used {
     }
   }
 
-  #mount(around: unknown): void {
-    this.#around = around
-    this.#launched.mounted?.(around)
-  }
-
   /** Only where the app takes upgrades. `failed` is told what the app's listener threw. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, failed: (error: unknown) => void): void {
     const flight = new Flight(this, this.#flights, req, undefined, socket, failed)
@@ -179,6 +174,11 @@ export class App implements Used {
   /** Has what is left cut after so many milliseconds, where that is sooner. */
   hasten(drainTimeout: number): void {
     if (this.#isDraining) setTimeout(() => this.#cut(), drainTimeout).unref()
+  }
+
+  #mount(around: unknown): void {
+    this.#around = around
+    this.#launched.mounted?.(around)
   }
 
   async #drained(drainTimeout: number): Promise<void> {

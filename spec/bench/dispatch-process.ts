@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import expressVhost from 'express-vhost'
 import vhost from 'vhost'
-import { vhostRouter } from '../../lib/index.ts'
 import { type Exchange, Exchanges } from './exchanges.ts'
-import { loadAll } from './load-all.ts'
+import { loadedRouter } from './loaded-router.ts'
 import { pick } from './random.ts'
 import { type Contender, interleaved } from './rounds.ts'
 import { shareHandler } from './shared-handler.ts'
@@ -77,14 +76,7 @@ function handler(_: IncomingMessage, res: ServerResponse): void {
 const MAKE_DISPATCHER = {
   ours: async (hosts: readonly string[], basePath: string): Promise<Dispatch> => {
     shareHandler(handler)
-    const vhosts = vhostRouter({
-      basePath,
-      maxApps: hosts.length + 100,
-      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
-      watch: false,
-      updateInterval: 60 * 60 * 1000,
-    })
-    await loadAll(vhosts, hosts)
+    const vhosts = await loadedRouter(basePath, hosts)
     return (req, res) => vhosts(req, res, unrouted)
   },
   'bare Map': (hosts: readonly string[]): Dispatch => {

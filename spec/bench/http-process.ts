@@ -4,8 +4,7 @@ import type { AddressInfo } from 'node:net'
 import express, { type Express } from 'express'
 import expressVhost from 'express-vhost'
 import vhost from 'vhost'
-import { vhostRouter } from '../../lib/index.ts'
-import { loadAll } from './load-all.ts'
+import { loadedRouter } from './loaded-router.ts'
 import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
@@ -50,14 +49,7 @@ type Mount = (outer: Express, app: Express, hosts: readonly string[], base: stri
 const MOUNT: Record<Layer, Mount> = {
   ours: async (outer, app, hosts, basePath) => {
     shareHandler(app)
-    const vhosts = vhostRouter({
-      basePath,
-      maxApps: hosts.length + 100,
-      // Keeping an eye on the disk is measured on its own, by the bench `idle`.
-      watch: false,
-      updateInterval: 60 * 60 * 1000,
-    })
-    await loadAll(vhosts, hosts)
+    const vhosts = await loadedRouter(basePath, hosts)
     outer.use(vhosts)
   },
   'bare Map': (outer, app, hosts) => {
