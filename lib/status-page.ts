@@ -28,12 +28,12 @@ export interface StatusPageOptions {
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** What the page asks the router. */
-type Watched = Pick<VhostRouter, 'stats' | 'why' | 'reload' | 'reserve' | 'on'>
+type Watched = Pick<VhostRouter, 'stats' | 'metrics' | 'why' | 'reload' | 'reserve' | 'on'>
 
 /**
  * Middleware that shows operators what a router does, on a host of its own: `GET /` the page, `GET /status.json`,
- * `GET /events` (server-sent events), `GET /why?host=`, and `POST /reload?host=` with the token of the page. On any other
- * host it does nothing but `next()`.
+ * `GET /metrics` (for Prometheus), `GET /events` (server-sent events), `GET /why?host=`, and `POST /reload?host=` with the
+ * token of the page. On any other host it does nothing but `next()`.
  *
  * @example
  * app.use(statusPage(vhosts, { host: 'status.example.com', authorize: req => isOperator(req) }))
@@ -54,6 +54,10 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
     '/status.json': {
       method: 'GET',
       answer: (_, res) => sendJson(res, 200, { ...vhosts.stats(), deploys: board.deploys }),
+    },
+    '/metrics': {
+      method: 'GET',
+      answer: (_, res) => send(res, 200, 'text/plain; version=0.0.4; charset=utf-8', vhosts.metrics()),
     },
     '/events': { method: 'GET', answer: (req, res) => viewers.add(req, res) },
     '/why': { method: 'GET', answer: (_, res, query) => why(res, query) },

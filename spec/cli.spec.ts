@@ -21,6 +21,8 @@ import { eventually, World } from './support/world.ts'
 const PROGRAM = new URL('../lib/cli.js', import.meta.url).pathname
 const COMMANDS = ['serve', 'status', 'why', 'reload', 'events']
 
+type Variables = Record<string, string>
+
 interface Ended {
   code: number | null
   out: string
@@ -65,6 +67,7 @@ describe('express-van', () => {
     [['serve', '.', '--app-dir', '..'], /--app-dir must be a relative path/],
     [['serve', '.', '--vhost-dir', '/%0'], /--vhost-dir: "\/%0"/],
     [['serve', '.', '--trust-proxy', 'nowhere'], /--trust-proxy/],
+    [['serve', '.', '--status-host', 'status.test'], /--status-host needs a password in EXPRESS_VAN_STATUS_/],
     [['serve', 'no-such-folder'], /no folder 'no-such-folder'/],
     [['why'], /why needs a <host>/],
     [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
@@ -285,6 +288,39 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
+  it('shows operators a status page and metrics, and no app their password', async () => {
+    const password = 'k\u00f6rper: 1'
+    const authorization = (user: string, word: string): http.OutgoingHttpHeaders => ({
+      authorization: `basic ${Buffer.from(`${user}:${word}`).toString('base64')}`,
+    })
+    await using site = await Site.start(['--status-host', 'status.test'], runtimeFolder(), {
+      EXPRESS_VAN_STATUS_PASSWORD: password,
+    })
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => res.end(JSON.stringify(process.env))`,
+    )
+    site.world.site('status.test', 'a tenant')
+    for (const headers of [{}, authorization('operator', 'k'), authorization('root', password)]) {
+      assert.deepEqual(await site.get('status.test', '/', headers), [401, 'Unauthorized\n'])
+    }
+    const [status, environment] = await site.get('aries.test')
+    assert.equal(status, 200)
+    assert.doesNotMatch(environment, /k\u00f6rper|STATUS_PASSWORD/)
+    const [, page] = await site.get('status.test', '/', authorization('operator', password))
+    assert.match(page, /<title>express-van<\/title>/)
+    const [, metrics] = await site.get('status.test', '/metrics', authorization('operator', password))
+    assert.match(metrics, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
+  })
+
+  it('wants a hostname for its status page', async () => {
+    const variables = { EXPRESS_VAN_STATUS_PASSWORD: 'word' }
+    const words = ['serve', '.', '--status-host', 'a..b']
+    const { code, err } = await new Program(runtimeFolder(), words, { variables }).ended
+    assert.equal(code, 2)
+    assert.match(err, /--status-host must be a hostname, not "a\.\.b": a label is empty/)
+  })
+
   it('keeps its control socket from others', async () => {
     await using site = await Site.start()
     const folder = join(site.runtime, `express-van-${process.getuid?.()}`)
@@ -371,17 +407,13 @@ class Site {
   err = ''
   readonly #others: Program[] = []
 
-  private constructor(words: string[], runtime: string) {
+  private constructor(words: string[], runtime: string, variables: Variables) {
     this.runtime = runtime
-    const program = new Program(runtime, [
-      'serve',
-      this.world.path(),
-      '--port',
-      '0',
-      '--host',
-      '127.0.0.1',
-      ...words,
-    ])
+    const program = new Program(
+      runtime,
+      ['serve', this.world.path(), '--port', '0', '--host', '127.0.0.1', ...words],
+      { variables },
+    )
     this.child = program.child
     this.ended = program.ended
     program.child.stdout?.on('data', () => {
@@ -392,8 +424,12 @@ class Site {
     })
   }
 
-  static async start(words: string[] = [], runtime: string = runtimeFolder()): Promise<Site> {
-    const site = new Site(words, runtime)
+  static async start(
+    words: string[] = [],
+    runtime: string = runtimeFolder(),
+    variables: Variables = {},
+  ): Promise<Site> {
+    const site = new Site(words, runtime, variables)
     await eventually(() => assert.match(site.out, /serving .* at http:/))
     site.port = Number(/:(\d+)\/\n/.exec(site.out)?.[1])
     return site
@@ -414,22 +450,25 @@ class Site {
   terminal(columns: number, ...words: string[]): Program {
     const command = [process.execPath, PROGRAM, ...words]
     if (!words.includes('--help')) command.push('--port', String(this.port))
-    const program = new Program(
-      this.runtime,
-      [],
-      [
+    const program = new Program(this.runtime, [], {
+      before: [
         ...['script', '-qec', `stty cols ${columns} && exec ${command.map(word => `'${word}'`).join(' ')}`],
         '/dev/null',
       ],
-    )
+    })
     this.#others.push(program)
     return program
   }
 
-  async get(host: string, path = '/'): Promise<[status: number | undefined, body: string]> {
+  async get(
+    host: string,
+    path = '/',
+    headers: http.OutgoingHttpHeaders = {},
+  ): Promise<[status: number | undefined, body: string]> {
+    const options = { port: this.port, host: '127.0.0.1', path, headers: { ...headers, host }, agent: false }
     return await new Promise((resolve, reject) => {
       http
-        .get({ port: this.port, host: '127.0.0.1', path, headers: { host }, agent: false }, response => {
+        .get(options, response => {
           text(response).then(body => resolve([response.statusCode, body]), reject)
         })
         .on('error', reject)
@@ -450,8 +489,15 @@ class Program {
   out = ''
   err = ''
 
-  constructor(runtime: string, words: string[], before: readonly string[] = [process.execPath, PROGRAM]) {
-    const env = { ...process.env, XDG_RUNTIME_DIR: runtime, NODE_DEBUG: '' }
+  constructor(
+    runtime: string,
+    words: string[],
+    {
+      before = [process.execPath, PROGRAM],
+      variables = {},
+    }: { before?: readonly string[]; variables?: Variables } = {},
+  ) {
+    const env = { ...process.env, XDG_RUNTIME_DIR: runtime, NODE_DEBUG: '', ...variables }
     this.child = spawn(before[0] as string, [...before.slice(1), ...words], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],

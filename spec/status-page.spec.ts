@@ -44,7 +44,7 @@ describe('statusPage()', () => {
     }
     assert.equal((await world.get(HOST, '/app')).status, 404)
     assert.equal(await world.body('aries.test'), 'aries')
-    for (const path of ['/status.json', '/events', '/why?host=x', '/reload']) {
+    for (const path of ['/status.json', '/metrics', '/events', '/why?host=x', '/reload']) {
       assert.equal(await world.body('aries.test', path), 'aries')
       assert.equal((await world.get('evil.test', path)).status, 404)
     }
@@ -97,7 +97,7 @@ describe('statusPage()', () => {
 
   it('tells a browser nothing for another site, but for the page itself, which may be linked to', async () => {
     await using world = await withPage()
-    for (const path of ['/status.json', '/events', '/why?host=aries.test']) {
+    for (const path of ['/status.json', '/metrics', '/events', '/why?host=aries.test']) {
       for (const site of ['cross-site', 'same-site']) {
         assert.equal((await world.get(HOST, path, { headers: { 'sec-fetch-site': site } })).status, 403)
       }
@@ -119,6 +119,7 @@ describe('statusPage()', () => {
         ['GET', '/'],
         ['GET', '/status.json'],
         ['GET', '/events'],
+        ['GET', '/metrics'],
         ['GET', '/why?host=aries.test'],
         ['POST', '/reload?host=aries.test'],
         ['GET', '/nothing'],
@@ -147,6 +148,7 @@ describe('statusPage()', () => {
       ['GET', '/', 200],
       ['HEAD', '/', 200],
       ['HEAD', '/status.json', 200],
+      ['HEAD', '/metrics', 200],
       ['HEAD', '/events', 200],
       ['POST', '/', 405, 'GET, HEAD'],
       ['OPTIONS', '/status.json', 405, 'GET, HEAD'],
@@ -192,6 +194,16 @@ describe('statusPage()', () => {
       deploys.map(({ event, hostnames }: { event: string; hostnames: string[] }) => [event, ...hostnames]),
       [['load', 'aries.test']],
     )
+  })
+
+  it('tells metrics to a monitor that has the right', async () => {
+    await using world = await withPage()
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    const { body, headers } = await world.get(HOST, '/metrics')
+    assert.equal(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
+    assert.equal(body, world.vhosts.metrics())
+    assert.match(body, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
   })
 
   it('is not one who listens to errors: they still go to stderr', async t => {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { nearest } from '../option-error.ts'
 import type { VhostRouterOptions } from '../options.ts'
+import { OPERATOR, PASSWORD_VARIABLE } from './operator.ts'
 
 /** A command line that cannot be understood; the program ends with 2. */
 export class UsageError extends Error {
@@ -130,6 +131,10 @@ const COMMANDS: Record<CommandName, { operand?: string; text: string; flags: Rec
       static: { value: 'folder', text: 'document root inside the vhost (static)' },
       'no-static': { text: 'serve no files' },
       socket: { value: 'path', text: 'the control socket, for the other commands' },
+      'status-host': {
+        value: 'hostname',
+        text: `the name of a status page, with /metrics, for the user ${OPERATOR} with the password in ${PASSWORD_VARIABLE}`,
+      },
       ...ROUTER,
     },
   },
@@ -258,7 +263,9 @@ function bytesOf(command: CommandName, flag: string, given: Value): number {
 /** An error of the router's options, in terms of flags. */
 export function inFlags(error: Error, command: CommandName): UsageError {
   const byOption = new Map(Object.entries(ROUTER).map(([flag, { option }]) => [String(option), flag]))
-  const message = error.message.replace("option 'dir' of static()", '--static')
+  const message = error.message
+    .replace("option 'dir' of static()", '--static')
+    .replace("option 'host' of statusPage()", '--status-host')
   const text = message.replace(/^option '(\w+)'|^(\w+):/, (whole, quoted, plain) => {
     const flag = byOption.get(quoted ?? plain)
     return flag ? `--${flag}${plain ? ':' : ''}` : whole

@@ -4,12 +4,14 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { errorPage } from '../error-page.ts'
 import { causeOf, stackOf } from '../stats.ts'
+import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
 import { startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
+import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 import { printable } from './table.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
@@ -62,6 +64,9 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
     })
     const app = express().disable('x-powered-by')
     if (options.trustProxy !== undefined) app.set('trust proxy', options.trustProxy)
+    if (flags['status-host'] !== undefined) {
+      app.use(statusPage(vhosts, { host: String(flags['status-host']), authorize: expectOperator() }))
+    }
     if (!flags['no-static']) app.use(vhosts.static({ dir: flags.static as string | undefined }))
     app.use(vhosts)
     app.use((_req, res) => void plain(res, 404))
@@ -74,6 +79,12 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
   } catch (error) {
     throw inFlags(error as Error, 'serve')
   }
+}
+
+function expectOperator(): StatusPageOptions['authorize'] {
+  const isOperator = takeOperator()
+  if (isOperator) return isOperator
+  throw new UsageError(`--status-host needs a password in ${PASSWORD_VARIABLE}`, 'serve')
 }
 
 async function importExpress(): Promise<typeof import('express')> {

@@ -1,0 +1,28 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+
+/** The user of the status page. */
+export const OPERATOR = 'operator'
+/** Where that user's password is given: on the command line every process of the machine could read it. */
+export const PASSWORD_VARIABLE = 'EXPRESS_VAN_STATUS_PASSWORD'
+
+/** What tells whether a request is the operator's; undefined where no password is given. */
+export function takeOperator(): ((req: IncomingMessage) => boolean) | undefined {
+  const password = process.env[PASSWORD_VARIABLE]
+  // Apps in this process see its environment.
+  delete process.env[PASSWORD_VARIABLE]
+  if (!password) return undefined
+  const expected = digest(Buffer.from(`${OPERATOR}:${password}`))
+  return ({ headers }) => timingSafeEqual(digest(credentialsOf(headers.authorization)), expected)
+}
+
+/** User and password, as RFC 7617 puts them; empty where there are none. */
+function credentialsOf(authorization = ''): Buffer {
+  const [, encoded = ''] = /^basic +([\w+/=-]+)$/i.exec(authorization) ?? []
+  return Buffer.from(encoded, 'base64')
+}
+
+/** To compare in a time that does not tell how much of it is right. */
+function digest(credentials: Buffer): Buffer {
+  return createHash('sha256').update(credentials).digest()
+}
