@@ -96,14 +96,17 @@ const CLIENT_PROPERTIES: PropertyDescriptorMap & ThisType<ToldSocket> = {
   },
 }
 
-/** On the app's side: answers that the app left the request to whoever comes next, with the headers it had set. */
+/**
+ * On the app's side: answers that the app left the request to whoever comes next, with the headers it had set. Where its
+ * answer has begun, that goes on, as nobody else can give another; by an error it is cut, unless all of it is said.
+ */
 export function passOn(res: ServerResponse, error: unknown): void {
+  const isNone = error === undefined || error === null || error === 'route' || error === 'router'
   if (res.headersSent) {
-    ;(res.socket as Socket | null)?.destroy()
+    if (!isNone && !res.writableEnded) (res.socket as Socket | null)?.destroy()
     return
   }
   for (const name of ['content-length', 'transfer-encoding', 'trailer']) res.removeHeader(name)
-  const isNone = error === undefined || error === null || error === 'route' || error === 'router'
   res.setHeader(NEXT, isNone ? (res.req.readableDidRead ? NO_ERROR : UNREAD) : encode(plainError(error)))
   res.end()
 }

@@ -1108,6 +1108,35 @@ describe('Forward', () => {
       assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
     })
 
+    it('after it has begun to answer leaves the answer whole, and the next one too', async () => {
+      const big = Buffer.alloc(3_000_000, 'x')
+      await using wall = await Wall.start((req, res, next) => {
+        if (req.url === '/begun') {
+          res.write('one ')
+          next()
+          setTimeout(() => res.end('two'), 20)
+        } else {
+          res.end(req.url === '/big' ? big : 'small')
+          next(req.url === '/late' ? new Error('after the answer') : undefined)
+        }
+      })
+      for (let time = 0; time < 3; time++) {
+        assert.equal((await wall.ask({ path: '/big' })).body.length, big.length)
+        for (const path of ['/small', '/late']) assert.equal((await wall.ask({ path })).body, 'small')
+        assert.equal((await wall.ask({ path: '/begun' })).body, 'one two')
+      }
+      assert.deepEqual(wall.errors, [])
+    })
+
+    it('with an error cuts an answer that is not all said', async () => {
+      await using wall = await Wall.start((_, res, next) => {
+        res.write('some')
+        setTimeout(() => next(new Error('no more')), 20)
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(answer, /4\r\nsome\r\n$/)
+    })
+
     it('goes on here with its error, also for HEAD', async () => {
       await using wall = await Wall.start((req, _, next) => {
         next(Object.assign(new TypeError('te\u00e4pot\n'), { status: 418, expose: true, code: 'E_TEA', req }))
