@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Chain, type Link } from './chain.ts'
 import { cutAnswer } from './cut-answer.ts'
+import { isClientGone } from './launch/client-gone.ts'
 import type { Next } from './launch/launch.ts'
 import { Untouched } from './launch/untouched.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
@@ -60,8 +61,8 @@ export class Flight {
     app.inFlight++
     this.#inAll = all.add(this)
     this.#onSocket = socket && flightsOn(socket).add(this)
-    // Who went away while the app was loaded says so no more.
-    if (socket?.destroyed) this.end()
+    // Who went away while the app was loaded, or was answered by somebody else, says so no more.
+    if (res ? isClientGone(req, res) : socket?.destroyed) this.end()
   }
 
   readonly end = (): void => {

@@ -159,6 +159,69 @@ describe('App', () => {
     await inFlight(world, 0)
   })
 
+  for (const isolation of ['none', 'process'] as const) {
+    it(`does not count who was gone by HTTP/2, or answered, before the app was loaded: isolation ${isolation}`, async () => {
+      await using world = await World.start({ isolation })
+      // Long enough to wait for its client to read.
+      world.write(
+        'late.test/app/index.mjs',
+        `import { existsSync } from 'node:fs'
+         while (!existsSync('${world.path('go')}')) await new Promise(resolve => setTimeout(resolve, 5))
+         export default (req, res) => { if (!res.headersSent) res.end(Buffer.alloc(4_000_000)) }`,
+      )
+      let asked = 0
+      const server = http2.createServer((req, res) => {
+        asked++
+        world.vhosts(req as never, res as never, () => res.end())
+      })
+      await new Promise<void>(resolve => server.listen(0, resolve))
+      const session = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
+      try {
+        const streams = Array.from({ length: 5 }, () =>
+          session.request({ ':path': '/', ':authority': 'late.test' }).on('error', () => {}),
+        )
+        await eventually(() => asked === streams.length)
+        const closed = streams.map(stream => once(stream, 'close'))
+        for (const stream of streams) stream.close(http2.constants.NGHTTP2_CANCEL)
+        await Promise.all(closed)
+        world.write('go', '')
+        await world.event('load')
+        await eventually(() => world.vhosts.stats().totals.requests === streams.length)
+        await inFlight(world, 0)
+      } finally {
+        session.destroy()
+        server.close()
+      }
+    })
+  }
+
+  it('does not count whom a middleware has answered while the app was loaded', async () => {
+    let answered: () => void = () => {}
+    const isAnswered = new Promise<void>(resolve => {
+      answered = resolve
+    })
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((_, res, next) => {
+        next()
+        res.on('close', answered).status(503).end('too slow')
+      })
+      app.use(vhosts)
+    })
+    Object.assign(globals, { isAnswered })
+    world.write(
+      'late.test/app/index.mjs',
+      `await globalThis.isAnswered
+       await new Promise(setImmediate)
+       export default () => {}`,
+    )
+    const agent = new http.Agent({ keepAlive: true })
+    const answer = await world.get('late.test', '/', { agent })
+    assert.deepEqual([answer.status, answer.body], [503, 'too slow'])
+    await eventually(() => world.vhosts.stats().totals.requests === 1)
+    await inFlight(world, 0)
+    agent.destroy()
+  })
+
   it('lets an upload that began on the old release end there', async () => {
     await using world = await World.start()
     const host = 'upload.aries.test'

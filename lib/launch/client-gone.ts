@@ -1,9 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 
-/** Whether its client is gone already. With HTTP/2 the socket is a stand-in, and the response says all. */
-export function isClientGone(req: IncomingMessage, res: ServerResponse): boolean {
-  return res.destroyed || (req.httpVersionMajor < 2 && req.socket.destroyed)
+/**
+ * Whether its client is gone already, or has been answered. With HTTP/2 the socket is a stand-in, and the response has
+ * no word for it, but its stream has.
+ */
+export function isClientGone(
+  req: IncomingMessage,
+  res: ServerResponse & { stream?: ServerHttp2Stream },
+): boolean {
+  return res.destroyed || (req.httpVersionMajor < 2 ? req.socket.destroyed : res.stream?.destroyed === true)
 }
 
 const GONE = Symbol('gone')
