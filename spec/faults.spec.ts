@@ -128,6 +128,47 @@ describe('where no file can be opened', () => {
   )
 })
 
+describe('where no file descriptor is left for a process', () => {
+  for (const isRunning of [true, false]) {
+    const which = isRunning ? 'another one runs' : 'none has run'
+    it(`the load of an isolated app fails, and the router goes on, where ${which}`, onLinux, async () => {
+      const result = await resultOfChild<Record<string, unknown>>(
+        `
+      import { closeSync, openSync } from 'node:fs'
+      import { World } from 'support/world.js'
+      const world = new World({ isolation: 'process', watch: false })
+      world.site('leo.test', 'leo')
+      if (${isRunning}) await world.vhosts.load('leo.test')
+      const result = { causes: [], loaded: [] }
+      for (let left = 1; left <= 12; left++) {
+        const host = left + '.test'
+        world.site(host, host)
+        const held = []
+        try {
+          for (;;) held.push(openSync('/dev/null'))
+        } catch {}
+        for (const descriptor of held.splice(-left)) closeSync(descriptor)
+        await world.vhosts.load(host).catch(({ code, cause }) => result.causes.push(code + ': ' + cause))
+        for (const descriptor of held) closeSync(descriptor)
+        if (await world.vhosts.reload(host)) result.loaded.push(left)
+      }
+      await world.vhosts.close()
+      console.log(JSON.stringify(result))
+      process.exit()
+      `,
+        { before: ['sh', '-c', 'ulimit -n 120 && exec "$@"', 'sh'] },
+      )
+      assert.deepEqual(
+        result.loaded,
+        Array.from({ length: 12 }, (_, index) => index + 1),
+      )
+      const causes = result.causes as string[]
+      assert.ok(causes.some(cause => cause.includes('no process can be started: too many open files')))
+      for (const cause of causes) assert.match(cause, /^ERR_VHOST_LOAD: .*(?:too many open files|EMFILE)/)
+    })
+  }
+})
+
 describe('where the clock is wrong', { concurrency: 1 }, () => {
   it('and is set back and forth, changes are seen and requests are answered', async t => {
     await using world = await World.start({ updateInterval: 50, idleTimeout: 10_000 })

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { isReport, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { hasStreams } from './has-streams.ts'
 import type { MemoryCgroups } from './memory-cgroup.ts'
 import { lastLines, readLines } from './output-lines.ts'
 import type { Reaper } from './reaper.ts'
@@ -11,7 +12,10 @@ const MEBIBYTE = 2 ** 20
 /** Characters; an error with its stack is the longest. */
 const MAX_REPORT = MEBIBYTE
 
-/** Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies. */
+/**
+ * Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies.
+ * @throws Error where the router has no file descriptors left for it
+ */
 export function startProcess(
   { setup, env, memoryLimit }: RunnerSettings,
   reaper: Reaper,
@@ -26,6 +30,8 @@ export function startProcess(
     detached: true,
     windowsHide: true,
   })
+  const exited = exitOf(child)
+  if (!hasStreams(child)) throw new Error('no process can be started: too many open files')
   const channel = child.stdio[3] as Duplex
   const { pid } = child
   if (pid !== undefined) reaper.watch(pid)
@@ -38,7 +44,7 @@ export function startProcess(
     stdout: child.stdout as Readable,
     stderr: child.stderr as Readable,
     onReport: undefined,
-    exited: exitOf(child).finally(() => {
+    exited: exited.finally(() => {
       if (pid !== undefined) reaper.forget(pid)
       void cgroup?.remove()
     }),

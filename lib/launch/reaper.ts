@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { hasStreams } from './has-streams.ts'
 
 /**
  * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group and its cgroup, and
@@ -62,18 +63,20 @@ export class Reaper {
   }
 }
 
-function startShell(folder: string, cgroups: string): ChildProcess {
+/** Undefined where the router has no file descriptors left for it; it is tried again for the next app. */
+function startShell(folder: string, cgroups: string): ChildProcess | undefined {
   const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder, cgroups], {
     cwd: '/',
     env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })
+  // Without it apps still end with the router, but for those that spin.
+  shell.on('error', () => {})
+  if (!hasStreams(shell)) return undefined
   shell.unref()
   const input = shell.stdin as unknown as Socket
   input.unref()
-  // Without it apps still end with the router, but for those that spin.
-  shell.on('error', () => {})
   input.on('error', () => {})
   return shell
 }
