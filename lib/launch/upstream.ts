@@ -189,14 +189,16 @@ export class Upstream implements Launched {
       this.#endHeartbeat()
       return
     }
-    if (++this.#misses >= MAX_MISSES) {
-      debug('no heartbeat: killed')
-      this.#endHeartbeat()
-      this.#isStill = true
-      this.#runner.kill()
-      return
-    }
-    this.#runner.order('ping')
+    if (++this.#misses >= MAX_MISSES) afterReading(() => this.#judge())
+    else this.#runner.order('ping')
+  }
+
+  #judge(): void {
+    if (this.#misses < MAX_MISSES || !this.#heartbeat) return
+    debug('no heartbeat: killed')
+    this.#endHeartbeat()
+    this.#isStill = true
+    this.#runner.kill()
   }
 
   #endHeartbeat(): void {
@@ -241,6 +243,11 @@ export class Upstream implements Launched {
     this.#pongs.delete(tell)
     return isDead
   }
+}
+
+/** Where the router itself was held up its timers come first, and an answer that has long been there only then. */
+function afterReading(then: () => void): void {
+  setImmediate(() => setImmediate(then))
 }
 
 /** Its end, which was the router's doing, would say nothing of why. */
