@@ -6,6 +6,7 @@ import type { Next } from '../launch/launch.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { passRejection } from '../rejection.ts'
 import { applyClient, passOn } from './private-headers.ts'
+import { keepToLength } from './stated-length.ts'
 
 /**
  * Has a handler answer what arrives at the private server, as if the client had come to it itself. `listening` gives the
@@ -19,6 +20,7 @@ export function answerRequests(
   const { handle } = handler
   front.on('request', (req, res) => {
     applyClient(req)
+    keepToLength(res)
     const next = nextOf(res)
     try {
       passRejection(handle(req, res, next), next)

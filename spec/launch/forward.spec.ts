@@ -761,6 +761,47 @@ describe('Forward', () => {
       assert.match(answer, /\r\n\r\nhello$/)
     })
 
+    const rest = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'
+    const overlong: Record<string, (res: ServerResponse) => void> = {
+      'in one write': res => void res.setHeader('Content-Length', 5).end(`hello${rest}`),
+      'a moment later': res => {
+        res.writeHead(200, { 'Content-Length': 5 }).write('hello')
+        setTimeout(() => res.end(rest), 20)
+      },
+      'in the midst of a write, and in more': res => {
+        res.setHeader('Content-Length', '5').write(Buffer.from('hel'))
+        setTimeout(() => {
+          res.write(`lo${rest}`, 'latin1', () => res.write(Buffer.from(rest), () => res.end(rest)))
+        }, 20)
+      },
+      'by the letters that it counts': res => {
+        res.setHeader('Content-Length', 5).write('68656c6c6f', 'hex')
+        setTimeout(() => res.end('\u00e4\u00e4', () => {}), 20)
+      },
+      'with an app of Express': res => {
+        const app = express().use((_, own) => {
+          own.set('Content-Length', '5').write('hello')
+          setTimeout(() => own.end(rest), 20)
+        })
+        app(res.req, res)
+      },
+    }
+    for (const [how, answer] of Object.entries(overlong)) {
+      it(`an answer that goes on beyond its length, ${how}, is nobody else's`, async () => {
+        await using wall = await Wall.start((req, res) => {
+          if (req.url === '/long') answer(res)
+          else setTimeout(() => res.end(req.url), 5)
+        })
+        for (let time = 0; time < 5; time++) {
+          assert.equal((await wall.ask({ path: '/long' })).body, 'hello')
+          for (let other = 0; other < 8; other++) {
+            const { status, body } = await wall.ask({ path: `/${other}` })
+            assert.deepEqual([status, body], [200, `/${other}`])
+          }
+        }
+      })
+    }
+
     it('an early answer to an upload arrives, forty times', async () => {
       await using wall = await Wall.start((_, res) => void res.writeHead(413).end('too much'))
       const body = Buffer.alloc(5 * 2 ** 20)
