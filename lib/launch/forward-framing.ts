@@ -12,8 +12,8 @@ export function hasBody(req: IncomingMessage & { stream?: Http2Stream }): boolea
 
 /** Says how long the body is, where the client's own way to say so was its connection's. */
 export function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
-  const { 'content-length': length, trailer } = req.headers
-  if (length !== undefined) return headers
+  const { 'content-length': length, 'transfer-encoding': coding, trailer } = req.headers
+  if (length !== undefined && coding === undefined) return headers
   if (body) headers.push('Transfer-Encoding', 'chunked')
   else if (req.method !== 'GET' && req.method !== 'HEAD' && req.method !== 'OPTIONS')
     headers.push('Content-Length', '0')

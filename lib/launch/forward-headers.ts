@@ -34,6 +34,8 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
   const trusts = routerTrusts ?? trustOf(req)
   const isTrusted = trusts?.(req.socket?.remoteAddress ?? '', 0) ?? false
   const dropped = namedByConnection(req.headers.connection)
+  // Beside chunks a length says nothing (RFC 9112 §6.3). Node's lenient parser lets both pass, and reads the chunks.
+  const isChunked = req.headers['transfer-encoding'] !== undefined
   // Which HTTP/2 has in another place.
   const host = req.vhost?.host ?? (req.headers[':authority'] as string | undefined)
   const client = clientOf(req, isTrusted ? trusts : undefined)
@@ -46,6 +48,7 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower) || NOT_ON.has(lower) || dropped?.has(lower) || name.startsWith(':')) continue
     if (lower === 'host' && host !== undefined) continue
+    if (lower === 'content-length' && isChunked) continue
     if (lower.startsWith(PRIVATE_PREFIX) || REPLACED.has(lower) || (!isTrusted && CLAIM.test(lower))) continue
     headers.push(name, rawHeaders[at + 1] as string)
   }

@@ -137,6 +137,27 @@ describe('Forward', () => {
       assert.equal(wall.atUpstream, 0)
     })
 
+    it('does not arrive with both where the lenient parser lets them pass: the chunks count', async () => {
+      const seen: string[] = []
+      await using wall = await Wall.start(
+        (req, res) =>
+          void bodyOf(req).then(body => {
+            seen.push(`${req.url} ${req.headers['content-length']} ${body}`)
+            res.end('arrived')
+          }),
+        {},
+        undefined,
+        { insecureHTTPParser: true },
+      )
+      const body = 'helloGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
+      const answer = await wall.raw(
+        `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+      )
+      assert.equal(bodyText(answer), 'arrived')
+      assert.equal((await wall.ask({ path: '/next' })).status, 200)
+      assert.deepEqual(seen, [`/ undefined ${body}`, '/next undefined '])
+    })
+
     it('keeps its bytes beyond ASCII where the head goes alone', async () => {
       await using wall = await Wall.start((req, res) => {
         req.resume().on('end', () => res.end(req.headers['x-name']))
