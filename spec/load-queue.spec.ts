@@ -50,23 +50,35 @@ describe('LoadQueue', () => {
     assert.equal(await works, 'works')
   })
 
-  it('lets 100 wait and refuses more with ERR_VHOST_OVERLOADED, 503 and Retry-After', async () => {
+  it('lets a reload go first after three first loads, so that it comes to its turn', async () => {
     const { queue, begun, end } = loads(1)
-    const runs = [queue('first')]
-    for (let i = 0; i < 100; i++) runs.push(queue(`${i}`, i % 2 ? 'first' : 'reload'))
-    for (const urgency of ['first', 'reload'] as const) {
-      await assert.rejects(queue('one too many', urgency), {
-        code: 'ERR_VHOST_OVERLOADED',
-        status: 503,
-        headers: { 'Retry-After': '1' },
-      })
+    const firsts = Array.from({ length: 8 }, (_, at) => `${at}`)
+    const runs = [queue('a'), queue('r', 'reload'), queue('s', 'reload'), ...firsts.map(name => queue(name))]
+    const order = ['a', '0', '1', '2', 'r', '3', '4', '5', 's', '6', '7']
+    for (const name of order) {
+      await turns()
+      end(name)
     }
-    while (begun.length <= 100) {
+    await Promise.all(runs)
+    assert.deepEqual(begun, order)
+  })
+
+  it('lets 100 first loads wait and refuses more with ERR_VHOST_OVERLOADED, 503 and Retry-After; no reload', async () => {
+    const { queue, begun, end } = loads(1)
+    const runs = [queue('running')]
+    for (let i = 0; i < 150; i++) runs.push(queue(`reload ${i}`, 'reload'))
+    for (let i = 0; i < 100; i++) runs.push(queue(`first ${i}`))
+    await assert.rejects(queue('one too many'), {
+      code: 'ERR_VHOST_OVERLOADED',
+      status: 503,
+      headers: { 'Retry-After': '1' },
+    })
+    while (begun.length < runs.length) {
       end(begun.at(-1) as string)
       await turns()
     }
     end(begun.at(-1) as string)
-    assert.equal((await Promise.all(runs)).length, 101)
+    assert.equal((await Promise.all(runs)).length, 251)
     assert.ok(!begun.includes('one too many'))
   })
 
