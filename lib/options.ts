@@ -95,7 +95,7 @@ export interface VhostRouterOptions {
   loadTimeout?: number | undefined
   /** How long a replaced app may finish, in milliseconds; then what is left is cut. `0` cuts at once. @default 30_000 */
   drainTimeout?: number | undefined
-  /** Loads at a time; up to 100 first loads wait, beyond that 503. Of those that wait they go first, but for each fourth place. @default 4 */
+  /** Loads at a time; up to 100 first loads wait, beyond that 503. Reloads wait for them, but each fourth place is theirs. @default 4 */
   maxConcurrentLoads?: number | undefined
   /**
    * Whose `X-Forwarded-Host` counts, in the values of Express's `trust proxy`.

@@ -25,6 +25,8 @@ const TIMER_EARLY = 5
 const SETTLE = 10
 const MAX_READINGS = 20
 const IN_TMP = ['restart.txt']
+/** Of one name at a time: what hangs, and what comes instead of it. */
+const MAX_FOLLOWED = 2
 const MAX_FAULTS = 1000
 const COLD_PAUSE = 10 * 1000
 
@@ -76,6 +78,8 @@ export class Refresher {
   readonly #faults = new Map<string, string>()
   /** The names whose app folder was away when it was to be watched. */
   readonly #unwatched = new WeakSet<Vhost>()
+  /** To what names are being led. */
+  readonly #followed = new Map<string, readonly Found[]>()
   /** When each kind of fault was last told of a name that nothing serves. */
   readonly #coldFaults = new Map<string, number>()
   #isClosed = false
@@ -164,7 +168,8 @@ export class Refresher {
     if (!found || !serving) return undefined
     const present = this.#apps.peek(found.realPath)
     this.#apps.forgetFailure(found.realPath)
-    if (found.realPath !== realPath) await this.#move(vhost, serving, found)
+    const isTakenBack = found.realPath !== realPath && (await this.#move(vhost, serving, found))
+    if (isTakenBack) return await this.reload(vhost)
     if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
     const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
     for (const name of this.#table.hostnames(found.realPath)) this.#watcher.wake(name)
@@ -213,21 +218,24 @@ export class Refresher {
     return places
   }
 
-  /** Reads what is there now. Resolves to what is to be done about it, if anything. */
-  async #refresh(hostname: string): Promise<(() => Promise<void>) | undefined> {
+  /** Reads what is there now, and begins what is to be done about it, if anything. */
+  async #refresh(hostname: string): Promise<void> {
     const vhost = this.#table.peek(hostname)
-    if (!vhost || (await this.#isAsRead(vhost))) return undefined
-    return await this.#guard(vhost, async () => {
+    if (!vhost || (await this.#isAsRead(vhost))) return
+    await this.#guard(vhost, async () => {
       const found = await this.#read(vhost)
       const isAway = !found || (await isPassedOver(vhost, found))
-      if (isAway && !(await this.#isGoneForGood(vhost))) return undefined
-      if (this.#table.peek(hostname) !== vhost) return undefined
-      if (!found) return async () => this.drop(vhost)
+      if (isAway && !(await this.#isGoneForGood(vhost))) return
+      if (this.#table.peek(hostname) !== vhost) return
+      if (!found) {
+        this.drop(vhost)
+        return
+      }
       // By another link, or another pattern, to the same release: its path, and what it captures, are others.
       if (found.realPath === vhost.realPath && found.vhostPath !== vhost.vhostPath) {
         this.enter(hostname, found)
         this.#watcher.wake(hostname)
-        return undefined
+        return
       }
       // While it was away there was nothing to watch.
       const isBack = vhost.absence !== undefined || this.#unwatched.has(vhost) || this.#faults.has(hostname)
@@ -235,13 +243,27 @@ export class Refresher {
       if (!isAway) vhost.absence = undefined
       const isNew = !isSameRelease(vhost.lastRead, found.release)
       vhost.lastRead = found.release
-      if (!isNew && !isBack && this.#isQuiet(vhost)) return undefined
-      return async () => {
-        await this.#guard(vhost, () => this.#follow(vhost, found))
-        // Also where it does not load: what is watched then is what may be mended.
-        if ((isNew || isBack) && this.#table.peek(hostname) === vhost) this.#watch(vhost)
-      }
+      if (isNew || isBack || !this.#isQuiet(vhost)) void this.#followOnce(vhost, found, isNew || isBack)
     })
+  }
+
+  /**
+   * A load may hang, and what is deployed, taken back or deleted meanwhile must be seen: so it is not waited for. What
+   * is followed already needs nobody else; of two that are followed at once the later reading counts, and a third is
+   * left to the next comparison.
+   */
+  async #followOnce(vhost: Vhost, found: Found, isNews: boolean): Promise<void> {
+    const { hostname } = vhost
+    const followed = this.#followed.get(hostname) ?? []
+    if (followed.length >= MAX_FOLLOWED) return
+    if (followed.some(({ release }) => isSameRelease(release, found.release))) return
+    this.#followed.set(hostname, [...followed, found])
+    await this.#guard(vhost, () => this.#follow(vhost, found))
+    const left = this.#followed.get(hostname)?.filter(one => one !== found) ?? []
+    if (left.length > 0) this.#followed.set(hostname, left)
+    else this.#followed.delete(hostname)
+    // Also where it does not load: what is watched then is what may be mended.
+    if (isNews && this.#table.peek(hostname) === vhost) this.#watch(vhost)
   }
 
   /** Whether a look tells that nothing has changed, of what lies where the first pattern leads. */
@@ -290,6 +312,11 @@ export class Refresher {
     if (settled.realPath === realPath) {
       // Of the names that share a release, the first to see the change has it replaced for all.
       if (isSameRelease(serving.release, settled.release)) return
+      if (this.#apps.isLoading(realPath)) {
+        await this.#apps.settle(realPath)
+        this.#watcher.wake(hostname)
+        return
+      }
       await this.#apps.replace(serving, settled.release, hostname, 'changed')
       this.#retireUnled(realPath)
     } else {
@@ -310,22 +337,44 @@ export class Refresher {
     this.#retireUnled(settled.realPath)
   }
 
-  /** Leads one name to another release; the app behind it goes when no other name leads there. */
-  async #move(vhost: Vhost, serving: App, found: Found): Promise<void> {
+  /**
+   * Leads one name to another release; the app behind it goes when no other name leads there. Resolves to whether that
+   * was taken back while the release was loaded, and the name stays where it was.
+   */
+  async #move(vhost: Vhost, serving: App, found: Found): Promise<boolean> {
     const { hostname } = vhost
     const present = this.#apps.peek(found.realPath)
     const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved'))
-    if (!app) return
+    if (!app) return false
+    if (!present && !(await this.#leadsStill(hostname, found))) {
+      this.#retireUnled(found.realPath)
+      this.#watcher.wake(hostname)
+      return true
+    }
     const known = this.#table.peek(hostname)
     // Led elsewhere while this was loaded: the later reading counts, whichever load ends first.
-    if (!known || (known !== vhost && known.readAt > found.readAt)) return this.#retireUnled(found.realPath)
+    if (!known || (known !== vhost && known.readAt > found.readAt)) {
+      this.#retireUnled(found.realPath)
+      return false
+    }
     if (present) {
       const about = { hostnames: [hostname], ...app.release, durationMs: 0 }
       this.#events.emit('reload', { ...about, previous: serving.release })
     }
     this.enter(hostname, found)
-    if (this.#table.hostnames(known.realPath).length > 0) return
-    this.#apps.retire(known.realPath, 'moved', [hostname], app)
+    if (this.#table.hostnames(known.realPath).length === 0)
+      this.#apps.retire(known.realPath, 'moved', [hostname], app)
+    return false
+  }
+
+  /** Whether a name leads there after a load as it did before: what was taken back meanwhile must not serve. */
+  async #leadsStill(hostname: string, { realPath }: Found): Promise<boolean> {
+    try {
+      return (await locateVhost(hostname, this.#settings, true))?.realPath === realPath
+    } catch {
+      // Where the disk cannot tell, as it was read before.
+      return true
+    }
   }
 
   /** Reads until two readings in a row agree: a version counts only then. */

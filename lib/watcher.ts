@@ -32,11 +32,8 @@ export interface Watched {
   readonly above: string
 }
 
-/**
- * Compares what stands under a key with the disk. Resolves when the disk was read, to what is left to be done about
- * it, if anything: that is not waited for by others. Neither rejects.
- */
-export type Compare = (key: string) => Promise<(() => Promise<void>) | undefined>
+/** Compares what stands under a key with the disk. Resolves when the disk was read; never rejects. */
+type Compare = (key: string) => Promise<void>
 
 interface Subject {
   readonly key: string
@@ -129,16 +126,10 @@ export class Watcher {
     for (const key of [...this.#subjects.keys()]) this.unwatch(key)
   }
 
-  /** Resolves when the disk was read. */
   async #run(key: string, subject: Subject): Promise<void> {
     subject.isRunning = true
     subject.isDue = false
-    const follow = await this.#compare(key)
-    if (follow) void follow().then(() => this.#finish(key, subject))
-    else this.#finish(key, subject)
-  }
-
-  #finish(key: string, subject: Subject): void {
+    await this.#compare(key)
     subject.isRunning = false
     if (this.#subjects.get(key) !== subject) return
     if (subject.isAstray) void this.#arm(key, subject)

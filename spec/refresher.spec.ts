@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { renameSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { once } from 'node:events'
+import { readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
+import http from 'node:http'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -21,21 +23,21 @@ function touch(path: string): void {
 function ask(world: World, host: string): () => Promise<string[]> {
   const story: string[] = []
   let isDone = false
-  const once = async (): Promise<void> => {
+  const askOnce = async (): Promise<void> => {
     const { status, body } = await world.get(host)
     const answer = status === 200 ? body : String(status)
     if (story.at(-1) !== answer) story.push(answer)
   }
   const asking = (async () => {
     while (!isDone) {
-      await once()
+      await askOnce()
       await delay(2)
     }
   })()
   return async () => {
     isDone = true
     await asking
-    await once()
+    await askOnce()
     return story
   }
 }
@@ -57,6 +59,55 @@ function countingSite(world: World, folder: string): { loads: number } {
   )
   world.write(`${folder}/app/lib/check.js`, '')
   return counter
+}
+
+/** Releases, each of which loads until its gate is opened and then answers with its name. */
+class Gates {
+  readonly #key: string
+  readonly #waiting = new Map<string, () => void>()
+  readonly #opened = new Set<string>()
+
+  constructor(world: World, releases: string[]) {
+    this.#key = `gates of ${world.base}`
+    Object.assign(globalThis, { [this.#key]: this })
+    for (const release of releases) {
+      world.write(
+        `releases/${release}/app/index.js`,
+        `module.exports = new Promise(resolve => {
+          globalThis[${JSON.stringify(this.#key)}].arrive('${release}', () => resolve((req, res) => res.end('${release}')))
+        })`,
+      )
+    }
+  }
+
+  arrive(release: string, pass: () => void): void {
+    if (this.#opened.has(release)) pass()
+    this.#waiting.set(release, pass)
+  }
+
+  async reached(release: string): Promise<void> {
+    await eventually(() => this.#waiting.has(release))
+  }
+
+  open(release: string): void {
+    this.#opened.add(release)
+    this.#waiting.get(release)?.()
+  }
+
+  [Symbol.dispose](): void {
+    Reflect.deleteProperty(globalThis, this.#key)
+  }
+}
+
+async function loaded(world: World, release: string): Promise<void> {
+  await eventually(() => world.events('reload').some(({ realPath }) => realPath.endsWith(`/${release}`)))
+}
+
+async function evicted(world: World, release: string): Promise<void> {
+  await eventually(
+    () => world.events('evict').some(({ realPath }) => realPath.endsWith(`/${release}`)),
+    70_000,
+  )
 }
 
 describe('what is gone', { concurrency: 4 }, () => {
@@ -528,30 +579,19 @@ describe('a change', { concurrency: 4 }, () => {
   ]) {
     it(`that was read later counts, where ${order.join(' loads before ')}`, async () => {
       await using world = await World.start({ updateInterval: 60_000, watch: false })
-      const gates = new Map<string, () => void>()
-      const key = `gates of ${world.base}`
-      Object.assign(globalThis, { [key]: gates })
-      for (const release of ['one', 'two']) {
-        world.write(
-          `releases/${release}/app/index.js`,
-          `module.exports = new Promise(resolve => {
-            globalThis[${JSON.stringify(key)}].set('${release}', () => resolve((req, res) => res.end('${release}')))
-          })`,
-        )
-      }
+      using gates = new Gates(world, ['one', 'two'])
       const answers: Record<string, Promise<string>> = {}
       for (const release of ['one', 'two']) {
         world.link('aries.test', `releases/${release}`)
         answers[release] = world.body('aries.test')
-        await eventually(() => gates.has(release))
+        await gates.reached(release)
       }
       for (const release of order) {
-        gates.get(release)?.()
+        gates.open(release)
         assert.equal(await answers[release], release)
         if (release === 'two') assert.equal(await world.body('aries.test'), 'two')
       }
       assert.equal(await world.body('aries.test'), 'two')
-      Reflect.deleteProperty(globalThis, key)
     })
   }
 
@@ -767,6 +807,90 @@ describe('a change', { concurrency: 4 }, () => {
   })
 })
 
+describe('while a release loads', { concurrency: 4 }, () => {
+  // What no name leads to any more goes after an interval.
+  for (const [way, options] of [['by events', {}], WAYS[1] as (typeof WAYS)[0]] as typeof WAYS) {
+    it(`what is taken back meanwhile never serves, ${way}`, async () => {
+      await using world = await World.start({ ...options, drainTimeout: 60_000 })
+      using gates = new Gates(world, ['two'])
+      world.write(
+        'releases/one/app/index.js',
+        `module.exports = (req, res) => (req.url === '/long' ? res.write('one') : res.end('one'))`,
+      )
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const long = http.get({ port: world.port, path: '/long', headers: { host: 'aries.test' } })
+      await once(long, 'response')
+      const stop = ask(world, 'aries.test')
+      world.link('aries.test', 'releases/two')
+      await gates.reached('two')
+      world.link('aries.test', 'releases/one')
+      gates.open('two')
+      await loaded(world, 'two')
+      await evicted(world, 'two')
+      assert.deepEqual(await stop(), ['one'])
+      world.link('aries.test', 'releases/two')
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
+      long.destroy()
+    })
+
+    it(`what comes after one that hangs serves, ${way}`, async () => {
+      await using world = await World.start(options)
+      using gates = new Gates(world, ['two'])
+      for (const release of ['one', 'three', 'four']) world.site(`releases/${release}`, release)
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const stop = ask(world, 'aries.test')
+      world.link('aries.test', 'releases/two')
+      await gates.reached('two')
+      for (const release of ['three', 'four']) {
+        world.link('aries.test', `releases/${release}`)
+        await eventually(async () => assert.equal(await world.body('aries.test'), release))
+      }
+      gates.open('two')
+      await loaded(world, 'two')
+      await evicted(world, 'two')
+      assert.deepEqual(await stop(), ['one', 'three', 'four'])
+    })
+
+    it(`the site can be deleted, ${way}`, async () => {
+      await using world = await World.start(options)
+      using gates = new Gates(world, ['two'])
+      world.site('releases/one', 'one')
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      world.link('aries.test', 'releases/two')
+      await gates.reached('two')
+      world.remove('aries.test')
+      await eventually(async () => assert.equal((await world.get('aries.test')).status, 404))
+      gates.open('two')
+      await loaded(world, 'two')
+      await evicted(world, 'two')
+      assert.equal((await world.get('aries.test')).status, 404)
+      assert.equal(world.vhosts.stats().totals.apps, 0)
+    })
+
+    it(`what is edited meanwhile is loaded when that has ended, ${way}`, async () => {
+      await using world = await World.start(options)
+      using gates = new Gates(world, ['aries'])
+      const source = readFileSync(world.path('releases/aries/app/index.js'), 'utf8')
+      world.remove('releases/aries')
+      world.site('aries.test', 'one')
+      assert.equal(await world.body('aries.test'), 'one')
+      const stop = ask(world, 'aries.test')
+      world.write('aries.test/app/index.js', source)
+      await gates.reached('aries')
+      world.site('aries.test', 'three')
+      await delay(100)
+      gates.open('aries')
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'three'))
+      const story = await stop()
+      assert.deepEqual([story[0], story.at(-1)], ['one', 'three'])
+      assert.ok(story.length <= 3)
+    })
+  }
+})
+
 describe('reload()', { concurrency: 4 }, () => {
   it('loads beside, whatever the version says', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
@@ -797,39 +921,31 @@ describe('reload()', { concurrency: 4 }, () => {
       ['three', 'two'],
     ]) {
       await using world = await World.start({ updateInterval: 60_000, watch: false })
-      const gates = new Map<string, () => void>()
-      const key = `gates of ${world.base}`
-      Object.assign(globalThis, { [key]: gates })
+      using gates = new Gates(world, ['two', 'three'])
       world.site('releases/one', 'one')
-      for (const release of ['two', 'three']) {
-        world.write(
-          `releases/${release}/app/index.js`,
-          `module.exports = new Promise(resolve => {
-            globalThis[${JSON.stringify(key)}].set('${release}', () => resolve((req, res) => res.end('${release}')))
-          })`,
-        )
-      }
       world.link('aries.test', 'releases/one')
       assert.equal(await world.body('aries.test'), 'one')
       const reloads: Record<string, Promise<unknown>> = {}
       for (const release of ['two', 'three']) {
         world.link('aries.test', `releases/${release}`)
         reloads[release] = world.vhosts.reload('aries.test')
-        await eventually(() => gates.has(release))
+        await gates.reached(release)
       }
       for (const release of order) {
-        gates.get(release)?.()
-        await reloads[release]
-        if (release === 'three') assert.equal(await world.body('aries.test'), 'three', order.join())
+        gates.open(release)
+        if (release === 'two') await loaded(world, 'two')
+        else await reloads.three
+        const isLed = release === 'three' || order[0] === 'three'
+        assert.equal(await world.body('aries.test'), isLed ? 'three' : 'one', order.join())
       }
+      await reloads.two
       assert.equal(await world.body('aries.test'), 'three', order.join())
       await eventually(() => assert.equal(world.vhosts.stats().totals.draining, 0))
       const evicted = world
         .events('evict')
         .map(({ realPath, reason }) => [realPath.split('/').at(-1), reason])
-      assert.ok(evicted.every(([, reason]) => reason === 'moved'))
+      assert.ok(evicted.every(([, reason]) => reason === 'moved' || reason === 'reloaded'))
       assert.ok(evicted.some(([release]) => release === 'one'))
-      Reflect.deleteProperty(globalThis, key)
     }
   })
 

@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Places } from '../lib/watch-places.ts'
-import { type Compare, Watcher } from '../lib/watcher.ts'
+import { Watcher } from '../lib/watcher.ts'
 import { resultOfChild, runChild } from './support/child.ts'
 import { PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
@@ -53,12 +53,12 @@ function timesOf(key: string): number {
 }
 
 /** What a comparison does after it was counted, by key. */
-type Doing = Record<string, () => ReturnType<Compare>>
+type Doing = Record<string, () => Promise<unknown>>
 
 function start(settings: { updateInterval?: number; watch?: boolean } = {}, doing: Doing = {}): Watcher {
   watcher = new Watcher({ basePath: base, updateInterval: LONG, watch: true, ...settings }, async key => {
     compared.set(key, timesOf(key) + 1)
-    return await doing[key]?.()
+    await doing[key]?.()
   })
   return watcher
 }
@@ -390,19 +390,6 @@ describe('Watcher, by events', () => {
     assert.equal(timesOf('a'), 2)
   })
 
-  it('compares once more for what happens while something is done about it', async () => {
-    const gate = new Gate()
-    start({}, { a: async () => () => gate.pass() })
-    watcher?.watch('a', watched({ [folder('a')]: undefined }))
-    await gate.reached()
-    for (let n = 0; n < 10; n++) watcher?.wake('a')
-    await turn()
-    assert.equal(timesOf('a'), 1)
-    gate.open()
-    await becomesQuiet()
-    assert.equal(timesOf('a'), 2)
-  })
-
   it('compares a key no more that is gone when its comparison ends', async () => {
     const gate = new Gate()
     start({}, { a: () => gate.pass() }).watch('a', watched({ [folder('a')]: undefined }))
@@ -710,20 +697,6 @@ describe('Watcher, by looking', () => {
       return timesOf('a') > 20
     })
     assert.equal(most, 1)
-  })
-
-  it('does not wait for what is done about a change', async () => {
-    const gate = new Gate()
-    const slow = Array.from({ length: 10 }, (_, n) => `slow${n}`)
-    // Not yet when it is begun to be watched, but at an interval.
-    const doing = (key: string) => async () => (timesOf(key) > 1 ? () => gate.pass() : undefined)
-    start({ updateInterval: 10, watch: false }, Object.fromEntries(slow.map(key => [key, doing(key)])))
-    for (const key of ['quick', ...slow]) watcher?.watch(key, watched({}))
-    await gate.reached()
-    const before = timesOf('quick')
-    await eventually(() => timesOf('quick') > before + 20, 5000)
-    for (const key of slow) assert.equal(timesOf(key), 2)
-    gate.open()
   })
 
   it('is not held up by a folder above that hangs, and asks it no second time meanwhile', async () => {
