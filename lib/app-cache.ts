@@ -190,6 +190,11 @@ export class AppCache {
     this.#hooks.left(realPath)
   }
 
+  /** For how many milliseconds a release that is seen to have changed is to be let be: it may do so without an end. */
+  pauseBeforeReload(realPath: string): number {
+    return this.#reloadRate.pauseBefore(realPath)
+  }
+
   /** Waits for a load that is under way there, however it ends: it may have read what was there before the caller asked. */
   async settle(realPath: string): Promise<void> {
     await this.#loads.get(realPath)?.promise.catch(() => {})

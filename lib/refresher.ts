@@ -78,6 +78,8 @@ export class Refresher {
   readonly #faults = new Map<string, string>()
   /** The names whose app folder was away when it was to be watched. */
   readonly #unwatched = new WeakSet<Vhost>()
+  /** Names whose release is let be for a while. */
+  readonly #waiting = new Set<string>()
   /** To what names are being led. */
   readonly #followed = new Map<string, readonly Found[]>()
   /** When each kind of fault was last told of a name that nothing serves. */
@@ -306,6 +308,11 @@ export class Refresher {
       void serving.predecessor.then(() => this.#watcher.wake(hostname))
       return
     }
+    const pause = found.realPath === realPath ? this.#apps.pauseBeforeReload(realPath) : 0
+    if (pause > 0) {
+      this.#wakeAfter(hostname, pause)
+      return
+    }
     const settled = await this.#settled(vhost, found)
     if (!settled || this.#table.peek(hostname) !== vhost || this.#apps.peek(realPath) !== serving) return
     debug('%s: another release is there', hostname)
@@ -322,6 +329,15 @@ export class Refresher {
     } else {
       await this.#move(vhost, serving, settled)
     }
+  }
+
+  #wakeAfter(hostname: string, milliseconds: number): void {
+    if (this.#waiting.has(hostname)) return
+    this.#waiting.add(hostname)
+    setTimeout(() => {
+      this.#waiting.delete(hostname)
+      this.#watcher.wake(hostname)
+    }, milliseconds + TIMER_EARLY).unref()
   }
 
   /** Tries a release again that failed while nothing serves, when it has changed; requests try by time. */

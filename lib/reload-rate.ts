@@ -5,16 +5,51 @@ export const RELOADS_A_MINUTE = 5
 const MINUTE = 60 * 1000
 const MAX_RELEASES = 1000
 
-/** Finds releases that change without an end, as where an app writes into its own folder. */
+/** A change that is there so soon after a reload may be the app's own doing, in milliseconds. */
+const SOON = 200
+/** So many in a row are; from then on each waits twice as long as the one before, up to a limit. */
+const SOON_IN_A_ROW = 10
+const FIRST_PAUSE = 1000
+const LONGEST_PAUSE = 10 * 1000
+
+interface Reloads {
+  times: number[]
+  /** How many in a row found that the release had changed soon after the one before. */
+  inARow: number
+  /** Whether the release was seen to have changed soon after the last one. */
+  isChangedSoon: boolean
+}
+
+/** Finds releases that change without an end, as where an app writes into its own folder, and slows them down. */
 export class ReloadRate {
-  readonly #times = new LRUCache<string, number[]>({ max: MAX_RELEASES })
+  readonly #reloads = new LRUCache<string, Reloads>({ max: MAX_RELEASES })
 
   /** Notes a reload; gives whether it is the one that makes them too many. */
   isTooMany(realPath: string): boolean {
     const now = performance.now()
-    const times = (this.#times.get(realPath) ?? []).filter(time => now - time < MINUTE)
-    times.push(now)
-    this.#times.set(realPath, times)
-    return times.length === RELOADS_A_MINUTE + 1
+    const { times, inARow, isChangedSoon } = this.#of(realPath)
+    const recent = [...times.filter(time => now - time < MINUTE), now]
+    this.#reloads.set(realPath, {
+      times: recent,
+      inARow: isChangedSoon ? inARow + 1 : 0,
+      isChangedSoon: false,
+    })
+    return recent.length === RELOADS_A_MINUTE + 1
+  }
+
+  /** Notes that a release is seen to have changed; gives for how many milliseconds it is to be let be. */
+  pauseBefore(realPath: string): number {
+    const reloads = this.#of(realPath)
+    const last = reloads.times.at(-1)
+    if (last === undefined) return 0
+    const since = performance.now() - last
+    reloads.isChangedSoon ||= since < SOON
+    if (!reloads.isChangedSoon || reloads.inARow < SOON_IN_A_ROW) return 0
+    const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (reloads.inARow - SOON_IN_A_ROW))
+    return Math.max(0, pause - since)
+  }
+
+  #of(realPath: string): Reloads {
+    return this.#reloads.get(realPath) ?? { times: [], inARow: 0, isChangedSoon: false }
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import { AppCache } from '../lib/app-cache.ts'
 import { Events } from '../lib/events.ts'
@@ -186,6 +187,21 @@ describe('AppCache', () => {
     const errors = world.events('error')
     assert.equal(errors.length, 1)
     assert.match(errors[0]?.error.message ?? '', /more than 5 reloads within a minute/)
+  })
+
+  it('slows down an app that writes into its own folder each time it is loaded, and follows it on', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `const { writeFileSync } = require('node:fs')
+       writeFileSync(__dirname + '/cache-' + process.hrtime.bigint(), '')
+       module.exports = (req, res) => res.end('aries')`,
+    )
+    await world.body('aries.test')
+    await eventually(() => world.events('reload').length >= 10)
+    await delay(500)
+    assert.ok(world.events('reload').length <= 12)
+    await eventually(() => world.events('reload').length > 12)
   })
 
   it('tries a release that failed again while it is asked for, ever more rarely, and tells of it once', async () => {
