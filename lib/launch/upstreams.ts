@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import type { Setup } from '../entry/messages.ts'
@@ -11,6 +10,7 @@ import { findEntryModule } from './entry-module.ts'
 import type { Launched, Tell } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
+import { ownerOf } from './owner.ts'
 import { probe } from './probe.ts'
 import { startProcess } from './process-runner.ts'
 import { Reaper } from './reaper.ts'
@@ -80,7 +80,7 @@ export class Upstreams {
 
   async #runnerSettings(release: Release, own: VhostSettings): Promise<RunnerSettings> {
     const { realPath } = release
-    const { appDir, getModulePaths, env, memoryLimit } = this.#settings
+    const { basePath, appDir, getModulePaths, env, memoryLimit, user } = this.#settings
     const { path: entry } = await findEntryModule(
       realPath,
       appDir,
@@ -95,7 +95,7 @@ export class Upstreams {
       exportName: own.exportName ?? this.#settings.exportName,
       modulePaths: getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : [],
       env: own.env,
-      owner: this.#settings.user === 'owner' ? await ownerOf(realPath) : undefined,
+      owner: user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined,
     }
     return {
       setup,
@@ -167,12 +167,4 @@ function present(env: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
-}
-
-async function ownerOf(realPath: string): Promise<{ uid: number; gid: number }> {
-  const { uid, gid } = await stat(realPath)
-  if (uid !== 0 && gid !== 0) return { uid, gid }
-  throw new VhostError('ERR_VHOST_LOAD', {
-    detail: `its folder belongs to root, and option 'user' is 'owner'`,
-  })
 }
