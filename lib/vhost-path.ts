@@ -2,6 +2,7 @@ import { lstat, promises, realpath, stat } from 'node:fs'
 import { posix, resolve, sep } from 'node:path'
 import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
 import { optionError, shown } from './option-error.ts'
+import { expectOwnLinks } from './owned-links.ts'
 import { isIPv6Literal } from './vhost-alias.ts'
 import { RESERVED, type VhostPattern } from './vhost-pattern.ts'
 
@@ -27,6 +28,8 @@ export interface PathSettings {
   /** Hostnames that lead nowhere, whatever is there. */
   readonly reserved?: ReadonlySet<string>
   readonly vhostPatterns: readonly VhostPattern[]
+  /** With `'owner'` no user can lead to what is another's. */
+  readonly user?: 'owner' | undefined
   readonly getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
 }
 
@@ -151,6 +154,9 @@ async function followPlace(
   // Deleted just now: by a deploy that has flipped the link before, if it was one.
   if (!stats) return await locateVhost(hostname, settings)
   if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
+  if (settings.user === 'owner') {
+    await expectOwnLinks(vhostPath, { realPath, uid: Number(stats.uid) }, settings.basePath)
+  }
   return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }
 }
 

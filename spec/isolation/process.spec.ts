@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
+import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { MemoryCgroups } from '../../lib/launch/memory-cgroup.ts'
@@ -212,6 +212,31 @@ describe("isolation: 'process' alone", () => {
       world.site('aries.test', 'aries')
       assert.equal((await world.get('aries.test')).status, 500)
       assert.match(String((world.errors[0] as Error).message), /belongs to root/)
+    })
+
+    it("serves nothing of one user's by a link of another's, neither app nor documents", async () => {
+      await using world = await World.start(
+        { isolation: 'process', user: 'owner', vhostDir: ['%0/current', '%0'] },
+        (app, vhosts) => app.use(vhosts.static()).use(vhosts),
+      )
+      for (const path of [world.base, world.path()]) chmodSync(path, 0o755)
+      world.write('../home/staging/app/index.js', `module.exports = (req, res) => res.end('private')`)
+      world.write('../home/staging/static/page.txt', 'private')
+      chownTree(world.path('../home'), 7702)
+      chmodSync(world.path('../home'), 0o755)
+      for (const [host, uid] of [
+        ['evil.test', 7701],
+        ['own.test', 7702],
+      ] as const) {
+        world.link(`${host}/current`, '../../home/staging')
+        for (const path of [host, `${host}/current`]) lchownSync(world.path(path), uid, uid)
+      }
+      for (const path of ['/page.txt', '/']) {
+        assert.equal((await world.get('evil.test', path)).status, 404)
+        assert.equal(await world.body('own.test', path), 'private')
+      }
+      const { error } = await world.vhosts.why('evil.test')
+      assert.match(String(error?.cause), /EACCES: a link that belongs to another user/)
     })
 
     it('refuses a vhost that would not be a process', async () => {
