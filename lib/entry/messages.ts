@@ -84,19 +84,21 @@ const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers']
 /** A header holds it, too. */
 const LONGEST = 4000
 
-/** Whatever was thrown. */
+/** Whatever was thrown; without what of it cannot be read, or said in JSON. */
 export function plainError(thrown: unknown): PlainError {
-  if (typeof thrown !== 'object' || thrown === null) return { name: 'Error', message: cut(String(thrown)) }
+  if (typeof thrown !== 'object' || thrown === null)
+    return { name: 'Error', message: cut(attempt(() => String(thrown)) ?? '') }
   const error = thrown as Partial<PlainError>
   const plain: Record<string, unknown> = {
-    name: cut(String(error.name ?? 'Error')),
-    message: cut(String(error.message ?? '')),
+    name: cut(attempt(() => String(error.name ?? 'Error')) ?? 'Error'),
+    message: cut(attempt(() => String(error.message ?? '')) ?? ''),
   }
-  if (typeof error.stack === 'string') plain.stack = cut(error.stack)
+  const stack = attempt(() => error.stack)
+  if (typeof stack === 'string') plain.stack = cut(stack)
   for (const name of PROPERTIES) {
-    const value = error[name]
-    if (value !== undefined && typeof value !== 'function' && JSON.stringify(value).length <= LONGEST)
-      plain[name] = value
+    const json = attempt(() => JSON.stringify(error[name]))
+    // Not the value itself: a thread would clone it, or fail to.
+    if (json !== undefined && json.length <= LONGEST) plain[name] = JSON.parse(json)
   }
   return plain as unknown as PlainError
 }
@@ -114,4 +116,13 @@ export function toError(plain: PlainError): Error {
 
 function cut(text: string): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
+}
+
+/** What an app made may throw wherever it is looked at. */
+function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
 }

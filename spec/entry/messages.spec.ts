@@ -39,6 +39,40 @@ describe('isReport', () => {
   }
 })
 
+describe('plainError', () => {
+  const ends = (): never => assert.fail('of the app')
+  const circular: Record<string, unknown> = {}
+  circular.itself = circular
+
+  for (const [what, error, expected] of [
+    ['a BigInt', { code: 1n, status: 418 }, { status: 418 }],
+    ['a symbol', { type: Symbol('text'), status: 418 }, { status: 418 }],
+    ['a function', { code: ends, status: 418 }, { status: 418 }],
+    ['a circle', { headers: circular, status: 418 }, { status: 418 }],
+    ['a getter that throws', Object.defineProperty({ status: 418 }, 'code', { get: ends }), { status: 418 }],
+    ['a name that is no text', { name: { toString: ends } }, {}],
+    ['a message that is no text', { message: Object.create(null) }, {}],
+    ['a stack that throws', Object.defineProperty({}, 'stack', { get: ends }), {}],
+  ] as const) {
+    it(`leaves out ${what}`, () => {
+      assert.deepEqual(plainError(error), { name: 'Error', message: '', ...expected })
+    })
+  }
+
+  it('takes what cannot be made text for an error that says nothing', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const nothing = { name: 'Error', message: '' }
+    assert.deepEqual(plainError(proxy), nothing)
+    assert.deepEqual(plainError(Object.assign(() => {}, { toString: ends })), nothing)
+  })
+
+  it('gives what JSON makes of a property, for threads would clone it', () => {
+    const headers = { Allow: 'GET', of: ends, toJSON: () => ({ Allow: 'GET' }) }
+    assert.deepEqual(plainError({ headers }), { name: 'Error', message: '', headers: { Allow: 'GET' } })
+  })
+})
+
 describe('toError', () => {
   it('makes what plainError() was given, with what Express looks for', () => {
     const thrown = Object.assign(new TypeError('boom'), {
