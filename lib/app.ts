@@ -159,13 +159,15 @@ export class App implements Used {
   async retire(reason: EvictReason, drainTimeout: number): Promise<void> {
     this.#isRetired = true
     if (this.inFlight > 0) await this.#drained(drainTimeout)
+    // Begun before the timer is: what it does itself after so long is done then.
+    const disposed = this.#launched.dispose(reason)
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<never>((_, reject) => {
       const late = new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
       timer = setTimeout(reject, CLOSE_TIMEOUT, late)
     })
     try {
-      await Promise.race([this.#launched.dispose(reason), tooLong])
+      await Promise.race([disposed, tooLong])
     } finally {
       clearTimeout(timer)
     }

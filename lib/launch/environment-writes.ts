@@ -26,9 +26,9 @@ export class EnvironmentWrites {
     this.#before = now
   }
 
-  /** The load is over: what was written meanwhile, and by nobody else. */
+  /** The load is over, or waited for no more: what was written meanwhile, and by nobody else. */
   end(): void {
-    underWay.delete(this)
+    if (!underWay.delete(this)) return
     for (const name of differences(this.#before, present())) {
       if (!this.#foreign.has(name)) this.#names.add(name)
     }

@@ -11,7 +11,7 @@ import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts
 import { EnvironmentWrites } from './environment-writes.ts'
 import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
-import type { Launched, Tell } from './launch.ts'
+import { CLOSE_TIMEOUT, type Launched, type Tell } from './launch.ts'
 import { probe } from './probe.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
@@ -89,11 +89,11 @@ export class InProcess {
   async #loadInTime(release: Release, own: VhostSettings, tell: Tell): Promise<Loaded> {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
-    const loading = this.#load(release, modules, own, tell)
     let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
     })
+    const loading = this.#load(release, modules, own, tell, tooLong)
     // It holds the process: who awaits a load is to be told.
     const timer = setTimeout(giveUp, loadTimeout)
     this.#giveUps.add(giveUp)
@@ -114,7 +114,13 @@ export class InProcess {
     throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
   }
 
-  async #load(release: Release, modules: FreshImport, own: VhostSettings, tell: Tell): Promise<Loaded> {
+  async #load(
+    release: Release,
+    modules: FreshImport,
+    own: VhostSettings,
+    tell: Tell,
+    tooLong: Promise<unknown>,
+  ): Promise<Loaded> {
     const { realPath } = release
     const { appDir, getModulePaths, trusts } = this.#settings
     const scope = new LoadScope()
@@ -123,7 +129,13 @@ export class InProcess {
     try {
       const exportName = own.exportName ?? this.#settings.exportName
       const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
-      environment = new EnvironmentWrites()
+      const writes = new EnvironmentWrites()
+      environment = writes
+      // It may never end.
+      void tooLong.then(() => {
+        writes.end()
+        scope.removeListeners()
+      })
       const modulePaths = getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : []
       const loading = scope.run(() => modules.load(entry.path, modulePaths))
       environment.claim()
@@ -219,12 +231,18 @@ class Running implements Launched {
     const { modules, handler, scope } = this.#loaded
     const isUnchanged = reason === 'lru' || reason === 'idle'
     const isParked = isUnchanged && modules.isKeptByNode && !handler.close
-    try {
-      await handler.close?.()
-    } finally {
+    const leave = (): void => {
       scope.removeListeners()
       if (!isParked) scope.closeServers()
       this.#left(this.#loaded, isParked)
+    }
+    // Once more when its close() has ended after all.
+    const timer = setTimeout(leave, CLOSE_TIMEOUT).unref()
+    try {
+      await handler.close?.()
+    } finally {
+      clearTimeout(timer)
+      leave()
     }
   }
 }

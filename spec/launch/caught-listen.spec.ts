@@ -6,9 +6,10 @@ import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import type { VhostError } from '../../lib/index.ts'
+import { CLOSE_TIMEOUT } from '../../lib/launch/launch.ts'
 import { eventually, World } from '../support/world.ts'
 
-const { resolve } = createRequire(import.meta.url)
+const { resolve, cache } = createRequire(import.meta.url)
 const HOST = 'aries.test'
 
 /** What the apps of these specs leave for the spec to see. */
@@ -466,6 +467,35 @@ describe('LoadScope', () => {
         assert.deepEqual(count(), counts)
       })
     }
+
+    it('ES modules, when their load never ends', async () => {
+      await using world = await World.start({ loadTimeout: 100 })
+      const counts = await before(world)
+      world.write(`${HOST}/app/index.mjs`, `${LISTENS}\nawait new Promise(() => {})`)
+      assert.equal((await world.get(HOST)).status, 503)
+      assert.deepEqual(count(), counts)
+    })
+
+    it('when its close() takes too long', async t => {
+      await using world = await World.start()
+      const counts = await before(world)
+      world.write(
+        `${HOST}/app/index.js`,
+        `${LISTENS}\nmodule.exports = { app: () => {}, close: () => new Promise(() => {}) }`,
+      )
+      await world.vhosts.load(HOST)
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const closed = world.vhosts.close()
+      t.mock.timers.tick(CLOSE_TIMEOUT)
+      await closed
+      t.mock.timers.reset()
+      assert.match(String(world.events('error')[0]?.error), /close\(\) of the app took longer/)
+      assert.deepEqual(count(), counts)
+      assert.deepEqual(
+        Object.keys(cache).filter(file => file.startsWith(world.path())),
+        [],
+      )
+    })
 
     it('puts them back where an ES module app is used again, but what the app removed itself', async () => {
       await using world = await World.start({ maxApps: 1 })

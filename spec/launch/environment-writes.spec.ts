@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
+import { EnvironmentWrites } from '../../lib/launch/environment-writes.ts'
 import { eventually, World } from '../support/world.ts'
 
 const NAMES = ['VAN_SPEC_A', 'VAN_SPEC_B', 'VAN_SPEC_C', 'VAN_SPEC_LATE']
@@ -47,6 +48,15 @@ describe('environment variables that an app wrote while it was loaded', () => {
     world.remove('aries.test')
     const { outcome, environmentWrites } = await world.vhosts.why('aries.test')
     assert.deepEqual([outcome, environmentWrites], ['app', ['VAN_SPEC_A']])
+  })
+
+  it('are looked for no more once the load is over, or late', () => {
+    const writes = new EnvironmentWrites()
+    process.env.VAN_SPEC_A = '1'
+    writes.end()
+    process.env.VAN_SPEC_LATE = '1'
+    writes.end()
+    assert.deepEqual(writes.names, ['VAN_SPEC_A'])
   })
 
   it('are not laid to a neighbour who waited meanwhile', async () => {
