@@ -6,6 +6,9 @@ import { type ListenOptions, Server } from 'node:net'
 export type WebServer = HttpServer | HttpsServer
 
 type ProcessListener = (...values: unknown[]) => void
+type Added = readonly [event: string | symbol, listener: ProcessListener]
+
+const MANY_LISTENERS = 100
 
 /** What an app does to the process while it is loaded: noted here instead, or here so that it can be undone. */
 export class LoadScope {
@@ -15,9 +18,11 @@ export class LoadScope {
   hasHttp2 = false
   readonly #servers: Server[] = []
   /** What the app added to `process`, and may have removed again. */
-  readonly #added: [event: string | symbol, listener: ProcessListener][] = []
+  #added: Added[] = []
+  /** When there are so many it is time to forget those that the app has removed. */
+  #many = MANY_LISTENERS
   /** What was removed from `process`, to be put back where the app is used again. */
-  #removed: [event: string | symbol, listener: ProcessListener][] = []
+  #removed: Added[] = []
   #hasListened = false
   #told: (() => void) | undefined
 
@@ -61,6 +66,10 @@ export class LoadScope {
   }
 
   noteListener(event: string | symbol, listener: ProcessListener): void {
+    if (this.#added.length >= this.#many) {
+      this.#added = this.#added.filter(added => present(added) !== undefined)
+      this.#many = Math.max(MANY_LISTENERS, 2 * this.#added.length)
+    }
     this.#added.push([event, listener])
   }
 
@@ -74,18 +83,19 @@ export class LoadScope {
   /** Puts the app's listeners on `process` back, where it is used again. */
   addListeners(): void {
     for (const [event, listener] of this.#removed) process.on(event, listener)
+    this.#added.push(...this.#removed)
     this.#removed = []
   }
 
   removeListeners(): void {
-    for (const [event, listener] of this.#added) {
-      // A listener that is called once stands wrapped, and is gone when it was called.
-      const present = process.rawListeners(event) as (ProcessListener & { listener?: unknown })[]
-      const own = present.find(raw => raw === listener || raw.listener === listener)
+    for (const added of this.#added) {
+      const [event] = added
+      const own = present(added)
       if (!own) continue
       process.off(event, own)
       this.#removed.push([event, own])
     }
+    this.#added = []
   }
 }
 
@@ -96,6 +106,12 @@ export function isWebServer(value: unknown): value is WebServer {
 // Its class is not exported.
 function isHttp2Server(server: Server): boolean {
   return /^Http2(?:Secure)?Server$/.test(server.constructor.name)
+}
+
+/** As it stands on `process`: one that is called once stands wrapped, and is gone when it was called. */
+function present([event, listener]: Added): ProcessListener | undefined {
+  const listeners = process.rawListeners(event) as (ProcessListener & { listener?: unknown })[]
+  return listeners.find(raw => raw === listener || raw.listener === listener)
 }
 
 // The process has one `net.Server` and one list of listeners, so routers share what stands on them.

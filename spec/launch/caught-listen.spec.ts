@@ -6,7 +6,9 @@ import { createRequire } from 'node:module'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import type { VhostError } from '../../lib/index.ts'
+import { LoadScope } from '../../lib/launch/caught-listen.ts'
 import { CLOSE_TIMEOUT } from '../../lib/launch/launch.ts'
+import { heapInUse } from '../support/process-state.ts'
 import { eventually, World } from '../support/world.ts'
 
 const { resolve, cache } = createRequire(import.meta.url)
@@ -518,6 +520,30 @@ describe('LoadScope', () => {
         await evicted
         assert.deepEqual(count(), counts)
       }
+    })
+
+    it('but keeps no listener that the app took off again', async () => {
+      const scope = new LoadScope()
+      const event = 'express-van-spec'
+      const told: WeakRef<() => void>[] = []
+      const comeAndGo = (): void => {
+        for (let n = 0; n < 1000; n++) {
+          const listener = (): void => {}
+          told.push(new WeakRef(listener))
+          process.once(event, listener).off(event, listener)
+        }
+      }
+      scope.run(() => process.on(event, () => {}))
+      scope.run(comeAndGo)
+      scope.removeListeners()
+      assert.equal(process.listenerCount(event), 0)
+      scope.run(comeAndGo)
+      scope.addListeners()
+      assert.equal(process.listenerCount(event), 1)
+      scope.removeListeners()
+      assert.equal(process.listenerCount(event), 0)
+      await heapInUse()
+      assert.ok(told.filter(ref => ref.deref()).length < 200)
     })
 
     it('not what stands there of others', async () => {
