@@ -249,7 +249,7 @@ export class AppCache {
     await Promise.resolve()
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!serving) this.#expectRoom()
+      if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
       throw this.#noteFailure(release, error, serving, own())
@@ -274,14 +274,20 @@ export class AppCache {
     app.waiting = load.waiting
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      // What it was to replace may have made room itself meanwhile.
-      if (!serving || serving.isRetired) this.#makeRoom()
+      if (this.#comesBeside(serving, reason, load)) this.#makeRoom(serving)
     } catch (error) {
       void this.#end(app, 'closed', [])
       throw error
     }
     this.#insert(app, serving, reason, [...load.hostnames])
     return app
+  }
+
+  /** Whether there will be an app more: nothing is replaced, or what was to be has gone, or other names stay with it. */
+  #comesBeside(serving: App | undefined, reason: EvictReason, { hostnames }: Load): boolean {
+    if (!serving || serving.isRetired) return true
+    const present = reason === 'moved' ? this.#hooks.hostnamesOf(serving.release.realPath) : []
+    return present.some(name => !hostnames.has(name))
   }
 
   #insert(app: App, serving: App | undefined, reason: EvictReason, asking: string[]): void {
@@ -365,9 +371,11 @@ export class AppCache {
     return app
   }
 
-  #makeRoom(): void {
+  /** What other names stay with goes last: with it go the names, also the one that moves. */
+  #makeRoom(serving: App | undefined): void {
     while (this.#isFull) {
-      const victim = chooseVictim(this.apps)
+      const others = this.apps.filter(app => app !== serving)
+      const victim = chooseVictim(others) ?? chooseVictim(this.apps)
       if (!victim) throw everyAppIsBusy()
       this.retire(victim.release.realPath, 'lru')
       if (++this.#evictions % (AGE_EVERY * this.#settings.maxApps) === 0)

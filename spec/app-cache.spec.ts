@@ -87,6 +87,46 @@ describe('AppCache', () => {
     await eventually(async () => (await world.body('taurus.test')) === 'taurus')
   })
 
+  it('keeps at most maxApps where names that shared a release move apart', async () => {
+    await using world = await World.start({ maxApps: 2, updateInterval: 50 })
+    for (const n of [0, 1, 2]) world.site(`releases/${n}`, `release ${n}`)
+    const names = ['aries.test', 'taurus.test', 'virgo.test']
+    for (const name of names) {
+      world.link(name, 'releases/0')
+      assert.equal(await world.body(name), 'release 0')
+    }
+    for (const [n, name] of names.slice(1).entries()) {
+      world.link(name, `releases/${n + 1}`)
+      await eventually(async () => (await world.body(name)) === `release ${n + 1}`)
+      assert.ok(world.vhosts.stats().totals.apps <= 2)
+    }
+    assert.deepEqual(loaded(world), ['aries.test', 'virgo.test'])
+  })
+
+  it('leaves a name where it is while others stay there and every app is busy', async () => {
+    await using world = await World.start({ maxApps: 1, updateInterval: 10 })
+    hanging(world, 'releases/0')
+    world.write(
+      'releases/1/app/index.js',
+      `globalThis.evaluated++; module.exports = (req, res) => res.end('new')`,
+    )
+    const globals = Object.assign(globalThis, { evaluated: 0 })
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.link(name, 'releases/0')
+      await world.body(name)
+    }
+    const client = new AbortController()
+    const busy = world.get('aries.test', '/hang', { signal: client.signal }).catch(() => {})
+    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+    world.link('taurus.test', 'releases/1')
+    await assert.rejects(world.vhosts.reload('taurus.test'), { code: 'ERR_VHOST_OVERLOADED' })
+    assert.equal(await world.body('taurus.test'), 'releases/0')
+    assert.equal(globals.evaluated, 0)
+    client.abort()
+    await busy
+    await eventually(async () => (await world.body('taurus.test')) === 'new')
+  })
+
   it('evicts what is idle for idleTimeout, but not what is busy', async () => {
     await using world = await World.start({ idleTimeout: 100 })
     hanging(world, 'aries.test')
