@@ -14,12 +14,16 @@ const OFFER = /^(?:upgrade|http2-settings)$/i
 
 /** Routes what a server tells of in its `upgrade` event. */
 export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer, findApp: FindApp): void {
+  const isWebSocket = /^websocket$/i.test(req.headers.upgrade ?? '')
+  // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
+  if (!isWebSocket && req.complete && req.readableLength === 0) {
+    askAgain(req, socket, head)
+    return
+  }
   // Before anything is awaited: a client that goes away meanwhile must not end the process.
   socket.on('error', error => debug('upgrade: %s', error.message))
-  if (!/^websocket$/i.test(req.headers.upgrade ?? '')) {
-    // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
-    if (req.complete && req.readableLength === 0) askAgain(req, socket, head)
-    else answer(req)
+  if (!isWebSocket) {
+    answer(req)
     return
   }
   void findApp(req).then(

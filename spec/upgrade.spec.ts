@@ -443,6 +443,23 @@ describe('upgrade, to another protocol than WebSocket,', () => {
     })
   }
 
+  it('leaves nothing on the connection that offers it with each request', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'answer')
+    const sockets: Socket[] = []
+    world.server.on('request', ({ socket }) => sockets.push(socket))
+    const client = connect(world.port).setEncoding('latin1')
+    const counts: number[] = []
+    for (let n = 0; n < 3; n++) {
+      client.write(`GET / HTTP/1.1\r\nHost: aries.test\r\n${H2C}\r\n`)
+      await once(client, 'data')
+      counts.push((sockets[n] as Socket).listenerCount('error'))
+    }
+    assert.equal(new Set(sockets).size, 1)
+    assert.equal(new Set(counts).size, 1, counts.join())
+    client.destroy()
+  })
+
   it('reads its body, however it comes', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', APP)
