@@ -305,9 +305,11 @@ export class AppCache {
     if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
     else this.#events.emit('load', about)
     if (replaced) {
-      app.succeed(this.#end(replaced, reason, hostnames))
+      void this.#end(replaced, reason, hostnames)
       this.#noteReload(release, hostnames)
     }
+    // Also what was deleted before it was put back.
+    for (const [before, ended] of this.#retiring) if (before.release.realPath === realPath) app.succeed(ended)
   }
 
   /** An app has ended by itself: it is loaded again, at once where it had run for a while. */

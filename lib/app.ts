@@ -69,16 +69,17 @@ export class App implements Used {
     return new Date(this.#loadedAt)
   }
 
-  /** Settles when the app that this one replaced has ended; undefined once it has. */
+  /** Settles when what this one took the place of has ended; undefined once it has. */
   get predecessor(): Promise<void> | undefined {
     return this.#predecessor
   }
 
-  /** Takes the place of an app that ends when the promise settles. */
+  /** Takes the place of an app that ends when the promise settles; it may take that of several. */
   succeed(ended: Promise<void>): void {
-    this.#predecessor = ended.finally(() => {
-      this.#predecessor = undefined
+    const all = Promise.all([this.#predecessor, ended]).then(() => {
+      if (this.#predecessor === all) this.#predecessor = undefined
     })
+    this.#predecessor = all
   }
 
   /** How often it was asked for lately, up to what tells a site in use from one that was looked at. */

@@ -173,6 +173,43 @@ describe('generations of one vhost', () => {
     assert.equal(notesOf(host).live.size, 0)
   })
 
+  it('are at most two at once when names with a release each are led to one, and on', async () => {
+    await using world = await World.start({ drainTimeout: 1000 })
+    const host = 'joined.test'
+    notesOf(host)
+    for (const release of ['j1', 'j3', 'j4']) {
+      world.write(`../releases/${release}/app/index.js`, entry(host, release))
+    }
+    world.site('../releases/j2', 'j2')
+    const lead = async (name: string, release: string): Promise<void> => {
+      world.link(name, `../releases/${release}`)
+      await eventually(async () => (await world.body(name)) === release)
+    }
+    await lead('one.joined.test', 'j1')
+    await lead('other.joined.test', 'j2')
+    const first = await open(world, 'one.joined.test')
+    await lead('one.joined.test', 'j3')
+    await lead('other.joined.test', 'j3')
+    const second = await open(world, 'one.joined.test')
+    await Promise.all([lead('one.joined.test', 'j4'), lead('other.joined.test', 'j4')])
+    assert.equal(notesOf(host).most, 2)
+    await Promise.all([first.body, second.body])
+  })
+
+  it('are at most two at once when one that was deleted drains, and is put back', async () => {
+    await using world = await World.start({ drainTimeout: 1500 })
+    const host = 'back.test'
+    await swap(world, host, '1')
+    const first = await open(world, host)
+    world.remove(host)
+    await eventually(async () => (await world.get(host)).status === 404)
+    await swap(world, host, '2')
+    const second = await open(world, host)
+    await swap(world, host, '3')
+    assert.equal(notesOf(host).most, 2)
+    await Promise.all([first.body, second.body])
+  })
+
   it('are at most two at once when reload() is called while the first still drains', async () => {
     await using world = await World.start({ drainTimeout: 400 })
     const host = 'called.test'
