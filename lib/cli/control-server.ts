@@ -33,10 +33,10 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<S
 }
 
 async function answer(req: IncomingMessage, res: ServerResponse, vhosts: VhostRouter): Promise<void> {
-  const url = new URL(req.url ?? '/', 'http://control')
-  const host = url.searchParams.get('host') ?? ''
-  const verb = `${req.method} ${url.pathname}`
   try {
+    const url = new URL(req.url ?? '/', 'http://control')
+    const host = url.searchParams.get('host') ?? ''
+    const verb = `${req.method} ${url.pathname}`
     if (verb === 'GET /status') send(res, 200, vhosts.stats())
     else if (verb === 'GET /why') send(res, 200, await vhosts.why(host))
     else if (verb === 'POST /reload') await reload(res, vhosts, host)

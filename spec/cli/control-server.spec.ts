@@ -28,6 +28,24 @@ describe('startControl()', () => {
     })
   })
 
+  it('outlives a target that is no URL', async () => {
+    await withFolder(async folder => {
+      const socketPath = join(folder, 'control.sock')
+      const server = await startControl(socketPath, new EventEmitter() as unknown as VhostRouter)
+      for (const [path, status] of [
+        ['//', 500],
+        ['/other', 404],
+      ] as const) {
+        const response = await new Promise<IncomingMessage>((resolve, reject) => {
+          http.get({ socketPath, path }, resolve).on('error', reject)
+        })
+        response.resume()
+        assert.equal(response.statusCode, status)
+      }
+      server.close()
+    })
+  })
+
   it('does not wait for an answer of who listens there already', async () => {
     await withFolder(async folder => {
       const path = join(folder, 'control.sock')
