@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import http, { type IncomingMessage } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import http2 from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -427,6 +430,35 @@ describe('statusPage()', () => {
       const { status, end } = await last
       assert.equal(status, 200)
       end()
+    })
+
+    it('counts nobody by HTTP/2 who left before being authorized', async () => {
+      await using vhosts = vhostRouter({ basePath: tmpdir() })
+      const asked: ((verdict: boolean) => void)[] = []
+      const authorize = (): Promise<boolean> => new Promise(resolve => void asked.push(resolve))
+      const page = statusPage(vhosts, { host: HOST, authorize })
+      let gone = 0
+      const server = http2
+        .createServer((req, res) => {
+          req.stream.once('close', () => gone++)
+          page(req as unknown as IncomingMessage, res as unknown as ServerResponse, assert.ifError)
+        })
+        .listen(0)
+      const client = http2.connect(`http://localhost:${(server.address() as AddressInfo).port}`)
+      const ask = (): http2.ClientHttp2Stream =>
+        client.request({ ':path': '/events', ':authority': HOST }).on('error', () => {})
+      const requests = Array.from({ length: 50 }, ask)
+      await eventually(() => asked.length === 50)
+      for (const request of requests) request.close(http2.constants.NGHTTP2_CANCEL)
+      await eventually(() => gone === 50)
+      for (const answer of asked) answer(true)
+      const last = ask()
+      await eventually(() => asked.length === 51)
+      asked[50]?.(true)
+      const [headers] = await once(last, 'response')
+      assert.equal(headers[':status'], 200)
+      client.destroy()
+      server.close()
     })
 
     it('ends when the router is closed, so that the server can end', async () => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isClientGone } from '../launch/client-gone.ts'
 import { toPlain } from '../plain.ts'
 import {
   type Board,
@@ -59,7 +60,7 @@ export class Viewers {
       return
     }
     // Gone while it was authorized: no `close` would come any more.
-    if (res.destroyed) return
+    if (isClientGone(req, res)) return
     res.flushHeaders()
     // Those who look already know less than what is remembered as told: they hear of it first.
     if (this.#viewers.size > 0) this.#tell(false)
