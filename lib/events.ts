@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { debuglog } from 'node:util'
 import type { Release } from './release.ts'
+import { causeOf } from './stats.ts'
 
 /** Why an app left the cache. */
 export type EvictReason = 'changed' | 'moved' | 'deleted' | 'reloaded' | 'lru' | 'idle' | 'crashed' | 'closed'
@@ -35,8 +36,16 @@ type Listener = (about: never) => void
 
 type Note = <E extends keyof VhostEvents>(event: E, about: VhostEvents[E]) => void
 
+const write = debuglog('express-van')
+
 /** Writes decisions to stderr where `NODE_DEBUG` names `express-van`. */
-export const debug: (message: string, ...values: unknown[]) => void = debuglog('express-van')
+export function debug(message: string, ...values: unknown[]): void {
+  try {
+    write(message, ...values)
+  } catch {
+    write(message, ...values.map(causeOf))
+  }
+}
 
 /** Tells listeners and `node:diagnostics_channel` what happened; never throws at the one who tells. */
 export class Events {
@@ -81,5 +90,11 @@ export class Events {
 
 function writeError({ hostnames, error, serving }: VhostEvents['error']): void {
   const consequence = serving ? 'the release before it serves on' : 'nothing serves'
-  console.error(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}:`, error)
+  const line = `express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}:`
+  try {
+    console.error(line, error)
+  } catch {
+    // What an app threw may throw itself where it is looked at.
+    console.error(line, causeOf(error))
+  }
 }

@@ -8,6 +8,7 @@ import { debug, type Events } from './events.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, isUnchanged, type ReadRelease, readRelease } from './release.ts'
+import { causeOf, codeOf } from './stats.ts'
 import { containsBasePath, locateVhost, type VhostLocation } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import { addPlaces, type Places } from './watch-places.ts'
@@ -440,7 +441,7 @@ export class Refresher {
   /** Tells that something is wrong with the disk, not with the release: what serves stays. */
   report(hostname: string, realPath: string, cause: Error): VhostError {
     // Not the message: it names whichever of many paths was read first.
-    const fault = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    const fault = codeOf(cause) ?? String(causeOf(cause))
     const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
     if (this.#faults.get(hostname) === fault) return error
     this.#faults.set(hostname, fault)

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
+import { attempt } from './attempt.ts'
 import type { LastExit } from './crashes.ts'
 import type { Failure } from './failures.ts'
 import type { UpstreamFigures } from './launch/launch.ts'
@@ -136,21 +137,23 @@ export function lastError({ error, release, since }: Failure): LastError {
 
 /** What an app threw, which may be anything. */
 export function causeOf(thrown: unknown): string | null {
-  try {
-    return thrown === undefined ? null : String(thrown)
-  } catch {
-    return inspect(thrown, { customInspect: false })
-  }
+  if (thrown === undefined) return null
+  return (
+    attempt(() => String(thrown)) ??
+    attempt(() => inspect(thrown, { customInspect: false })) ??
+    'what cannot be shown'
+  )
+}
+
+/** The code of what an app threw, which may be anything. */
+export function codeOf(thrown: unknown): string | undefined {
+  return attempt(() => Object(thrown).code?.toString())
 }
 
 /** The stack of what an app threw, which may be anything. */
 export function stackOf(thrown: unknown): string | null {
-  try {
-    const { stack } = Object(thrown)
-    return typeof stack === 'string' ? stack : null
-  } catch {
-    return null
-  }
+  const stack = attempt(() => Object(thrown).stack)
+  return typeof stack === 'string' ? stack : null
 }
 
 function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: VhostTable): AppStats {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { describe, it } from 'node:test'
+import { format, inspect } from 'node:util'
 import { Events, type VhostEvents } from '../lib/events.ts'
 import { type Release, VhostError } from '../lib/index.ts'
 import { runChild } from './support/child.ts'
@@ -210,6 +211,24 @@ describe('Events', () => {
     assert.equal(mock.calls[0]?.arguments[1], about.error)
   })
 
+  it('writes what it can of an error that throws where it is looked at', t => {
+    const written: string[] = []
+    t.mock.method(console, 'error', (...values: unknown[]) => written.push(format(...values)))
+    const fail = (): never => assert.fail('of the app')
+    const cause = { [inspect.custom]: fail }
+    const bare = Object.assign(new Error('boom'), { [inspect.custom]: fail })
+    const nothing = Object.defineProperties(new Error(), { stack: { get: fail }, message: { get: fail } })
+    for (const error of [new VhostError('ERR_VHOST_LOAD', { cause }), bare, nothing]) {
+      new Events().emit('error', { ...about, hostnames: ['aries.test'], error })
+    }
+    const line = 'express-van: aries.test: nothing serves:'
+    assert.equal(written.length, 3)
+    assert.deepEqual(written.slice(0, 2), [
+      `${line} VhostError: The app cannot be loaded`,
+      `${line} Error: boom`,
+    ])
+  })
+
   it('tells a monitor of errors, which leaves stderr as it is', t => {
     const written = t.mock.method(console, 'error', () => {})
     const events = new Events()
@@ -253,6 +272,25 @@ describe('a process with a router', () => {
     assert.equal(output, 'ERR_VHOST_LOAD\n')
     assert.match(errors, /^express-van: aries\.test: nothing serves: \[?VhostError \[ERR_VHOST_LOAD\]/)
     assert.match(errors, /\[cause\]: Error: boom/)
+  })
+
+  it('outlives an app that throws what throws where it is looked at', async () => {
+    await using world = await World.start()
+    world.write(
+      'aries.test/app/index.js',
+      `throw { [Symbol.for('nodejs.util.inspect.custom')]() { throw new Error('mine') } }`,
+    )
+    const script = `
+      import { vhostRouter } from 'lib/index.js'
+      const vhosts = vhostRouter({ basePath: ${JSON.stringify(world.path())} })
+      await vhosts.load('aries.test').catch(error => console.log(error.message))
+      await vhosts.close()
+    `
+    for (const before of [[], ['env', 'NODE_DEBUG=express-van']]) {
+      const { output, errors, code } = await runChild(script, { before })
+      assert.equal(code, 0, errors)
+      assert.equal(output, 'aries.test: The app cannot be loaded\n')
+    }
   })
 
   it("takes a listener's mistake for an uncaught exception, and swaps to the end", async () => {

@@ -331,8 +331,13 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     }
   }
 
-  for (const code of ['EMFILE', 'EIO', undefined]) {
-    it(`keeps what serves, and is told once: ${code ?? 'no code'} of getVersion`, async () => {
+  for (const [what, made] of [
+    ['EMFILE', { code: 'EMFILE' }],
+    ['EIO', { code: 'EIO' }],
+    ['no code', {}],
+    ['no text', { toString: undefined }],
+  ] as const) {
+    it(`keeps what serves, and is told once: ${what} of getVersion`, async () => {
       let reads = 0
       let fault: Error | undefined
       const getVersion = async () => {
@@ -344,7 +349,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
       world.site('aries.test', 'aries')
       assert.equal(await world.body('aries.test'), 'aries')
       for (const round of [1, 2]) {
-        fault = Object.assign(new Error('no version'), { code })
+        fault = Object.assign(new Error('no version'), made)
         const before = reads
         await eventually(() => reads > before + 20)
         assert.equal(await world.body('aries.test'), 'aries')

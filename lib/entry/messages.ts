@@ -1,5 +1,7 @@
 /** What both sides of the wall say to each other. */
 
+import { attempt } from '../attempt.ts'
+
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
 
@@ -116,13 +118,4 @@ export function toError(plain: PlainError): Error {
 
 function cut(text: string): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
-}
-
-/** What an app made may throw wherever it is looked at. */
-function attempt<T>(look: () => T): T | undefined {
-  try {
-    return look()
-  } catch {
-    return undefined
-  }
 }
