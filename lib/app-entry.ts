@@ -1,7 +1,8 @@
 import type { BigIntStats } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { statOf, unlessGone } from './gone.ts'
+import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** In the order in which they are tried. */
 const NAMES = ['app', 'index', 'server']
@@ -63,9 +64,13 @@ async function findByName(appFolder: string): Promise<Found | undefined> {
 
 async function mainOf(appFolder: string): Promise<string | undefined> {
   const packageFile = join(appFolder, 'package.json')
-  // A pipe would be waited for for ever.
-  const source = (await fileAt(packageFile)) ? await unlessGone(readFile(packageFile, 'utf8')) : undefined
+  if (!(await fileAt(packageFile))) return undefined
+  const source = await unlessGone(readSmallFile(packageFile)).catch(nothingWhereUnfit)
   return source === undefined ? undefined : parseMain(source)
+}
+
+function nothingWhereUnfit(error: unknown): undefined {
+  if (!(error instanceof UnfitFile)) throw error
 }
 
 /** As Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */

@@ -1,8 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { unlessGone } from './gone.ts'
+import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** What a server shows for a name, and proves with the key. */
 export interface Certificate {
@@ -17,7 +18,6 @@ export type Refused = (realPath: string, error: Error, serving: boolean) => void
 const FOLDER = 'certs'
 const FILES = ['key.pem', 'cert.pem'] as const
 const MAX_CERTIFICATES = 1000
-const MAX_SIZE = 1024 * 1024
 const MAX_READINGS = 3
 /** A renewal may remove both files before it writes them: they are gone when they were so long. */
 const GONE_PAUSE = 250
@@ -139,10 +139,10 @@ function toCertificate(key: string, cert: string, options: SecureContextOptions)
 }
 
 async function readPem(path: string): Promise<string> {
-  const stats = await stat(path)
-  // A pipe would be waited for for ever.
-  if (!stats.isFile() || stats.size > MAX_SIZE) throw new Error(`no file of a sensible size: ${path}`)
-  return await readFile(path, 'utf8')
+  if (!(await stat(path)).isFile()) throw new UnfitFile(`${path} is no file`)
+  return await readSmallFile(path).catch(error => {
+    throw error instanceof UnfitFile ? new UnfitFile(`${path} ${error.message}`) : error
+  })
 }
 
 /** Undefined where there is neither file. */

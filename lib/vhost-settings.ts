@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
 import { statOf, unlessGone } from './gone.ts'
@@ -11,6 +10,7 @@ import {
   expectMilliseconds,
   type Isolation,
 } from './options.ts'
+import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
 export interface VhostSettings {
@@ -56,7 +56,7 @@ const PROBE_CHECKS: Readonly<Record<string, Check>> = {
 
 /**
  * What the package.json of a real path says now; all undefined where it says nothing.
- * @throws VhostError `ERR_VHOST_LOAD` where it is malformed, or asks for what cannot be had here
+ * @throws VhostError `ERR_VHOST_LOAD` where it is malformed, may not be read or asks for what cannot be had here
  */
 export async function readVhostSettings(realPath: string): Promise<VhostSettings> {
   const own = ownSettings(await readPackage(realPath).catch(refuseMalformed))
@@ -124,12 +124,17 @@ function ownSettings(packageJson: unknown): Record<string, unknown> {
   return own
 }
 
-/** Undefined where there is none. A pipe would be waited for for ever. */
+/** Undefined where there is none. */
 async function readPackage(realPath: string): Promise<unknown> {
   const file = join(realPath, 'package.json')
   if (!(await statOf(file))?.isFile()) return undefined
-  const source = await unlessGone(readFile(file, 'utf8'))
+  const source = await unlessGone(readSmallFile(file)).catch(refuseUnfit)
   return source === undefined ? undefined : JSON.parse(source)
+}
+
+function refuseUnfit(error: unknown): never {
+  if (!(error instanceof UnfitFile)) throw error
+  throw new VhostError('ERR_VHOST_LOAD', { detail: `its package.json ${error.message}` })
 }
 
 function refuseMalformed(cause: unknown): never {

@@ -93,6 +93,11 @@ describe('findEntry', () => {
     })
   }
 
+  it('takes a package.json of more than one MiB for none', async () => {
+    const source = JSON.stringify({ main: 'main.js', more: 'x'.repeat(2 ** 20) })
+    assert.equal(await entryOf({ 'package.json': source, 'main.js': '', 'app.js': '' }), 'app.js')
+  })
+
   it('follows links, but not dangling ones', async () => {
     await using world = new World()
     world.write('build/main.js', '')

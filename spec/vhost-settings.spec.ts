@@ -54,6 +54,11 @@ describe('"vhost" in a package.json', () => {
 
   const bad: [what: string, packageJson: string, message: RegExp][] = [
     ['JSON cut in half', '{"vhost": {', /its package\.json is not well formed/],
+    [
+      'more than a MiB',
+      JSON.stringify({ vhost: {}, more: 'x'.repeat(2 ** 20) }),
+      /its package\.json is larger than 1 MiB/,
+    ],
     ['no object', '[]', /its package\.json is no object/],
     ['null', 'null', /its package\.json is no object/],
     [

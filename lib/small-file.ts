@@ -1,0 +1,30 @@
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+
+const MAX_SIZE = 2 ** 20
+/** Not to wait for a pipe: that would hold one of the four threads for the file system for ever. Windows has none. */
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+
+/** That what is there is not read, and why, in words that go on after its name. */
+export class UnfitFile extends Error {}
+
+/**
+ * The text of a file of at most one MiB, whatever somebody may put in its place meanwhile. Rejects with an `UnfitFile`
+ * where it is no file or is larger. To be looked at before: a device does something when it is opened.
+ */
+export async function readSmallFile(path: string): Promise<string> {
+  const file = await open(path, FLAGS)
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) throw new UnfitFile('is no file')
+    if (stats.size > MAX_SIZE) throw new UnfitFile('is larger than 1 MiB')
+    const bytes = Buffer.allocUnsafe(stats.size)
+    let length = 0
+    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+      read = (await file.read(bytes, length, bytes.length - length)).bytesRead
+    }
+    return bytes.toString('utf8', 0, length)
+  } finally {
+    await file.close()
+  }
+}
