@@ -149,8 +149,8 @@ async function settingsOf(
   settings: Settings,
 ): Promise<{ refused?: VhostError; notes: string[] }> {
   try {
-    isolationOf(realPath, await readVhostSettings(realPath), settings)
-    return { notes: await notesOf(realPath) }
+    isolationOf(realPath, await readVhostSettings(realPath, settings), settings)
+    return { notes: await notesOf(realPath, settings) }
   } catch (error) {
     if (error instanceof VhostError) return { refused: error, notes: [] }
     throw error

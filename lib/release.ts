@@ -21,7 +21,7 @@ export interface ReadRelease extends Release {
   readonly entryStamp: string | undefined
 }
 
-type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion'>
+type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion' | 'user'>
 
 /**
  * What is deployed at a real path now; undefined where there is no app. Errors that do not mean "gone" reject.

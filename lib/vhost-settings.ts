@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
 import { statOf, unlessGone } from './gone.ts'
@@ -9,6 +10,7 @@ import {
   expectIsolation,
   expectMilliseconds,
   type Isolation,
+  type Settings,
 } from './options.ts'
 import { readSmallFile, UnfitFile } from './small-file.ts'
 
@@ -35,6 +37,9 @@ const PROBE_TIMEOUT = 5 * 1000
 /** By these the owner of a vhost would have a say in how Node and its loader run. */
 const RESERVED_VARIABLE = /^(?:NODE_|LD_)/i
 
+/** Decides whose package.json is read. */
+type ForUser = Pick<Settings, 'user'>
+
 type Check = (value: unknown) => string | undefined
 
 const CHECKS: Readonly<Record<string, Check>> = {
@@ -58,8 +63,8 @@ const PROBE_CHECKS: Readonly<Record<string, Check>> = {
  * What the package.json of a real path says now; all undefined where it says nothing.
  * @throws VhostError `ERR_VHOST_LOAD` where it is malformed, may not be read or asks for what cannot be had here
  */
-export async function readVhostSettings(realPath: string): Promise<VhostSettings> {
-  const own = ownSettings(await readPackage(realPath).catch(refuseMalformed))
+export async function readVhostSettings(realPath: string, settings: ForUser): Promise<VhostSettings> {
+  const own = ownSettings(await readPackage(realPath, settings).catch(refuseMalformed))
   for (const [name, value] of Object.entries(own)) check(name, value, CHECKS)
   const { moduleName, exportName, isolation = 'none', env = {} } = own as Partial<VhostSettings>
   refuseReserved(env)
@@ -69,10 +74,10 @@ export async function readVhostSettings(realPath: string): Promise<VhostSettings
 /** The module that is loaded, by the vhost's own word or else the router's; a package.json that is wrong says nothing. */
 export async function moduleNameOf(
   realPath: string,
-  { moduleName }: { moduleName: string | undefined },
+  { moduleName, user }: { moduleName: string | undefined } & ForUser,
 ): Promise<string | undefined> {
   try {
-    const own = ownSettings(await readPackage(realPath)).moduleName
+    const own = ownSettings(await readPackage(realPath, { user })).moduleName
     return own === undefined || expectInside(own) ? moduleName : (own as string)
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof VhostError) return moduleName
@@ -81,8 +86,8 @@ export async function moduleNameOf(
 }
 
 /** What an operator should know of these settings, in words. */
-export async function notesOf(realPath: string): Promise<string[]> {
-  const own = ownSettings(await readPackage(realPath))
+export async function notesOf(realPath: string, settings: ForUser): Promise<string[]> {
+  const own = ownSettings(await readPackage(realPath, settings))
   const inProbe = isObject(own.probe) ? Object.keys(own.probe).filter(name => !knows(PROBE_CHECKS, name)) : []
   return [
     ...Object.keys(own).filter(name => !knows(CHECKS, name)),
@@ -125,11 +130,18 @@ function ownSettings(packageJson: unknown): Record<string, unknown> {
 }
 
 /** Undefined where there is none. */
-async function readPackage(realPath: string): Promise<unknown> {
+async function readPackage(realPath: string, { user }: ForUser): Promise<unknown> {
   const file = join(realPath, 'package.json')
   if (!(await statOf(file))?.isFile()) return undefined
-  const source = await unlessGone(readSmallFile(file)).catch(refuseUnfit)
+  const reading = user === 'owner' ? readOfOwner(file, realPath) : readSmallFile(file)
+  const source = await unlessGone(reading).catch(refuseUnfit)
   return source === undefined ? undefined : JSON.parse(source)
+}
+
+/** By a link, the router would read as root what the owner of the vhost may not. */
+async function readOfOwner(file: string, realPath: string): Promise<string> {
+  const { uid } = await stat(realPath)
+  return await readSmallFile(file, uid)
 }
 
 function refuseUnfit(error: unknown): never {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { chownSync, mkdirSync, readdirSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { readSmallFile, UnfitFile } from '../lib/small-file.ts'
 import { World } from './support/world.ts'
@@ -29,6 +29,18 @@ describe('readSmallFile', () => {
       await assert.rejects(readSmallFile(world.path(name)), unfit('is no file'))
     }
     assert.equal(opened(), before)
+  })
+
+  it('refuses what belongs to neither the owner nor root, where an owner is given', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async () => {
+    await using world = new World()
+    world.write('file', 'text')
+    assert.equal(await readSmallFile(world.path('file'), 65_534), 'text')
+    chownSync(world.path('file'), 65_534, 65_534)
+    assert.equal(await readSmallFile(world.path('file'), 65_534), 'text')
+    assert.equal(await readSmallFile(world.path('file')), 'text')
+    await assert.rejects(readSmallFile(world.path('file'), 65_533), unfit('belongs to somebody else'))
   })
 })
 

@@ -48,9 +48,12 @@ export class Launcher {
   }
 }
 
-async function ownSettings(realPath: string, { appDir }: Settings): Promise<VhostSettings> {
+async function ownSettings(realPath: string, settings: Settings): Promise<VhostSettings> {
   try {
-    const [own] = await Promise.all([readVhostSettings(realPath), refuseNoFile(realPath, appDir)])
+    const [own] = await Promise.all([
+      readVhostSettings(realPath, settings),
+      refuseNoFile(realPath, settings.appDir),
+    ])
     return own
   } catch (cause) {
     throw cause instanceof VhostError ? cause : new VhostError('ERR_VHOST_LOAD', { cause })

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { MemoryCgroups } from '../../lib/launch/memory-cgroup.ts'
@@ -237,6 +246,29 @@ describe("isolation: 'process' alone", () => {
       }
       const { error } = await world.vhosts.why('evil.test')
       assert.match(String(error?.cause), /EACCES: a link that belongs to another user/)
+    })
+
+    it('gives nobody what stands in the package.json of somebody else', async () => {
+      await using world = await World.start({ isolation: 'process', user: 'owner' })
+      chmodSync(world.base, 0o755)
+      const app = `module.exports = (req, res) => res.end('' + process.env.WORD)`
+      for (const name of ['aries', 'leo']) world.write(`${name}.test/app/index.js`, app)
+      world.write('leo.test/package.json', '{"vhost": {"env": {"WORD": "secret"}}}')
+      chmodSync(world.path('leo.test/package.json'), 0o600)
+      chownTree(world.path('leo.test'), 65_533)
+      symlinkSync('../leo.test/package.json', world.path('aries.test/package.json'))
+      chownTree(world.path('aries.test/app'), 65_534)
+      chownSync(world.path('aries.test'), 65_534, 65_534)
+      assert.match(
+        String((await world.vhosts.why('aries.test')).error?.message),
+        /its package\.json belongs to somebody else/,
+      )
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as Error).message), /belongs to somebody else/)
+      assert.equal(await world.body('leo.test'), 'secret')
+      unlinkSync(world.path('aries.test/package.json'))
+      world.write('aries.test/package.json', '{"vhost": {"env": {"WORD": "by root"}}}')
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'by root'))
     })
 
     it('refuses a vhost that would not be a process', async () => {
