@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { basename } from 'node:path'
+import { sep } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
@@ -206,7 +206,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   function tellLine({ realPath, version }: Release, stream: 'stdout' | 'stderr', line: string): void {
     const hostnames = table.hostnames(realPath)
-    writeLine(hostnames[0] ?? basename(realPath), stream, line)
+    writeLine(hostnames[0] ?? pathBelow(settings.basePath, realPath), stream, line)
     events.emit('log', { hostnames, realPath, version, stream, line })
   }
 
@@ -397,4 +397,9 @@ interface Name {
 
 function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: VhostLocation): VhostFolder {
   return { hostname, path, realPath, isExact }
+}
+
+/** The name of a release that no hostname leads to: its last part alone could be the name of another vhost. */
+function pathBelow(basePath: string, realPath: string): string {
+  return realPath.startsWith(basePath + sep) ? realPath.slice(basePath.length + 1) : realPath
 }

@@ -425,7 +425,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       } finally {
         process.stderr.write = write
       }
-      assert.ok(written.includes('aries.test | \ufffd[2J\x1b[31mthree\n'), JSON.stringify(written))
+      assert.ok(written.includes('aries.test | \ufffd[2J\x1b[31mthree\x1b[0m\n'), JSON.stringify(written))
       const evicted = world.event('evict')
       await world.vhosts.close()
       await evicted

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { writeLine } from '../lib/write-line.ts'
+import { World } from './support/world.ts'
+
+describe('writeLine', () => {
+  const cases: [what: string, line: string, written: string][] = [
+    ['text as it is, with tabs', 'ä €\t😀', 'ä €\t😀'],
+    [
+      'no command to a terminal',
+      '\x1b[2J\x1b]0;title\x07\x9b31m\r',
+      '\ufffd[2J\ufffd]0;title\ufffd\ufffd31m\ufffd',
+    ],
+    ['a colour to the end of the line', '\x1b[8mhidden', '\x1b[8mhidden\x1b[0m'],
+    [
+      'nothing that turns the direction or breaks the line',
+      'a\u202eb\u2066c\u200fd\u061ce\u2028f',
+      'a\ufffdb\ufffdc\ufffdd\ufffde\ufffdf',
+    ],
+  ]
+  for (const [what, line, expected] of cases) {
+    it(`writes ${what}`, t =>
+      assert.equal(
+        writtenBy(t, () => writeLine('aries.test', 'stderr', line)),
+        `aries.test | ${expected}\n`,
+      ))
+  }
+
+  it('writes a name that is one line', t => {
+    const written = writtenBy(t, () => writeLine('1\nleo.test | forged\x1b[8m', 'stderr', 'line'))
+    assert.equal(written, '1\ufffdleo.test | forged\ufffd | line\n')
+  })
+})
+
+describe('the line of an app that no name leads to any more', () => {
+  it('stands after its path, which is no name of another', async t => {
+    await using world = await World.start({ isolation: 'thread', vhostDir: ['%0/current', '%0'] })
+    world.write(
+      'aries.test/releases/leo.test/app/index.js',
+      `module.exports = (req, res) => { res.write('one'); setInterval(() => console.error('tick'), 20) }`,
+    )
+    world.site('aries.test/releases/2', 'two')
+    world.link('aries.test/current', 'releases/leo.test')
+    const written: string[] = []
+    t.mock.method(process.stderr, 'write', (text: string) => written.push(text) > 0)
+    const held = world.get('aries.test').catch(() => undefined)
+    await world.event('log')
+    world.link('aries.test/current', 'releases/2')
+    await world.event('reload')
+    await world.event('log')
+    t.mock.restoreAll()
+    assert.equal(written.at(-1), 'aries.test/releases/leo.test | tick\n')
+    world.server.closeAllConnections()
+    await held
+  })
+})
+
+function writtenBy(t: TestContext, write: () => void): string {
+  const { mock } = t.mock.method(process.stderr, 'write', () => true)
+  write()
+  const { calls } = mock
+  mock.restore()
+  return calls.map(({ arguments: [text] }) => text).join('')
+}
