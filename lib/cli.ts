@@ -4,7 +4,7 @@ import { help, parseCommand, UsageError } from './cli/command-line.ts'
 import { ControlError } from './cli/control-client.ts'
 import { events, reload, status, why } from './cli/queries.ts'
 import { serve } from './cli/serve.ts'
-import { printable } from './cli/table.ts'
+import { printableEntry } from './printable.ts'
 
 /** 0: done, and well. 1: failed, or the host leads to no app. 2: the command was wrong. 3: no server answered. */
 type ExitCode = 0 | 1 | 2 | 3
@@ -25,7 +25,7 @@ async function run(words: string[]): Promise<ExitCode> {
     return 0
   } catch (error) {
     const isUsage = error instanceof UsageError
-    console.error(`express-van: ${printable(String(error instanceof Error ? error.message : error))}`)
+    console.error(`express-van: ${printableEntry(String(error instanceof Error ? error.message : error))}`)
     if (isUsage) console.error(`Try: express-van ${error.command ? `${error.command} ` : ''}--help`)
     return isUsage ? 2 : error instanceof ControlError ? 3 : 1
   }

@@ -1,6 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
-import { debuglog } from 'node:util'
+import { debuglog, inspect } from 'node:util'
+import { attempt } from './attempt.ts'
+import { printableEntry } from './printable.ts'
 import type { Release } from './release.ts'
 import { causeOf } from './stats.ts'
 
@@ -90,11 +92,9 @@ export class Events {
 
 function writeError({ hostnames, error, serving }: VhostEvents['error']): void {
   const consequence = serving ? 'the release before it serves on' : 'nothing serves'
-  const line = `express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}:`
-  try {
-    console.error(line, error)
-  } catch {
-    // What an app threw may throw itself where it is looked at.
-    console.error(line, causeOf(error))
-  }
+  // What an app threw may throw itself where it is looked at.
+  const told = attempt(() => inspect(error, { customInspect: false })) ?? causeOf(error)
+  console.error(
+    printableEntry(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}: ${told}`),
+  )
 }

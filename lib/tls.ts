@@ -2,11 +2,13 @@ import { stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
+import { inspect } from 'node:util'
 import { type Certificate, Certificates } from './certificates.ts'
 import { givenOptions } from './given-options.ts'
 import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
 import { optionError, shown } from './option-error.ts'
+import { printableEntry } from './printable.ts'
 
 /** Options of `vhostTls()`. */
 export interface VhostTlsOptions {
@@ -204,5 +206,8 @@ function checkOptions<Options extends object>(
 
 function writeError(error: Error, { realPath, serving }: VhostTlsFault): void {
   const consequence = serving ? 'the one before it stays in use' : 'none is used'
-  console.error(`express-van: the certificate of ${realPath} cannot be used, ${consequence}:`, error)
+  const told = inspect(error)
+  console.error(
+    printableEntry(`express-van: the certificate of ${realPath} cannot be used, ${consequence}: ${told}`),
+  )
 }

@@ -275,6 +275,18 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
+  it('writes the error of an app as one entry, whatever its message', async () => {
+    await using site = await Site.start([])
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => next(new Error('one\\nleo.test: two\\n\\x1b[2J'))`,
+    )
+    await site.get('aries.test')
+    await eventually(() =>
+      assert.match(site.err, /^aries\.test: Error: one\n {2}leo\.test: two\n {2}\\u\{1b\}\[2J\n {6}at /m),
+    )
+  })
+
   it('tells clients what went wrong with --watch-tree alone', async () => {
     for (const [flags, wanted] of [
       [[], /^Internal Server Error\n$/],

@@ -238,7 +238,7 @@ describe('SNICallback', () => {
     await all.shown('aries.test')
     assert.match(
       String(mock.calls[0]?.arguments[0]),
-      /the certificate of .*aries\.test cannot be used, none is used/,
+      /^express-van: the certificate of .*aries\.test cannot be used, none is used: [^\n]+(\n .*)+$/,
     )
   })
 

@@ -1,4 +1,4 @@
-import { printable } from './table.ts'
+import { printable } from '../printable.ts'
 
 /** What a router tells of. */
 export const EVENTS = ['load', 'reload', 'evict', 'error'] as const

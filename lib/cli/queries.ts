@@ -1,13 +1,14 @@
 import { createInterface } from 'node:readline'
 import type { VhostExplanation } from '../explain.ts'
 import { explanationSteps } from '../explanation-steps.ts'
+import { printable, printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
 import { ask, open } from './control-client.ts'
 import { controlSocketPath } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
-import { formatTable, printable } from './table.ts'
+import { formatTable } from './table.ts'
 
 const DEFAULT_PORT = 3000
 const SECOND = 1000
@@ -27,11 +28,12 @@ export async function status(command: Command): Promise<boolean> {
   console.log(formatTable(HEAD, apps.map(rowOf), { width: process.stdout.columns, spare: SPARE }))
   for (const app of apps) {
     const { lastError } = app
-    if (lastError) console.log(printable(`${nameOf(app)}: ${lastError.message}: ${lastError.cause ?? ''}`))
+    if (lastError)
+      console.log(printableEntry(`${nameOf(app)}: ${lastError.message}: ${lastError.cause ?? ''}`))
   }
   for (const app of apps) {
     const { lastExit } = app
-    if (lastExit) console.log(printable(`${nameOf(app)}: ${lastExit.at}: ${lastExit.how}`))
+    if (lastExit) console.log(printableEntry(`${nameOf(app)}: ${lastExit.at}: ${lastExit.how}`))
   }
   const { draining, failed, hostnames, requests } = body.totals
   console.log(
@@ -62,7 +64,10 @@ export async function reload(command: Command): Promise<boolean> {
   ).finally(stop)
   if (command.flags.json) printJson(body)
   else if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
-  else console.error(printable(`express-van: ${host}: ${body.message}${body.cause ? `: ${body.cause}` : ''}`))
+  else
+    console.error(
+      printableEntry(`express-van: ${host}: ${body.message}${body.cause ? `: ${body.cause}` : ''}`),
+    )
   return isOk
 }
 

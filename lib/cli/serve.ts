@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { errorPage } from '../error-page.ts'
+import { printable, printableEntry } from '../printable.ts'
 import { causeOf, stackOf } from '../stats.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { treeVersion } from '../tree-version.ts'
@@ -12,7 +13,6 @@ import { startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
-import { printable } from './table.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
@@ -99,7 +99,7 @@ function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: strin
   const isFromRouter = String(Object(error).code).startsWith('ERR_VHOST_')
   // What kept an app from loading is told once, by the event, not at each request.
   if (!isFromRouter)
-    console.error(printable(`${req.vhost?.hostname ?? '-'}: ${stackOf(error) ?? causeOf(error)}`))
+    console.error(printableEntry(`${req.vhost?.hostname ?? '-'}: ${stackOf(error) ?? causeOf(error)}`))
 }
 
 function plain(res: ServerResponse, status: number): void {
@@ -136,7 +136,7 @@ async function openControl(
     if (isDefault) prepareControlFolder()
     return await startControl(socket, vhosts)
   } catch (error) {
-    console.error(`express-van: no control socket: ${(error as Error).message}`)
+    console.error(`express-van: no control socket: ${printable((error as Error).message)}`)
     return undefined
   }
 }

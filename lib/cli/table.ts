@@ -1,3 +1,5 @@
+import { printable } from '../printable.ts'
+
 type Row = readonly (string | number)[]
 
 export interface TableOptions {
@@ -20,7 +22,7 @@ export function formatTable(
   const longest = width === Number.POSITIVE_INFINITY ? width : cellOf(width)
   const columns = head.map((title, i) => {
     const values = rows.map(row => row[i] ?? '')
-    const cells = values.map(value => shortened(printable(String(value)), longest))
+    const cells = values.map(value => shortened(printable(String(value).replaceAll('\n', ' ')), longest))
     const isNumber = rows.length > 0 && values.every(value => typeof value === 'number')
     return { title, cells, isNumber, width: Math.max(title.length, ...cells.map(cell => cell.length)) }
   })
@@ -36,13 +38,6 @@ export function formatTable(
       .join(' '.repeat(GAP))
       .trimEnd()
   return [line(({ title }) => title), ...rows.map((_, i) => line(({ cells }) => cells[i] ?? ''))].join('\n')
-}
-
-/** Text that a terminal shows as it is: what would move the cursor, colour or hide is written as an escape. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
-    character === '\n' ? '\n' : `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
-  )
 }
 
 function cellOf(width: number): number {

@@ -1,0 +1,13 @@
+/** Text that a terminal shows as it is: what would move the cursor, colour or hide is written as an escape. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
+    character === '\n' || character === '\t'
+      ? character
+      : `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
+  )
+}
+
+/** The same as one entry of a log: its lines after the first stand in, so that none can be taken for another entry. */
+export function printableEntry(text: string): string {
+  return printable(text).replaceAll('\n', '\n  ')
+}
