@@ -1,8 +1,12 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
 /** What a terminal would obey instead of show: all but tabs and colours; and what turns or breaks a line. */
 const COMMANDS =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it is about
   /\x1b\[[\d;]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 const RESET = '\x1b[0m'
+/** Bytes that wait to be written, beyond which whoever reads them is too slow for more. */
+const MAX_WAITING = 64 * 1024
 
 /** Writes a line that an app wrote to the router's own stream, with the app's name before it. */
 export function writeLine(name: string, stream: 'stdout' | 'stderr', line: string): void {
@@ -14,4 +18,27 @@ export function writeLine(name: string, stream: 'stdout' | 'stderr', line: strin
     return found
   })
   process[stream].write(`${name.replace(COMMANDS, '\ufffd')} | ${shown}${end}\n`)
+}
+
+/** Settles in the next turn, or when the router's own streams have been written out if more than a little waits there. */
+export async function roomToWrite(): Promise<void> {
+  await nextTurn()
+  // One for all apps that wait.
+  room ??= Promise.all([process.stdout, process.stderr].map(writtenOut)).finally(() => {
+    room = undefined
+  })
+  await room
+}
+
+let room: Promise<unknown> | undefined
+
+async function writtenOut(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.destroyed || stream.writableLength <= MAX_WAITING) return
+  await new Promise<void>(resolve => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.on('drain', done).on('close', done)
+  })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { writeLine } from '../lib/write-line.ts'
-import { World } from './support/world.ts'
+import { roomToWrite, writeLine } from '../lib/write-line.ts'
+import { eventually, World } from './support/world.ts'
 
 describe('writeLine', () => {
   const cases: [what: string, line: string, written: string][] = [
@@ -29,6 +29,23 @@ describe('writeLine', () => {
   it('writes a name that is one line', t => {
     const written = writtenBy(t, () => writeLine('1\nleo.test | forged\x1b[8m', 'stderr', 'line'))
     assert.equal(written, '1\ufffdleo.test | forged\ufffd | line\n')
+  })
+})
+
+describe('roomToWrite', () => {
+  it('waits until what was written has gone out, once for all', async t => {
+    Object.defineProperty(process.stderr, 'writableLength', { configurable: true, value: 64 * 1024 + 1 })
+    t.after(() => Reflect.deleteProperty(process.stderr, 'writableLength'))
+    const listeners = process.stderr.listenerCount('drain')
+    let hasRoom = 0
+    for (let app = 0; app < 20; app++) void roomToWrite().then(() => hasRoom++)
+    await eventually(() => process.stderr.listenerCount('drain') > listeners)
+    assert.deepEqual([process.stderr.listenerCount('drain'), hasRoom], [listeners + 1, 0])
+    process.stderr.emit('drain')
+    await eventually(() => hasRoom === 20)
+    assert.equal(process.stderr.listenerCount('drain'), listeners)
+    Reflect.deleteProperty(process.stderr, 'writableLength')
+    await roomToWrite()
   })
 })
 

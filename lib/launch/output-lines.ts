@@ -1,19 +1,37 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { roomToWrite } from '../write-line.ts'
+
+/** More of them in one turn would be felt by whoever waits for an answer of another app. */
+const LINES_IN_A_TURN = 64
+
+/** Of what has ended: all they hold is read at once. */
+const ending = new WeakSet<Readable>()
 
 /**
  * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
- * `longest` is told in parts, so that an app which never ends a line cannot fill the memory.
+ * `longest` is told in parts, so that an app which never ends a line cannot fill the memory. Of one that writes very
+ * many no more is read until `room` settles: it is slowed, not its neighbours.
  */
-export function readLines(stream: Readable, longest: number, tell: (line: string) => void): void {
+export function readLines(
+  stream: Readable,
+  longest: number,
+  tell: (line: string) => void,
+  room: () => Promise<void> = roomToWrite,
+): void {
   const decoder = new StringDecoder('utf8')
   let rest = ''
   stream.on('data', (chunk: Buffer) => {
-    const lines = (rest + decoder.write(chunk)).split('\n')
+    const end = ending.has(stream) ? chunk.length : endOfLines(chunk, LINES_IN_A_TURN)
+    const lines = (rest + decoder.write(chunk.subarray(0, end))).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines) tell(line.endsWith('\r') ? line.slice(0, -1) : line)
     for (; rest.length > longest; rest = rest.slice(longest)) tell(rest.slice(0, longest))
+    if (end === chunk.length) return
+    stream.pause()
+    stream.unshift(chunk.subarray(end))
+    void room().then(() => stream.resume())
   })
   const tellRest = (): void => {
     rest += decoder.end()
@@ -32,7 +50,23 @@ export function readLines(stream: Readable, longest: number, tell: (line: string
 export async function lastLines(streams: readonly Readable[]): Promise<void> {
   const open = streams.filter(stream => !stream.readableEnded && !stream.destroyed)
   const ends = open.map(stream => new Promise(resolve => stream.once('end', resolve).once('close', resolve)))
+  for (const stream of open) {
+    ending.add(stream)
+    stream.resume()
+  }
   await Promise.race([Promise.all(ends), wholeTurn()])
+  for (const stream of open) ending.delete(stream)
+}
+
+/** Where so many lines end, or the chunk. */
+function endOfLines(chunk: Buffer, lines: number): number {
+  let end = 0
+  for (let line = 0; line < lines; line++) {
+    const at = chunk.indexOf(10, end)
+    if (at < 0) return chunk.length
+    end = at + 1
+  }
+  return end
 }
 
 /** Between the two, whatever is there is read, however long this process was kept from it. */

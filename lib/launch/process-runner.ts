@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isReport, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
 import { hasStreams } from './has-streams.ts'
 import type { MemoryCgroups } from './memory-cgroup.ts'
@@ -54,10 +55,11 @@ export function startProcess(
     end: () => void child.kill('SIGTERM'),
     kill: () => killGroup(child),
   }
-  readLines(channel, MAX_REPORT, line => {
+  const take = (line: string): void => {
     const report = parseReport(line)
     if (report) runner.onReport?.(report)
-  })
+  }
+  readLines(channel, MAX_REPORT, take, nextTurn)
   return runner
 }
 

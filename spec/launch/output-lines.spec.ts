@@ -3,8 +3,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { lastLines, readLines } from '../../lib/launch/output-lines.ts'
+import { eventually } from '../support/world.ts'
 
 async function linesOf(chunks: readonly Buffer[], longest = 1000): Promise<string[]> {
   const stream = new PassThrough()
@@ -43,9 +45,60 @@ describe('readLines', () => {
       [100, 100, 50],
     )
   })
+
+  it('goes on in another turn after so many lines, and loses none', async () => {
+    const wanted = Array.from({ length: 1000 }, (_, n) => `line ${n} ä`)
+    const stream = new PassThrough()
+    const lines: string[] = []
+    let turns = 0
+    const room = async (): Promise<void> => {
+      turns++
+      await nextTurn()
+    }
+    readLines(stream, 1000, line => lines.push(line), room)
+    const ended = once(stream, 'end')
+    stream.write(wanted.slice(0, 500).join('\n'))
+    stream.end(`\n${wanted.slice(500).join('\n')}`)
+    await ended
+    assert.deepEqual(lines, wanted)
+    assert.equal(turns, 14)
+  })
+
+  it('reads no more while there is no room to write', async () => {
+    const stream = new PassThrough()
+    const lines: string[] = []
+    let goOn = (): void => {}
+    const room = (): Promise<void> =>
+      new Promise(resolve => {
+        goOn = resolve
+      })
+    readLines(stream, 1000, line => lines.push(line), room)
+    stream.write('x\n'.repeat(100))
+    await eventually(() => lines.length > 0)
+    for (let turn = 0; turn < 10; turn++) await nextTurn()
+    assert.equal(lines.length, 64)
+    assert.ok(stream.isPaused())
+    goOn()
+    await eventually(() => lines.length === 100)
+  })
 })
 
 describe('lastLines', () => {
+  it('has all lines that are left, however many, and whether or not there is room to write', async () => {
+    const stream = new PassThrough()
+    const lines: string[] = []
+    readLines(
+      stream,
+      1000,
+      line => lines.push(line),
+      () => new Promise(() => {}),
+    )
+    stream.write('x\n'.repeat(1000))
+    await eventually(() => lines.length > 0)
+    await lastLines([stream])
+    assert.equal(lines.length, 1000)
+  })
+
   it('waits for no stream that is held open, once what is in it is read', async () => {
     const start = performance.now()
     await lastLines([new PassThrough()])
