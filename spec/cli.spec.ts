@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -350,6 +351,30 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await site.run('status')).code, 3)
     site.world.site('aries.test', 'aries')
     assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
+  })
+
+  it('asks no server in a folder that others may enter', async () => {
+    const runtime = runtimeFolder()
+    const folder = join(runtime, `express-van-${process.getuid?.()}`)
+    mkdirSync(folder, { mode: 0o700 })
+    const asked: string[] = []
+    const server = http.createServer((req, res) => {
+      asked.push(`${req.method} ${req.url}`)
+      res.end('{}')
+    })
+    server.listen(join(folder, '3000.sock'))
+    await once(server, 'listening')
+    chmodSync(folder, 0o755)
+    for (const words of [['status'], ['why', 'aries.test'], ['reload', 'aries.test'], ['events']]) {
+      const { code, err } = await run(runtime, ...words)
+      assert.equal(code, 3)
+      assert.match(err, /may be entered by others/)
+    }
+    assert.deepEqual(asked, [])
+    chmodSync(folder, 0o700)
+    assert.equal((await run(runtime, 'reload', 'aries.test')).code, 0)
+    assert.deepEqual(asked, ['POST /reload?host=aries.test'])
+    server.close()
   })
 
   it('takes the place of a control socket that was left behind, not of one that answers', async () => {

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ControlError } from './control-client.ts'
 
 /** What the kernel takes for the path of a Unix socket: 108 bytes with a NUL, 104 on macOS. */
 const MAX_PATH = 103
@@ -10,13 +11,19 @@ export function controlSocketPath(port: number): string {
   return join(controlFolder(), `${port}.sock`)
 }
 
-/** Makes that folder. @throws Error where it is there and others may enter it */
+/** Makes that folder. @throws ControlError where it is there and not this user's alone */
 export function prepareControlFolder(): void {
-  const folder = controlFolder()
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const { uid, mode } = lstatSync(folder)
-  if (uid !== process.getuid?.() || (mode & 0o077) !== 0) {
-    throw new Error('the folder of the control socket may be entered by others; choose a path by --socket')
+  mkdirSync(controlFolder(), { recursive: true, mode: 0o700 })
+  checkControlFolder()
+}
+
+/** @throws ControlError where that folder is not this user's alone: what answers there may be somebody else's */
+export function checkControlFolder(): void {
+  const stats = lstatSync(controlFolder(), { throwIfNoEntry: false })
+  if (stats && (stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0)) {
+    throw new ControlError(
+      'the folder of the control socket may be entered by others; choose a path by --socket',
+    )
   }
 }
 

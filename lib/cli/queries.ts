@@ -6,7 +6,7 @@ import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
 import { ask, open } from './control-client.ts'
-import { controlSocketPath } from './control-socket.ts'
+import { checkControlFolder, controlSocketPath } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
 import { formatTable } from './table.ts'
 
@@ -98,6 +98,7 @@ async function explain(command: Command, host: string): Promise<VhostExplanation
 
 function socketOf({ name, flags }: Command): string {
   if (flags.socket !== undefined) return String(flags.socket)
+  checkControlFolder()
   return controlSocketPath(flags.port === undefined ? DEFAULT_PORT : numberOf(name, 'port', flags.port))
 }
 
