@@ -169,6 +169,38 @@ describe('where no file descriptor is left for a process', () => {
   }
 })
 
+describe('where an isolated app has no file descriptor left', () => {
+  for (const isolation of ['thread', 'process']) {
+    it(`it is asked for its figures, and works on, in a ${isolation}`, onLinux, async () => {
+      const told = await resultOfChild<string[]>(
+        `
+      import { World } from 'support/world.js'
+      const world = await World.start({ isolation: '${isolation}', watch: false, updateInterval: 60_000 })
+      world.write('leo.test/app/index.js', \`
+        const { closeSync, openSync } = require('node:fs')
+        module.exports = (req, res) => {
+          const held = []
+          try {
+            for (;;) held.push(openSync('/dev/null'))
+          } catch {}
+          // Longer than until the next heartbeat.
+          setTimeout(() => {
+            for (const descriptor of held) closeSync(descriptor)
+            res.end('leo ' + held.length)
+          }, 1000)
+        }
+      \`)
+      const { status, body } = await world.get('leo.test')
+      await world[Symbol.asyncDispose]()
+      console.log(JSON.stringify([status, body.slice(0, 4), ...world.told.map(({ event }) => event)]))
+      `,
+        { before: ['sh', '-c', 'ulimit -n 80 && exec "$@"', 'sh'] },
+      )
+      assert.deepEqual(told, [200, 'leo ', 'load', 'evict'])
+    })
+  }
+})
+
 describe('where the clock is wrong', { concurrency: 1 }, () => {
   it('and is set back and forth, changes are seen and requests are answered', async t => {
     await using world = await World.start({ updateInterval: 50, idleTimeout: 10_000 })
