@@ -12,6 +12,7 @@ import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../erro
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
+import { afterReading } from './after-reading.ts'
 import { goneOf } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed, hasBody } from './forward-framing.ts'
@@ -57,6 +58,7 @@ export class Exchange extends AsyncResource {
   #body: ForwardedBody | undefined
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
+  #isLate = false
 
   constructor(
     options: ExchangeOptions,
@@ -95,8 +97,11 @@ export class Exchange extends AsyncResource {
       this.#next(error)
       return
     }
-    if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
     const up = this.#up
+    if (requestTimeout > 0) {
+      this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+      up.on('socket', this.#onSent)
+    }
     // Or headers beyond the thousandth would be lost without a word.
     up.maxHeadersCount = 0
     up.on('response', this.#onResponse)
@@ -109,7 +114,7 @@ export class Exchange extends AsyncResource {
       up.end()
       return
     }
-    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, () => this.#timer?.refresh())
+    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, this.#onSent)
     this.#body.send()
   }
 
@@ -197,8 +202,17 @@ export class Exchange extends AsyncResource {
     this.runInAsyncScope(() => this.#fail(this.#malformed()))
   }
 
+  /** The app has all of its time from here on. */
+  readonly #onSent = (): void => {
+    this.#isLate = false
+    this.#timer?.refresh()
+  }
+
   readonly #onTimeout = (): void => {
-    this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
+    this.#isLate = true
+    afterReading(() => {
+      if (this.#isLate && !this.#down && !this.isOver) this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
+    })
   }
 
   readonly #onClientGone = (): void => {

@@ -5,6 +5,7 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
+import { afterReading } from './after-reading.ts'
 import { Forward } from './forward.ts'
 import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
@@ -243,11 +244,6 @@ export class Upstream implements Launched {
     this.#pongs.delete(tell)
     return isDead
   }
-}
-
-/** Where the router itself was held up its timers come first, and an answer that has long been there only then. */
-function afterReading(then: () => void): void {
-  setImmediate(() => setImmediate(then))
 }
 
 /** Its end, which was the router's doing, would say nothing of why. */

@@ -963,6 +963,47 @@ describe('Forward', () => {
       await eventually(() => wall.upstreamAborts === 1)
     })
 
+    it('an answer that is there in time is given, also where the router is held up until it is late', async t => {
+      await using wall = await Wall.start(
+        (_, res) => {
+          res.end('in time')
+          // The timer of the router comes first, then what has long been there to read.
+          t.mock.timers.tick(100)
+        },
+        { requestTimeout: 100 },
+      )
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      for (const method of ['GET', 'POST']) assert.equal((await wall.ask({ method })).body, 'in time')
+    })
+
+    it('what a client sends in time is sent on, also where the router is held up until it is late', async t => {
+      await using wall = await Wall.start(
+        (req, res) => {
+          void bodyOf(req).then(body => res.end(body))
+          request.end('in time')
+          t.mock.timers.tick(100)
+        },
+        { requestTimeout: 100 },
+      )
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const request = http.request({ port: wall.port, method: 'POST', agent: false })
+      request.flushHeaders()
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      assert.deepEqual([response.statusCode, await bodyOf(response)], [200, 'in time'])
+    })
+
+    it('an app has all of its time from when it is reached, which the router may delay', async () => {
+      await using wall = await Wall.start((_, res) => void setTimeout(() => res.end('in time'), 200), {
+        requestTimeout: 400,
+      })
+      wall.around = (_, __, next) => {
+        next()
+        const end = performance.now() + 300
+        while (performance.now() < end);
+      }
+      assert.equal((await wall.ask({})).body, 'in time')
+    })
+
     it('an app that answers and destroys the connection during an upload has answered, or it is 502', async () => {
       await using wall = await Wall.start((req, res) => {
         res.writeHead(413).end('too much', () => req.socket.destroy())
