@@ -101,7 +101,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const events = new Events(counters.note)
   const launcher = new Launcher(settings, vhostRouterMiddleware, tellLine)
   const maxNames = Math.max(LEAST_NAMES, NAMES_PER_APP * settings.maxApps)
-  const table = new VhostTable(maxNames, forget)
+  const table = new VhostTable(maxNames, realPath => apps.peek(realPath)?.isBusy === true, forget)
   const apps = new AppCache(
     settings,
     (release, hostname) => launcher.launch(release, () => infoFor(hostname, release)),

@@ -28,17 +28,22 @@ const MAX_NAMES_PER_RELEASE = 100
 /** The share of names that goes at once when there are too many: to find the least recent ones takes a look at all. */
 const LEAVING = 0.01
 
-/** The names that lead somewhere, at most so many; the least recently asked for go first. */
+/**
+ * The names that lead somewhere, at most so many; the least recently asked for go first. An app that is busy keeps its
+ * last name, for which the table may be over its limit until the next one comes.
+ */
 export class VhostTable {
   readonly #max: number
+  readonly #isBusy: (realPath: string) => boolean
   readonly #left: (vhost: Vhost) => void
   readonly #byHostname = new Map<string, Vhost>()
   readonly #byRealPath = new Map<string, string[]>()
   #uses = 0
 
-  /** `left` is told of each name that had to make room for another. */
-  constructor(max: number, left: (vhost: Vhost) => void) {
+  /** `isBusy` says whether an app has requests; `left` is told of each name that had to make room for another. */
+  constructor(max: number, isBusy: (realPath: string) => boolean, left: (vhost: Vhost) => void) {
     this.#max = max
+    this.#isBusy = isBusy
     this.#left = left
   }
 
@@ -92,9 +97,18 @@ export class VhostTable {
   }
 
   #makeRoom(): void {
-    const until = leastRecent(this.#byHostname.values(), Math.max(1, Math.floor(this.#max * LEAVING)))
-    for (const { hostname, usedAt } of this.#byHostname.values())
-      if (usedAt <= until) this.#crowdOut(hostname)
+    const count = Math.max(this.#byHostname.size - this.#max, Math.floor(this.#max * LEAVING))
+    const until = leastRecent(this.#byHostname.values(), count)
+    for (const vhost of this.#byHostname.values()) {
+      if (vhost.usedAt > until) continue
+      // It is in use, however long ago that began.
+      if (this.#isLastOfBusy(vhost)) vhost.usedAt = ++this.#uses
+      else this.#crowdOut(vhost.hostname)
+    }
+  }
+
+  #isLastOfBusy({ realPath }: Vhost): boolean {
+    return this.#byRealPath.get(realPath)?.length === 1 && this.#isBusy(realPath)
   }
 
   #crowdOut(hostname: string): void {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import express from 'express'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
@@ -317,6 +319,28 @@ function behaves(isolation: Isolation): void {
     assert.equal(world.events('load').length, 2)
     assert.deepEqual(world.events('evict'), [])
   })
+
+  if (isHere)
+    it('lets an app answer on whose name is crowded out by those that wildcards lead elsewhere', async () => {
+      await using world = await start({ vhostDir: ['%0', '.any.%2+'], drainTimeout: 100 })
+      world.write('aries.test/app/index.js', 'module.exports = (req, res) => req.pipe(res)')
+      const request = http.request({
+        port: world.port,
+        method: 'POST',
+        headers: { host: 'aries.test' },
+        agent: false,
+      })
+      request.write('begun ')
+      const [answer] = (await once(request, 'response')) as [http.IncomingMessage]
+      for (let site = 0; site < 10; site++) {
+        world.site(`.any.${site}.test`, 'any')
+        for (let name = 0; name < 100; name++) await world.vhosts.load(`${name}.${site}.test`)
+      }
+      assert.ok(world.vhosts.stats().totals.hostnames < 1000, 'some had to go')
+      request.end('ended')
+      assert.equal(await text(answer), 'begun ended')
+      assert.deepEqual(world.events('evict'), [])
+    })
 
   it('goes by X-Forwarded-Host where the outer app trusts the proxy, and not otherwise', async () => {
     const headers = { 'x-forwarded-host': 'taurus.test' }

@@ -65,6 +65,25 @@ describe('VhostTable', () => {
     assert.deepEqual([table.size, left], [298, ['1.test', '2.test', '3.test']])
   })
 
+  it('keeps the last name of an app that is busy, and is over its limit until the next one comes', () => {
+    const { table, left } = tableOf(3, '/aries')
+    for (const name of ['aries', 'taurus', 'virgo', 'libra']) table.set(vhost(`${name}.test`, `/${name}`))
+    assert.deepEqual([table.size, left], [4, []])
+    table.set(vhost('leo.test', '/leo'))
+    assert.deepEqual([table.size, left], [3, ['taurus.test', 'virgo.test']])
+    for (let name = 0; name < 20; name++) table.set(vhost(`${name}.test`, `/${name}`))
+    assert.ok(table.peek('aries.test'))
+    assert.ok(table.size <= 4)
+  })
+
+  it('lets other names of an app that is busy go', () => {
+    const { table, left } = tableOf(2, '/aries')
+    for (const name of ['aries.test', 'www.aries.test']) table.set(vhost(name, '/aries'))
+    table.set(vhost('taurus.test', '/taurus'))
+    assert.deepEqual(left, ['aries.test'])
+    assert.ok(table.peek('www.aries.test'))
+  })
+
   it('forgets the app of each name that leads to a real path', () => {
     const { table } = tableOf(10)
     const app = {} as App
@@ -106,9 +125,14 @@ describe('VhostTable', () => {
   })
 })
 
-function tableOf(max: number): { table: VhostTable; left: string[] } {
+function tableOf(max: number, busy?: string): { table: VhostTable; left: string[] } {
   const left: string[] = []
-  return { table: new VhostTable(max, ({ hostname }) => left.push(hostname)), left }
+  const table = new VhostTable(
+    max,
+    realPath => realPath === busy,
+    ({ hostname }) => left.push(hostname),
+  )
+  return { table, left }
 }
 
 function vhost(hostname: string, realPath: string): Vhost {
