@@ -367,6 +367,30 @@ describe('memory', () => {
       }
     })
 
+    for (const isDeleted of [true, false]) {
+      const how = isDeleted ? 'deleted' : 'left by their name'
+      it(`those of apps that were evicted and then ${how}, whose CommonJS Node lets go`, async () => {
+        await using world = await still({ maxApps: 1 })
+        world.site('taurus.test', 'taurus')
+        for (let round = 0; round < 20; round++) {
+          world.write(
+            `releases/${round}/app/index.js`,
+            `const token = {}
+            globalThis.generations.push(new WeakRef(token))
+            import('./lib.mjs')
+            module.exports = (req, res) => res.end(String(token))`,
+          )
+          world.write(`releases/${round}/app/lib.mjs`, '')
+          world.link(HOST, `releases/${round}`)
+          assert.equal(await world.body(HOST), '[object Object]')
+          await world.vhosts.load('taurus.test')
+          if (isDeleted) world.remove(`releases/${round - 1}`)
+        }
+        await eventually(() => assert.ok(stale(world) >= 18))
+        await eventually(async () => assert.ok((await aliveGenerations()) <= 4))
+      })
+    }
+
     it('no CommonJS, which Node lets go', async () => {
       await using world = await still()
       world.site(HOST, 'answer')

@@ -1,7 +1,9 @@
+import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
+import { isGone } from '../gone.ts'
 import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
 import { checkGiven, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
@@ -19,9 +21,12 @@ import { tolerateSecondRejection } from './second-rejection.ts'
 const LISTEN_GRACE = 2000
 /** How often the module is looked at meanwhile: a deploy may have only begun to write it. */
 const GRACE_LOOK = 50
+/** How many parked apps are looked after at each launch, by which no more than one comes to be parked. */
+const PARKED_LOOKS = 2
 
 interface Loaded {
   readonly release: Release
+  readonly tell: Tell
   readonly modules: FreshImport
   readonly scope: LoadScope
   readonly handler: Handler
@@ -33,7 +38,7 @@ export class InProcess {
   readonly #settings: Settings
   /**
    * Apps that were evicted although nothing had changed, and whose modules Node keeps: asked for again, they are
-   * used again, so that strangers who cycle names cannot grow memory.
+   * used again, so that strangers who cycle names cannot grow memory. Those go that nobody can ask for any more.
    */
   readonly #parked = new Map<string, Loaded>()
   #staleGraphs = 0
@@ -58,6 +63,7 @@ export class InProcess {
   /** `tell` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
   async launch(release: Release, own: VhostSettings, tell: Tell): Promise<Launched> {
     const loaded = this.#unpark(release) ?? (await this.#loadInTime(release, own, tell))
+    this.#lookAfterParked()
     return this.#launched(loaded)
   }
 
@@ -84,6 +90,18 @@ export class InProcess {
     }
     this.#countGraph(parked.modules)
     return undefined
+  }
+
+  /** By turns. */
+  #lookAfterParked(): void {
+    for (const parked of [...this.#parked.values()].slice(0, PARKED_LOOKS)) {
+      const { realPath } = parked.release
+      this.#parked.delete(realPath)
+      this.#parked.set(realPath, parked)
+      void isLeft(parked).then(isLeft => {
+        if (isLeft && this.#parked.get(realPath) === parked) this.discard(realPath)
+      })
+    }
   }
 
   async #loadInTime(release: Release, own: VhostSettings, tell: Tell): Promise<Loaded> {
@@ -151,7 +169,7 @@ export class InProcess {
       if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
       environment.end()
       if (own.probe) await probe(handler.handle, await tell(), own.probe)
-      return { release, modules, scope, handler, environmentWrites: environment.names }
+      return { release, tell, modules, scope, handler, environmentWrites: environment.names }
     } catch (error) {
       environment?.end()
       tolerateSecondRejection(error)
@@ -244,6 +262,16 @@ class Running implements Launched {
       clearTimeout(timer)
       leave()
     }
+  }
+}
+
+/** Whether the name that it was loaded for leads elsewhere, or nowhere. */
+async function isLeft({ release, tell }: Loaded): Promise<boolean> {
+  try {
+    const { path } = await tell()
+    return (await realpath(path)) !== release.realPath
+  } catch (error) {
+    return isGone(error)
   }
 }
 
