@@ -46,11 +46,7 @@ export async function addPlaces(places: Places, path: string, names?: readonly s
   return isThere
 }
 
-/** Whether an event in a watched folder matters. A folder's own events come with its own name, or none. */
-export function matters(folder: string, names: readonly string[] | undefined, name: string | null): boolean {
-  return names === undefined || name === null || names.includes(name) || isOwnEvent(folder, name)
-}
-
+/** Whether an event in a watched folder is one of the folder itself, which comes with its own name, or none. */
 export function isOwnEvent(folder: string, name: string | null): boolean {
   return name === null || name === basename(folder)
 }

@@ -1,14 +1,19 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { isGone } from './gone.ts'
+import { LinksByName, type NamedLink } from './links-by-name.ts'
+import { isOwnEvent } from './watch-places.ts'
+
+/** With more links than these an event does not go through all of them; with fewer that takes less memory. */
+const FEW = 8
 
 /** Is told what had an event in a folder, where the system says so; and why there is no watch, or none any more. */
-export interface FolderListener<Link> {
+export interface FolderListener<Link extends NamedLink> {
   heard(folder: WatchedFolder<Link>, name: string | null): void
   failed(error: NodeJS.ErrnoException): void
 }
 
 /** One watched folder, shared by all who need it: one link for each. */
-export class WatchedFolder<Link> {
+export class WatchedFolder<Link extends NamedLink> {
   readonly path: string
   /** Tells the folder from another one that takes its place. */
   readonly stamp: string
@@ -19,6 +24,7 @@ export class WatchedFolder<Link> {
   isMissing = false
   readonly #listener: FolderListener<Link>
   #links: Link[] = []
+  #byName: LinksByName<Link> | undefined
   #watcher: FSWatcher | undefined
 
   constructor(path: string, stamp: string, listener: FolderListener<Link>) {
@@ -38,7 +44,16 @@ export class WatchedFolder<Link> {
     return this.#links
   }
 
+  /** The links to which an event matters; one of the folder itself matters to all. */
+  linksFor(name: string | null): readonly Link[] {
+    if (name === null || isOwnEvent(this.path, name)) return this.#links
+    if (this.#links.length <= FEW) return this.#links.filter(({ names }) => names?.includes(name) ?? true)
+    this.#byName ??= this.#index()
+    return this.#byName.get(name)
+  }
+
   add(link: Link): void {
+    this.#byName?.add(link)
     // As a rule there is one: an array that is pushed into keeps room for many.
     if (this.#links.length === 0) this.#links = [link]
     else this.#links.push(link)
@@ -47,6 +62,7 @@ export class WatchedFolder<Link> {
   remove(link: Link): void {
     const index = this.#links.indexOf(link)
     if (index < 0) return
+    this.#byName?.remove(link)
     const last = this.#links.pop() as Link
     if (last !== link) this.#links[index] = last
   }
@@ -54,6 +70,12 @@ export class WatchedFolder<Link> {
   close(): void {
     this.isLive = false
     this.#watcher?.close()
+  }
+
+  #index(): LinksByName<Link> {
+    const byName = new LinksByName<Link>()
+    for (const link of this.#links) byName.add(link)
+    return byName
   }
 
   #lose(error: NodeJS.ErrnoException): void {

@@ -2,7 +2,8 @@ import { dirname } from 'node:path'
 import { debug } from './events.ts'
 import { identityOf, isGone, statOf } from './gone.ts'
 import { inLanes } from './lanes.ts'
-import { isOwnEvent, matters, type Places } from './watch-places.ts'
+import type { NamedLink } from './links-by-name.ts'
+import { isOwnEvent, type Places } from './watch-places.ts'
 import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 
 /** What has a watch is compared with the disk this many times less often. */
@@ -50,11 +51,9 @@ interface Subject {
 }
 
 /** That a subject needs a folder. */
-interface Link {
+interface Link extends NamedLink {
   readonly subject: Subject
   folder: WatchedFolder<Link>
-  /** The names in it that matter; undefined: all. */
-  names: readonly string[] | undefined
 }
 
 /**
@@ -126,14 +125,16 @@ export class Watcher {
     for (const key of [...this.#subjects.keys()]) this.unwatch(key)
   }
 
+  /** Resolves when the disk was read, and the places were looked up anew where the way to them may be another one. */
   async #run(key: string, subject: Subject): Promise<void> {
     subject.isRunning = true
     subject.isDue = false
     await this.#compare(key)
     subject.isRunning = false
     if (this.#subjects.get(key) !== subject) return
-    if (subject.isAstray) void this.#arm(key, subject)
+    const arming = subject.isAstray ? this.#arm(key, subject) : undefined
     if (subject.isDue) void this.#run(key, subject)
+    await arming
   }
 
   async #arm(key: string, subject: Subject, attempts = MAX_ATTEMPTS): Promise<void> {
@@ -147,9 +148,8 @@ export class Watcher {
     // Not pushed one by one, which would keep room for more.
     subject.links = [...places].map(([path, names]) => {
       const folder = this.#folderAt(path, stamps.get(path) as string)
-      const link = before.find(one => one.folder === folder) ?? addLink({ subject, folder, names })
-      link.names = names
-      return link
+      const known = before.find(one => one.folder === folder && areSame(one.names, names))
+      return known ?? addLink({ subject, folder, names })
     })
     for (const link of before) if (!subject.links.includes(link)) this.#leave(link)
     // What happened before the watch was there.
@@ -184,12 +184,15 @@ export class Watcher {
   #heard(folder: WatchedFolder<Link>, name: string | null): void {
     const isOwn = isOwnEvent(folder.path, name)
     if (isOwn) folder.isDoubtful = true
-    for (const { subject, names } of folder.links) {
-      if (!matters(folder.path, names, name)) continue
+    const links = folder.linksFor(name)
+    for (const { subject, names } of links) {
+      subject.isDue = true
       // Where names are given, they are steps on the way; what lies in a folder of which all matters is not.
       if (isOwn || names) subject.isAstray = true
-      this.wake(subject.key)
     }
+    // All at once, where thousands share the folder, would leave no time for requests.
+    const subjects = links.map(({ subject }) => subject)
+    void inLanes(subjects, subject => this.#takeTurnIfDue(subject), LANES, PATIENCE)
   }
 
   #warn(error: NodeJS.ErrnoException): void {
@@ -250,6 +253,11 @@ export class Watcher {
     return new Set([...paths].filter(path => now.get(path) !== before.get(path)))
   }
 
+  /** Where it was not compared meanwhile. */
+  #takeTurnIfDue(subject: Subject): Promise<void> | undefined {
+    return subject.isDue ? this.#takeTurn(subject.key, subject) : undefined
+  }
+
   #takeTurn(key: string, subject: Subject): Promise<void> | undefined {
     if (this.#subjects.get(key) !== subject) return undefined
     subject.isDue = true
@@ -268,6 +276,11 @@ function moveLinks(from: WatchedFolder<Link>, to: WatchedFolder<Link>): void {
     to.add(link)
   }
   from.close()
+}
+
+function areSame(some: readonly string[] | undefined, others: readonly string[] | undefined): boolean {
+  if (some === undefined || others === undefined) return some === others
+  return some.length === others.length && some.every((name, at) => name === others[at])
 }
 
 function isArmed({ watched, links }: Subject): boolean {

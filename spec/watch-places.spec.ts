@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { addPlaces, matters, type Places } from '../lib/watch-places.ts'
+import { addPlaces, type Places } from '../lib/watch-places.ts'
 
 describe('addPlaces', () => {
   let base: string
@@ -134,19 +134,4 @@ describe('addPlaces', () => {
     assert.deepEqual(await placesOf('www/aries.test', undefined, places), { 'www/aries.test': '*' })
     assert.deepEqual(await placesOf('www/aries.test', ['app'], places), { 'www/aries.test': '*' })
   })
-})
-
-describe('matters', () => {
-  const cases: [name: string | null, names: string[] | undefined, expected: boolean][] = [
-    ['current', ['current'], true],
-    ['other', ['current'], false],
-    ['anything', undefined, true],
-    [null, ['current'], true],
-    ['aries.test', ['current'], true],
-  ]
-  for (const [name, names, expected] of cases) {
-    it(`is ${expected} of ${name} where ${names ?? 'all'} matters`, () => {
-      assert.equal(matters('/www/aries.test', names, name), expected)
-    })
-  }
 })

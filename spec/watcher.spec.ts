@@ -281,6 +281,27 @@ describe('Watcher, by events', () => {
     assert.equal(a.looks, 1)
   })
 
+  it('looks up the places of a few at a time after an event of a folder that many share', async () => {
+    const shared = folder('shared')
+    const watcher = start()
+    let [under, most, looks] = [0, 0, 0]
+    const places = async (): Promise<Places> => {
+      looks++
+      most = Math.max(most, ++under)
+      for (let turns = 0; turns < 3; turns++) await turn()
+      under--
+      return new Map([[shared, ['current']]])
+    }
+    for (let key = 0; key < 100; key++)
+      watcher.watch(String(key), { isComplete: () => true, places, above: base })
+    await eventually(() => assert.equal(compared.size, 100))
+    most = looks = 0
+    chmodSync(shared, 0o700)
+    await eventually(() => looks === 100)
+    assert.ok(most <= 16, `${most} at a time`)
+    await eventually(() => [...compared.values()].every(times => times >= 3))
+  })
+
   it('looks for a place that is not there ten times more, and then leaves it to the interval', async () => {
     const late = counted({ [at('late')]: undefined })
     start().watch('late', late)

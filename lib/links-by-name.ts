@@ -1,0 +1,31 @@
+/** Something that needs a folder. */
+export interface NamedLink {
+  /** The names in the folder that matter; undefined: all. */
+  readonly names: readonly string[] | undefined
+}
+
+/** Those who need a folder, by the names that matter to them. */
+export class LinksByName<Link extends NamedLink> {
+  readonly #links = new Map<string | undefined, Link[]>()
+
+  add(link: Link): void {
+    for (const name of link.names ?? [undefined]) {
+      const links = this.#links.get(name)
+      if (links) links.push(link)
+      else this.#links.set(name, [link])
+    }
+  }
+
+  remove(link: Link): void {
+    for (const name of link.names ?? [undefined]) {
+      const left = this.#links.get(name)?.filter(one => one !== link) ?? []
+      if (left.length > 0) this.#links.set(name, left)
+      else this.#links.delete(name)
+    }
+  }
+
+  /** Those to whom a name matters. */
+  get(name: string): Link[] {
+    return [...(this.#links.get(undefined) ?? []), ...(this.#links.get(name) ?? [])]
+  }
+}
