@@ -267,9 +267,16 @@ const ABSENT: ReadonlySet<string | undefined> = new Set([
   'EPERM',
 ])
 
-/** Express shows an error's message and stack to clients: those of the file system hold paths. */
+/**
+ * Express shows an error's message and stack to clients: those of the file system hold paths, and the stack of an error
+ * that `send` makes names its own files.
+ */
 function withoutPaths(error: unknown): unknown {
-  if (!(error instanceof Error) || !('syscall' in error)) return error
+  if (!(error instanceof Error) || error instanceof VhostError) return error
+  if (!('syscall' in error)) {
+    error.stack = `${error.name}: ${error.message}`
+    return error
+  }
   return ABSENT.has((error as NodeJS.ErrnoException).code)
     ? plainError(404, 'Not Found', error)
     : plainError(500, 'The document root cannot be read', error)

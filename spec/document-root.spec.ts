@@ -481,6 +481,22 @@ describe('documentRoot', () => {
     assert.ok(!answer.body.includes(root))
   })
 
+  it('names no file of this machine in an error that send makes', async t => {
+    const { ask } = await site(
+      t,
+      { 'static/a.txt': 'a', 'static/.x': 'x' },
+      { dotfiles: 'deny', fallthrough: false },
+    )
+    for (const [head, status, body] of [
+      ['GET /a.txt HTTP/1.1\r\nRange: bytes=9-', 416, 'RangeNotSatisfiableError: Range Not Satisfiable'],
+      ['GET /a.txt HTTP/1.1\r\nIf-Match: "x"', 412, 'PreconditionFailedError: Precondition Failed'],
+      ['GET /.x HTTP/1.1', 403, 'ForbiddenError: Forbidden'],
+    ] as const) {
+      const answer = await ask(head)
+      assert.deepEqual([answer.status, answer.body], [status, body])
+    }
+  })
+
   it('leaves the request as it was for whoever comes next', async t => {
     const root = await folder(t, { 'static/dir/index.html': '' })
     const serve = documentRoot({ dotfiles: 'deny', extensions: 'html' }, SETTINGS)
