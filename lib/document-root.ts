@@ -167,16 +167,23 @@ async function firstFile(root: string, candidates: readonly string[][]): Promise
   return undefined
 }
 
+const PACKAGE_FILES = ['package.json', 'package-lock.json']
+
 function isSecret(file: string, realPath: string, root: Root): boolean {
   if (isWithin(root.certs, file)) return true
   if (isWithin(root.path, file)) return false
   if (isWithin(root.app, file)) return true
+  if (!isWithin(realPath, file)) return isSecretOfAny(file)
   return (
-    isWithin(realPath, file) &&
-    (isHidden(segmentsOf(relative(realPath, file))) ||
-      file === join(realPath, 'package.json') ||
-      file === join(realPath, 'package-lock.json'))
+    isHidden(segmentsOf(relative(realPath, file))) ||
+    PACKAGE_FILES.some(name => file === join(realPath, name))
   )
+}
+
+/** Whether a file could be the secret of another vhost, by its name and that of its folder. */
+function isSecretOfAny(file: string): boolean {
+  const [folder = '', name = ''] = segmentsOf(file).slice(-2)
+  return folder === 'certs' || isHidden([folder, name]) || PACKAGE_FILES.includes(name)
 }
 
 /** Whether a file may be served that stands elsewhere than its path says. */

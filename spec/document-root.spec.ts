@@ -433,6 +433,24 @@ describe('documentRoot', () => {
     assert.equal((await get('/key.txt')).body, NEXT)
   })
 
+  it('gives away no secret of another vhost through a link, whatever links say', async t => {
+    const secrets = ['.env', 'certs/key.pem', 'package.json', 'package-lock.json', '.git/config']
+    const other = await folder(
+      t,
+      Object.fromEntries([...secrets, 'shared/a.txt'].map(name => [name, 'text'])),
+    )
+    for (const links of ['owner', 'any'] as const) {
+      const { get, root } = await site(t, { 'static/b.txt': 'b' }, { links })
+      for (const [n, name] of secrets.entries()) {
+        await fs.symlink(join(other, name), join(root, `static/link-${n}`))
+        assert.equal((await get(`/link-${n}`)).body, NEXT, `${links} ${name}`)
+      }
+      await fs.symlink(other, join(root, 'static/all'))
+      assert.equal((await get('/all/certs/key.pem')).body, NEXT, links)
+      assert.equal((await get('/all/shared/a.txt')).body, 'text', links)
+    }
+  })
+
   it('gives away nothing of the release but its document root when the release is the app', async t => {
     const files = { 'index.js': 'secret', 'lib/a.js': 'secret', 'static/a.txt': 'a' }
     const { get, root } = await site(t, files, { links: 'any' }, { ...SETTINGS, appDir: '.' })
