@@ -17,7 +17,17 @@ export function writeLine(name: string, stream: 'stdout' | 'stderr', line: strin
     end = RESET
     return found
   })
+  outliveErrors()
   process[stream].write(`${name.replace(COMMANDS, '\ufffd')} | ${shown}${end}\n`)
+}
+
+let isGuarded = false
+
+/** A full disk, or a reader that has gone, must not end the router; `console` itself outlives the first error alone. */
+function outliveErrors(): void {
+  if (isGuarded) return
+  isGuarded = true
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 }
 
 /** Settles in the next turn, or when the router's own streams have been written out if more than a little waits there. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { describe, it, type TestContext } from 'node:test'
 import { roomToWrite, writeLine } from '../lib/write-line.ts'
+import { runChild } from './support/child.ts'
 import { eventually, World } from './support/world.ts'
 
 describe('writeLine', () => {
@@ -30,6 +32,32 @@ describe('writeLine', () => {
     const written = writtenBy(t, () => writeLine('1\nleo.test | forged\x1b[8m', 'stderr', 'line'))
     assert.equal(written, '1\ufffdleo.test | forged\ufffd | line\n')
   })
+})
+
+describe('what isolated apps write', () => {
+  const full = '/dev/full'
+  for (const isolation of ['thread', 'process']) {
+    it(`ends nobody where it cannot be written: ${isolation}`, {
+      skip: existsSync(full) ? false : `needs ${full}`,
+    }, async () => {
+      const { code, errors } = await runChild(
+        `
+        import { World } from 'support/world.js'
+        const world = await World.start({ isolation: '${isolation}' })
+        world.write('aries.test/app/index.js', 'console.log("loaded"); module.exports = (req, res) => { console.log("asked"); res.end("aries") }')
+        for (let time = 0; time < 3; time++) {
+          if ((await world.body('aries.test')) !== 'aries') process.exit(2)
+          while (world.events('log').length < time + 2) await new Promise(resolve => setTimeout(resolve, 10))
+          await new Promise(resolve => setTimeout(resolve, 50))
+        }
+        await world[Symbol.asyncDispose]()
+        process.exit(7)
+        `,
+        { before: ['sh', '-c', `exec "$@" >${full}`, 'sh'] },
+      )
+      assert.equal(code, 7, errors)
+    })
+  }
 })
 
 describe('roomToWrite', () => {
@@ -63,10 +91,8 @@ describe('the line of an app that no name leads to any more', () => {
     const held = world.get('aries.test').catch(() => undefined)
     await world.event('log')
     world.link('aries.test/current', 'releases/2')
-    await world.event('reload')
-    await world.event('log')
+    await eventually(() => written.at(-1) === 'aries.test/releases/leo.test | tick\n')
     t.mock.restoreAll()
-    assert.equal(written.at(-1), 'aries.test/releases/leo.test | tick\n')
     world.server.closeAllConnections()
     await held
   })
