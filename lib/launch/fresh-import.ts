@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import Module, { createRequire } from 'node:module'
+import { createRequire } from 'node:module'
 import { extname, isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
@@ -20,6 +20,7 @@ import {
 import { hookRequire, type Parent } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
+import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { isWithin } from './real-path-map.ts'
 import { forgetRequests, noteRequest } from './resolved-requests.ts'
 
@@ -56,6 +57,8 @@ export class FreshImport {
   /** Evaluates the entry: resolves to `module.exports` of CommonJS, to the namespace of an ES module. */
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
+    // Before Node 20 leaves ES modules to the thread of the hooks.
+    findPathCaches(url => import.meta.resolve(url))
     hookGenerations()
     watchCache()
     hookRequire(file => releaseOf(file)?.modulePaths, noteFound)
@@ -139,11 +142,6 @@ function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale
   forgetRequests(realPath)
   const stale = entries.filter(([, { exports }]) => types.isModuleNamespaceObject(exports))
   return { entries, stale: stale.map(([file]) => file) }
-}
-
-// Of all apps: it only saves Node a search, and what is found for one folder counts for all below it.
-function forgetPaths(): void {
-  ;(Module as unknown as { _pathCache: object })._pathCache = Object.create(null)
 }
 
 /** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */

@@ -6,6 +6,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:wor
 import { candidatesBelow, nameWithExports } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
+import { findPathCaches, forgetPaths } from './path-caches.ts'
 
 /**
  * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of
@@ -103,6 +104,13 @@ export function hasImports(generation: number): boolean {
   return withImports.has(String(generation))
 }
 
+/** A URL that names its generation, whether it does so already or not. */
+function named(url: string, generation: string): string {
+  return GENERATION.test(url) || generation === String(ONLY_GENERATION)
+    ? url
+    : withGeneration(url, generation)
+}
+
 /** A URL that names its generation. */
 export function withGeneration(url: string, generation: number | string): string {
   return `${url}${url.includes('?') ? '&' : '?'}express-van=${generation}`
@@ -113,17 +121,16 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
   if (!parent) return next(specifier, context)
+  const nextFor = (request: string, parentURL: string): Resolved =>
+    next(request, { ...context, parentURL: named(parentURL, parent.generation) })
   try {
     expectPackage(specifier, parent.file)
-    const resolved = next(specifier, context)
+    const resolved = nextFor(specifier, parent.url)
     return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
-        return handOn(
-          next(candidate, { ...context, parentURL: parentURL ?? context.parentURL }),
-          parent.generation,
-        )
+        return handOn(nextFor(candidate, parentURL ?? parent.url), parent.generation)
       } catch {}
     }
     throw error
@@ -141,6 +148,7 @@ export async function resolve(
   context: ResolveContext,
   next: NextResolve<Promise<Resolved>>,
 ): Promise<Resolved> {
+  findPathCaches(url => next(url).catch(() => {}))
   readInbox()
   const parent = parentOf(context)
   if (!parent) return await next(specifier, context)
@@ -167,6 +175,7 @@ function readInbox(): void {
     received;
     received = inbox && receiveMessageOnPort(inbox)
   ) {
+    forgetPaths()
     const [realPath, release] = received.message as [string, LoadedRelease | undefined]
     if (release) releases.set(realPath, release)
     else releases.delete(realPath)
@@ -232,7 +241,7 @@ function ownName(folder: string): string | undefined {
 
 function handOn<R extends Resolved>(resolved: R, generation: string, isOnce = false): R {
   if (!resolved.url.startsWith('file:') || generation === String(ONLY_GENERATION)) return resolved
-  const url = GENERATION.test(resolved.url) ? resolved.url : withGeneration(resolved.url, generation)
+  const url = named(resolved.url, generation)
   if (!isOnce && !withImports.has(generation)) {
     withImports.add(generation)
     inbox?.postMessage(generation)

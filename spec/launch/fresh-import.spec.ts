@@ -39,6 +39,11 @@ class Site {
     rmSync(join(this.path, file), { recursive: true })
   }
 
+  /** Makes a symlink, or flips it. */
+  link(link: string, target: string): void {
+    this.#world.link(`${this.#name}/${link}`, target)
+  }
+
   /** Its files in Node's cache. */
   get cached(): string[] {
     return Object.keys(createRequire(import.meta.url).cache).filter(file => file.startsWith(this.path))
@@ -648,6 +653,65 @@ describe('FreshImport', () => {
       assert.equal(await site.ask(file), 'shared')
     })
   }
+
+  describe('finds what links within the release lead to since they were flipped:', () => {
+    /** As pnpm installs packages, and a folder of the app behind a link. */
+    const linked = (n: string): Tree => ({
+      [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/package.json`]: `
+        { "exports": { "import": "./index.mjs", "require": "./index.js" } }`,
+      [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/index.js`]: `module.exports = require('./lib')`,
+      [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/index.mjs`]: `import n from './lib.js'; export default n`,
+      [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/lib.js`]: `module.exports = '${n}'`,
+      [`build-${n}/main.js`]: `module.exports = require('pkg') === '${n}' ? '${n}' : 'another package'`,
+      [`build-${n}/main.mjs`]: `import n from 'pkg'; export default n === '${n}' ? '${n}' : 'another package'`,
+    })
+    const entries: Tree = {
+      'app/index.cjs': `
+        const all = [require('pkg'), require('./build/main'), require('more')]
+        module.exports = () => all`,
+      'app/index.mjs': `
+        import pkg from 'pkg'
+        import main from './build/main.mjs'
+        import more from 'more'
+        export default async () => [pkg, main, more, (await import('./build/main.mjs')).default]`,
+      'app/late.cjs': `
+        module.exports = async () => {
+          const all = await Promise.all([import('pkg'), import('./build/main.mjs'), import('more')])
+          return all.map(module => module.default)
+        }`,
+      'app/required.cjs': `
+        const all = [require('./build/main.mjs'), require('./build/main.js')]
+        module.exports = () => all.map(main => main.default ?? main)`,
+    }
+    for (const entry of Object.keys(entries)) {
+      it(entry, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        site.write(entries)
+        const ask = async (): Promise<unknown> => {
+          const modules = new FreshImport(site.path)
+          const exports = await modules.load(join(site.path, entry), [join(site.path, 'modules')])
+          modules.keep()
+          return await call(exports)
+        }
+        const flip = (n: string): void => {
+          site.link('node_modules/pkg', `.pnpm/pkg@${n}/node_modules/pkg`)
+          site.link('app/build', `../build-${n}`)
+          site.link('modules', `../shared-${n}`)
+        }
+        for (const n of ['one', 'two', 'three']) {
+          site.write(linked(n))
+          world.write(`shared-${n}/more/index.js`, `module.exports = '${n}'`)
+          flip(n)
+          assertAll(await ask(), n)
+        }
+        flip('two')
+        assertAll(await ask(), 'two')
+        for (const path of ['node_modules/.pnpm/pkg@one', 'build-one', 'build-three']) site.remove(path)
+        assertAll(await ask(), 'two')
+      })
+    }
+  })
 
   it('lets another path of the same release be', async () => {
     await using world = new World()
