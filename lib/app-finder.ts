@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { dirname, join } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
-import { VhostError } from './errors.ts'
+import { unreadable, VhostError } from './errors.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import type { Refresher } from './refresher.ts'
@@ -146,8 +146,4 @@ export function isForbidden(
   if (location === undefined) return true
   const { realPath } = location
   return syscall === 'stat' && [realPath, join(realPath, appDir)].includes(dirname(path ?? ''))
-}
-
-export function unreadable(hostname: string, cause: unknown): VhostError {
-  return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
 }

@@ -76,3 +76,8 @@ export class VhostError extends Error {
     return new VhostError(this.code, { ...this.#options, hostname })
   }
 }
+
+/** Where the disk gives an error for the folder of a name. */
+export function unreadable(hostname: string, cause: unknown): VhostError {
+  return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
+}

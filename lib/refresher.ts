@@ -3,7 +3,7 @@ import { basename, dirname, join, sep } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
-import { VhostError } from './errors.ts'
+import { unreadable, VhostError } from './errors.ts'
 import { debug, type Events } from './events.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
@@ -28,7 +28,6 @@ const MAX_READINGS = 20
 const IN_TMP = ['restart.txt']
 /** Of one name at a time: what hangs, and what comes instead of it. */
 const MAX_FOLLOWED = 2
-const MAX_FAULTS = 1000
 const COLD_PAUSE = 10 * 1000
 
 /** What was found on disk for a name, now. */
@@ -75,8 +74,6 @@ export class Refresher {
   }
   /** The names in the folder of a vhost that matter. */
   readonly #names: readonly string[]
-  /** The fault last reported of each name, so that it is told once. */
-  readonly #faults = new Map<string, string>()
   /** The names whose app folder was away when it was to be watched. */
   readonly #unwatched = new WeakSet<Vhost>()
   /** Names whose release is let be for a while. */
@@ -113,6 +110,7 @@ export class Refresher {
       readAt: found.readAt,
       lastRead: found.release,
       absence: undefined,
+      fault: undefined,
     }
     this.#table.set(vhost)
     this.#watch(vhost)
@@ -157,7 +155,7 @@ export class Refresher {
     const { hostname, realPath } = vhost
     const read = (): Promise<Found | undefined> =>
       this.#read(vhost).catch(cause => {
-        throw this.report(hostname, realPath, cause)
+        throw this.#report(vhost, cause)
       })
     let found = await read()
     if (found && found.realPath !== realPath && this.#apps.isLoading(found.realPath)) {
@@ -183,7 +181,6 @@ export class Refresher {
   /** Lets a name go. */
   leave(hostname: string): void {
     this.#table.delete(hostname)
-    this.#faults.delete(hostname)
     this.#watcher.unwatch(hostname)
   }
 
@@ -198,11 +195,11 @@ export class Refresher {
 
   /** Whether nothing is left to be done by time. */
   #isQuiet(vhost: Vhost): boolean {
-    const { hostname, realPath, lastRead, absence } = vhost
+    const { realPath, lastRead, absence, fault } = vhost
     const serving = this.#apps.peek(realPath)
     const isUpToDate = serving !== undefined && isSameRelease(serving.release, lastRead)
     const isThere = absence === undefined && !this.#unwatched.has(vhost)
-    return isUpToDate && isThere && !this.#faults.has(hostname)
+    return isUpToDate && isThere && fault === undefined
   }
 
   async #placesOf(vhost: Vhost): Promise<Places> {
@@ -241,8 +238,8 @@ export class Refresher {
         return
       }
       // While it was away there was nothing to watch.
-      const isBack = vhost.absence !== undefined || this.#unwatched.has(vhost) || this.#faults.has(hostname)
-      this.#faults.delete(hostname)
+      const isBack = vhost.absence !== undefined || this.#unwatched.has(vhost) || vhost.fault !== undefined
+      vhost.fault = undefined
       if (!isAway) vhost.absence = undefined
       const isNew = !isSameRelease(vhost.lastRead, found.release)
       vhost.lastRead = found.release
@@ -287,7 +284,7 @@ export class Refresher {
       vhost.absence = undefined
       if (this.#isClosed) return undefined
       if (error instanceof VhostError) debug('%s: %s', vhost.hostname, error.message)
-      else this.report(vhost.hostname, vhost.realPath, error as Error)
+      else this.#report(vhost, error as Error)
       return undefined
     }
   }
@@ -429,27 +426,30 @@ export class Refresher {
     this.#apps.retire(realPath, 'deleted', [hostname])
   }
 
-  /** As `report`, of a name that nothing serves: strangers choose those, so each kind of fault is told now and then. */
+  /** Tells of a fault of a name that nothing serves: strangers choose those, so each kind is told now and then. */
   reportCold(hostname: string, cause: Error): void {
     const kind = (cause as NodeJS.ErrnoException).code ?? cause.name
     const now = performance.now()
     if (now - (this.#coldFaults.get(kind) ?? Number.NEGATIVE_INFINITY) < COLD_PAUSE) return
     this.#coldFaults.set(kind, now)
-    this.report(hostname, '', cause)
+    this.#tellFault(hostname, '', unreadable(hostname, cause))
   }
 
   /** Tells that something is wrong with the disk, not with the release: what serves stays. */
-  report(hostname: string, realPath: string, cause: Error): VhostError {
+  #report(vhost: Vhost, cause: Error): VhostError {
+    const { hostname, realPath } = vhost
     // Not the message: it names whichever of many paths was read first.
     const fault = codeOf(cause) ?? String(causeOf(cause))
-    const error = new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
-    if (this.#faults.get(hostname) === fault) return error
-    this.#faults.set(hostname, fault)
-    const [oldest] = this.#faults.keys()
-    if (this.#faults.size > MAX_FAULTS && oldest !== undefined) this.#faults.delete(oldest)
+    const error = unreadable(hostname, cause)
+    if (vhost.fault === fault) return error
+    vhost.fault = fault
+    this.#tellFault(hostname, realPath, error)
+    return error
+  }
+
+  #tellFault(hostname: string, realPath: string, error: VhostError): void {
     const serving = this.#apps.peek(realPath)?.release
     this.#events.emit('error', { hostnames: [hostname], realPath, version: serving?.version, error, serving })
-    return error
   }
 }
 

@@ -19,6 +19,8 @@ export interface Vhost extends Used, Told {
   lastRead: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */
   absence: { readonly looks: number; readonly last: number } | undefined
+  /** What was told last to be wrong with its place on disk, so that it is told once. */
+  fault: string | undefined
   /** The app that serves this name, once it was asked for. */
   app: App | undefined
 }

@@ -331,6 +331,32 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     }
   }
 
+  it('is told once of each name, however many there are', async () => {
+    let reads = 0
+    let fault: Error | undefined
+    const getVersion = () => {
+      reads++
+      if (fault) throw fault
+      return 1
+    }
+    const vhostDir = ['%0', '.any.%2+']
+    await using world = await World.start({
+      updateInterval: 10,
+      watch: false,
+      maxApps: 200,
+      getVersion,
+      vhostDir,
+    })
+    for (let site = 0; site < 11; site++) {
+      world.site(`.any.${site}.test`, 'any')
+      for (let name = 0; name < 100; name++) await world.vhosts.load(`${name}.${site}.test`)
+    }
+    fault = new Error('no version')
+    const before = reads
+    await eventually(() => reads > before + 4 * 1100)
+    assert.equal(world.events('error').length, 1100)
+  })
+
   for (const [what, made] of [
     ['EMFILE', { code: 'EMFILE' }],
     ['EIO', { code: 'EIO' }],

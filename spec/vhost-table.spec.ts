@@ -146,6 +146,7 @@ function vhost(hostname: string, realPath: string): Vhost {
     usedAt: 0,
     lastRead: undefined,
     absence: undefined,
+    fault: undefined,
     info: undefined,
     spelling: '',
     app: undefined,
