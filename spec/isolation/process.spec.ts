@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -10,10 +10,12 @@ import {
   rmdirSync,
   symlinkSync,
   unlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { MemoryCgroups } from '../../lib/launch/memory-cgroup.ts'
+import { runChild } from '../support/child.ts'
 import { isAlive, socketFolders } from '../support/isolated.ts'
 import { eventually, World } from '../support/world.ts'
 import { behaves } from './behaves.ts'
@@ -216,6 +218,39 @@ describe("isolation: 'process' alone", () => {
       ])
     })
 
+    it('leaves each app in no group but that of its folder, whatever others its owner is in', {
+      skip: mayMount() ? false : 'nothing may be mounted here',
+    }, async () => {
+      await using world = new World()
+      chmodSync(world.base, 0o755)
+      world.write(
+        'aries.test/app/index.js',
+        'module.exports = (req, res) => res.end(String(process.getgroups()))',
+      )
+      chownTree(world.path('aries.test'), 65_534)
+      const groups = join(world.base, 'group')
+      writeFileSync(groups, 'secrets:x:4242:nobody\n')
+      const mounted = `mount --bind ${groups} /etc/group && id -G nobody && exec "$@"`
+      const { output, errors } = await runChild(
+        `
+        import http from 'node:http'
+        import { vhostRouter } from 'lib/index.js'
+        const vhosts = vhostRouter({ basePath: ${JSON.stringify(world.path())}, isolation: 'process', user: 'owner' })
+        const server = http.createServer((req, res) => vhosts(req, res, error => res.end(String(error))))
+        server.listen(0, async () => {
+          const { port } = server.address()
+          http.get({ port, headers: { host: 'aries.test' }, agent: false }, async response => {
+            console.log(String(await response.toArray()))
+            server.close()
+            await vhosts.close()
+          })
+        })
+        `,
+        { before: ['unshare', '--mount', 'sh', '-c', mounted, 'sh'] },
+      )
+      assert.equal(output, '65534 4242\n65534\n', errors)
+    })
+
     it('refuses a folder that belongs to root', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })
       world.site('aries.test', 'aries')
@@ -283,6 +318,11 @@ describe("isolation: 'process' alone", () => {
 function chownTree(folder: string, id: number): void {
   for (const entry of ['', ...readdirSync(folder, { recursive: true }).map(String)])
     chownSync(join(folder, entry), id, id)
+}
+
+function mayMount(): boolean {
+  const mounting = 'mount --bind /etc/group /etc/group && id -u nobody'
+  return spawnSync('unshare', ['--mount', 'sh', '-c', mounting]).stdout?.toString() === '65534\n'
 }
 
 function mayMakeCgroups(): boolean {
