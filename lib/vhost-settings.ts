@@ -37,8 +37,11 @@ const PROBE_TIMEOUT = 5 * 1000
 /** By these the owner of a vhost would have a say in how Node and its loader run. */
 const RESERVED_VARIABLE = /^(?:NODE_|LD_)/i
 
-/** Decides whose package.json is read. */
-type ForUser = Pick<Settings, 'user'>
+/** Decides whose package.json is read: with `user: 'owner'`, one of `uid`, where that is known, else of who has the folder. */
+interface ForUser {
+  readonly user: Settings['user']
+  readonly uid?: number | undefined
+}
 
 type Check = (value: unknown) => string | undefined
 
@@ -130,18 +133,13 @@ function ownSettings(packageJson: unknown): Record<string, unknown> {
 }
 
 /** Undefined where there is none. */
-async function readPackage(realPath: string, { user }: ForUser): Promise<unknown> {
+async function readPackage(realPath: string, { user, uid }: ForUser): Promise<unknown> {
   const file = join(realPath, 'package.json')
   if (!(await statOf(file))?.isFile()) return undefined
-  const reading = user === 'owner' ? readOfOwner(file, realPath) : readSmallFile(file)
-  const source = await unlessGone(reading).catch(refuseUnfit)
+  // By a link, the router would read as root what the owner of the vhost may not.
+  const owner = user === 'owner' ? (uid ?? (await stat(realPath)).uid) : undefined
+  const source = await unlessGone(readSmallFile(file, owner)).catch(refuseUnfit)
   return source === undefined ? undefined : JSON.parse(source)
-}
-
-/** By a link, the router would read as root what the owner of the vhost may not. */
-async function readOfOwner(file: string, realPath: string): Promise<string> {
-  const { uid } = await stat(realPath)
-  return await readSmallFile(file, uid)
 }
 
 function refuseUnfit(error: unknown): never {

@@ -5,7 +5,7 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import { checkGiven, type Environment, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
-import type { VhostSettings } from '../vhost-settings.ts'
+import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
 import { findEntryModule } from './entry-module.ts'
 import type { Launched, Tell } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
@@ -86,6 +86,9 @@ export class Upstreams {
       appDir,
       own.moduleName ?? this.#settings.moduleName,
     )
+    const owner = user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined
+    // Once more: whom the folder belonged to when they were read may have been another.
+    const { env: ownEnv } = owner ? await readVhostSettings(realPath, { user, uid: owner.uid }) : own
     this.#folder ??= new SocketFolder()
     const setup: Setup = {
       entry,
@@ -94,8 +97,8 @@ export class Upstreams {
       appFolder: join(realPath, appDir),
       exportName: own.exportName ?? this.#settings.exportName,
       modulePaths: getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : [],
-      env: own.env,
-      owner: user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined,
+      env: ownEnv,
+      owner,
     }
     return {
       setup,

@@ -7,6 +7,7 @@ import {
   lchownSync,
   mkdirSync,
   readdirSync,
+  renameSync,
   rmdirSync,
   symlinkSync,
   unlinkSync,
@@ -249,6 +250,39 @@ describe("isolation: 'process' alone", () => {
         { before: ['unshare', '--mount', 'sh', '-c', mounted, 'sh'] },
       )
       assert.equal(output, '65534 4242\n65534\n', errors)
+    })
+
+    it('gives nobody what stands in the package.json of a folder that was in the place of his', async () => {
+      const release = 'evil.test/releases/1'
+      const away = 'evil.test/releases/away'
+      await using world = await World.start({
+        user: 'owner',
+        vhostDir: '%0/current',
+        getVersion: () => {
+          renameSync(world.path(release), world.path(away))
+          symlinkSync(world.path('leo.test'), world.path(release))
+          return 1
+        },
+        // Asked when the package.json has been read.
+        isolation: () => {
+          unlinkSync(world.path(release))
+          renameSync(world.path(away), world.path(release))
+          return 'process'
+        },
+      })
+      for (const path of [world.base, world.path()]) chmodSync(path, 0o755)
+      world.site('leo.test', 'leo')
+      world.write('leo.test/package.json', '{"vhost": {"env": {"WORD": "secret"}}}')
+      chmodSync(world.path('leo.test/package.json'), 0o600)
+      chownTree(world.path('leo.test'), 7702)
+      world.write(
+        `${release}/app/index.js`,
+        `module.exports = (req, res) => res.end(process.getuid() + ' ' + process.env.WORD)`,
+      )
+      world.link('evil.test/current', 'releases/1')
+      chownTree(world.path('evil.test'), 7701)
+      lchownSync(world.path('evil.test/current'), 7701, 7701)
+      assert.equal(await world.body('evil.test'), '7701 undefined')
     })
 
     it('refuses a folder that belongs to root', async () => {
