@@ -11,6 +11,15 @@ import {
   segmentsOf,
 } from './static-options.ts'
 
+/** `gone` is called instead of `next` where neither documents nor an app are there, as after a release was deleted. */
+type ServeDocument = (
+  realPath: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+  gone?: () => void,
+) => void
+
 /**
  * Checks the options once; returns what serves one vhost's document root.
  *
@@ -19,9 +28,9 @@ import {
 export function documentRoot(
   options: StaticOptions | undefined,
   settings: { appDir: string; modulesDir: string },
-): (realPath: string, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void {
+): ServeDocument {
   const rules = resolveStaticOptions(options, settings)
-  return function serveDocument(realPath, req, res, next) {
+  return function serveDocument(realPath, req, res, next, gone = next) {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       next()
       return
@@ -29,6 +38,7 @@ export function documentRoot(
     findDocument(realPath, req, rules).then(
       document => {
         if (document === 'no document root') next()
+        else if (document === 'nothing at all') gone()
         else if (document !== undefined) serve(document, req, res, rules, next)
         else if (rules.fallthrough) next()
         else next(plainError(404, 'Not Found'))
@@ -43,6 +53,8 @@ interface Root {
   readonly app: string
   readonly certs: string
 }
+
+type Resolved = [path: string, app: string, certs: string, ...modules: string[]]
 
 interface Target {
   readonly segments: readonly string[]
@@ -59,9 +71,10 @@ async function findDocument(
   realPath: string,
   req: IncomingMessage,
   rules: StaticRules,
-): Promise<Document | 'no document root' | undefined> {
+): Promise<Document | 'no document root' | 'nothing at all' | undefined> {
   const root = await findRoot(realPath, rules)
   if (root === undefined) return 'no document root'
+  if (root === 'nothing at all') return root
   const target = targetOf(req, rules)
   const segments = target && (await findFile(root.path, target, rules))
   if (segments === undefined) return undefined
@@ -78,19 +91,17 @@ async function findDocument(
 }
 
 /** The document root with its links resolved; nothing where it is absent, or would give away more than documents. */
-async function findRoot(realPath: string, rules: StaticRules): Promise<Root | undefined> {
+async function findRoot(realPath: string, rules: StaticRules): Promise<Root | 'nothing at all' | undefined> {
   const folders = [rules.dir, rules.appDir, ['certs'], ...rules.modulesDirs]
-  const [path, app, certs, ...modules] = await Promise.all(
-    folders.map(async (folder, index) => {
-      const lexical = join(realPath, ...folder)
-      return (await ifThere(realpath(lexical))) ?? (index === 0 ? undefined : lexical)
-    }),
-  )
-  if (path === undefined || app === undefined || certs === undefined) return undefined
+  const lexical = folders.map(folder => join(realPath, ...folder))
+  const found = await Promise.all(lexical.map(folder => ifThere(realpath(folder))))
+  const [path] = found
+  if (path === undefined) return found[1] === undefined ? 'nothing at all' : undefined
+  const [, app, certs, ...modules] = lexical.map((folder, index) => found[index] ?? folder) as Resolved
   if (isWithin(path, realPath) || isWithin(path, app)) return undefined
   if (rules.appDir.length > 0 && isWithin(app, path)) return undefined
   for (const folder of [certs, ...modules]) {
-    if (folder === undefined || isWithin(folder, path) || isWithin(path, folder)) return undefined
+    if (isWithin(folder, path) || isWithin(path, folder)) return undefined
   }
   if (isWithin(realPath, path)) {
     if (isHidden(segmentsOf(relative(realPath, path)))) return undefined

@@ -223,17 +223,22 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (!name) return
       const { hostname, host } = name
       const vhost = table.peek(hostname)
-      if (vhost) {
-        tellVhost(req, infoOf(vhost, host))
-        serve(vhost.realPath, req, res, next)
+      if (!vhost) {
+        serveLocated()
         return
       }
-      finder.locate(hostname, req, ({ location }) => {
-        // Of an error the router, which comes to the same end, tells.
-        if (!location) return next()
-        tellVhost(req, makeInfo({ hostname, ...location }, host))
-        serve(location.realPath, req, res, next)
-      })
+      tellVhost(req, infoOf(vhost, host))
+      // Deleted, as the name was led to another release, which is being loaded.
+      serve(vhost.realPath, req, res, next, serveLocated)
+
+      function serveLocated(): void {
+        finder.locate(hostname, req, ({ location }) => {
+          // Of an error the router, which comes to the same end, tells.
+          if (!location) return next()
+          tellVhost(req, makeInfo({ hostname, ...location }, host))
+          serve(location.realPath, req, res, next)
+        })
+      }
     }
   }
 

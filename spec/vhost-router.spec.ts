@@ -10,7 +10,7 @@ import express from 'express'
 import type { VhostError, VhostExplanation } from '../lib/index.ts'
 import { runChild } from './support/child.ts'
 import { FsCalls } from './support/patched-fs.ts'
-import { eventually, World } from './support/world.ts'
+import { eventually, type Handler, World } from './support/world.ts'
 
 type Isolation = 'none' | 'thread' | 'process'
 
@@ -319,6 +319,29 @@ function behaves(isolation: Isolation): void {
     assert.equal(world.events('load').length, 2)
     assert.deepEqual(world.events('evict'), [])
   })
+
+  if (isHere)
+    it('gives the documents of a release that is being loaded, where the one before it was deleted', async () => {
+      await using world = await start({}, (app, vhosts) => app.use(vhosts.static(), vhosts))
+      for (const release of ['one', 'two']) world.write(`../${release}/static/name.txt`, release)
+      world.site('../one', 'app one')
+      world.write(
+        '../two/app/index.js',
+        'module.exports = new Promise(go => Object.assign(globalThis, { go }))',
+      )
+      world.link('aries.test', '../one')
+      assert.equal(await world.body('aries.test'), 'app one')
+      world.link('aries.test', '../two')
+      world.remove('../one')
+      assert.equal(await world.body('aries.test', '/name.txt'), 'two')
+      await eventually(() => 'go' in globalThis)
+      assert.equal(await world.body('aries.test', '/name.txt'), 'two')
+      assert.equal(await world.body('aries.test'), 'app one')
+      const { go } = globalThis as unknown as { go(handler: Handler): void }
+      go((_, res) => res.end('app two'))
+      await eventually(async () => (await world.body('aries.test')) === 'app two')
+      Reflect.deleteProperty(globalThis, 'go')
+    })
 
   if (isHere)
     it('lets an app answer on whose name is crowded out by those that wildcards lead elsewhere', async () => {
