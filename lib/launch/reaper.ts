@@ -32,6 +32,7 @@ done
 export class Reaper {
   readonly #folder: string
   readonly #cgroups: string
+  readonly #pids = new Set<number>()
   #shell: ChildProcess | undefined
 
   /** `folder` is removed with them, and so are cgroups whose paths begin with `cgroups`, where that is not empty. */
@@ -42,14 +43,25 @@ export class Reaper {
 
   /** Begins; the folder is removed also where there never is a process to watch. */
   start(): void {
-    this.#shell ??= startShell(this.#folder, this.#cgroups)
+    if (this.#shell) return
+    const shell = startShell(this.#folder, this.#cgroups)
+    this.#shell = shell
+    shell?.once('exit', (_, signal) => {
+      if (this.#shell !== shell) return
+      this.#shell = undefined
+      // One that ends by itself would do so again and again.
+      if (signal !== null) this.start()
+    })
+    for (const pid of this.#pids) this.#tell(`+ ${pid}\n`)
   }
 
   watch(pid: number): void {
+    this.#pids.add(pid)
     this.#tell(`+ ${pid}\n`)
   }
 
   forget(pid: number): void {
+    this.#pids.delete(pid)
     this.#tell(`- ${pid}\n`)
   }
 
