@@ -89,6 +89,7 @@ export class Upstreams {
     const owner = user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined
     // Once more: whom the folder belonged to when they were read may have been another.
     const { env: ownEnv } = owner ? await readVhostSettings(realPath, { user, uid: owner.uid }) : own
+    if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
     this.#folder ??= new SocketFolder()
     const setup: Setup = {
       entry,
