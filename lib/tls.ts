@@ -74,7 +74,12 @@ export function vhostTls(
     onError: 'function',
   })
   const certificates = new Certificates(secureContext, (realPath, error, serving) => {
-    onError(error, { realPath, serving })
+    try {
+      onError(error, { realPath, serving })
+    } catch (mistake) {
+      // A handshake that can be served must not fail by it.
+      console.error('express-van: onError of vhostTls() threw:', mistake)
+    }
   })
 
   function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {

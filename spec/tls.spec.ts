@@ -242,6 +242,17 @@ describe('SNICallback', () => {
     )
   })
 
+  it('shows the certificate before a bad one also where onError throws', async t => {
+    const onError = (): void => assert.fail('of the listener')
+    await using all = await TlsWorld.start({}, { onError })
+    const { mock } = t.mock.method(console, 'error', () => {})
+    all.certify('aries.test', aries)
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    all.certify('aries.test', { ...aries, key: 'no key' })
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    assert.match(String(mock.calls[0]?.arguments), /onError of vhostTls\(\) threw:.*of the listener/)
+  })
+
   it('takes what else a context needs from its options', async () => {
     const locked = await issue(['aries.test'], 'secret')
     await using all = await TlsWorld.start({}, { secureContext: { passphrase: 'secret' } })
