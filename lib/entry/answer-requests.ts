@@ -5,6 +5,7 @@ import type { WebServer } from '../launch/caught-listen.ts'
 import type { Next } from '../launch/launch.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { passRejection } from '../rejection.ts'
+import { tellLeftBody } from './left-body.ts'
 import { applyClient, passOn } from './private-headers.ts'
 import { keepToLength } from './stated-length.ts'
 
@@ -21,6 +22,7 @@ export function answerRequests(
   front.on('request', (req, res) => {
     applyClient(req)
     keepToLength(res)
+    tellLeftBody(req, res)
     const next = nextOf(res)
     try {
       passRejection(handle(req, res, next), next)

@@ -15,6 +15,8 @@ const CLIENT = 'x-express-van-client'
 const VHOST = 'x-express-van-vhost'
 /** On an answer: the app called `next()`, with what. */
 export const NEXT = 'x-express-van-next'
+/** On an answer: a part of the request's body was yet to come. */
+export const LEFT = 'x-express-van-left'
 
 const NO_ERROR = '-'
 /** No error either, and the app has read nothing of the body. */

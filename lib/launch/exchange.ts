@@ -142,6 +142,8 @@ export class Exchange extends AsyncResource {
     this.#down = down
     const res = this.#res
     const head = readHead(down)
+    // The app may read it later or never, and the next request after it.
+    if (head.isBodyLeft) this.#up.once('close', () => this.#up.socket?.destroy())
     let handedOn: unknown
     try {
       checkHead(down, head)

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { addPrivateHeaders, type Client, NEXT, PRIVATE_PREFIX } from '../entry/private-headers.ts'
+import { addPrivateHeaders, type Client, LEFT, NEXT, PRIVATE_PREFIX } from '../entry/private-headers.ts'
 import { trustOf } from '../express-app.ts'
 import { forwardedClient, type Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
@@ -73,6 +73,8 @@ export interface AnswerHead {
   readonly isChunked: boolean
   /** What it says to the router alone. */
   readonly next: string | undefined
+  /** Whether it says to the router that a part of the request's body was yet to come. */
+  readonly isBodyLeft: boolean
 }
 
 interface Field {
@@ -88,19 +90,21 @@ export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
   let next: string | undefined
   let length: number | undefined
   let isChunked = false
+  let isBodyLeft = false
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     const value = rawHeaders[at + 1] as string
     const lower = name.toLowerCase()
     if (lower === 'content-length') length = Number(value)
     isChunked ||= lower === 'transfer-encoding'
+    isBodyLeft ||= lower === LEFT
     if (lower === 'connection') connection = connection === undefined ? value : `${connection}, ${value}`
     else if (lower === NEXT) next = value
     else if (!HOP_BY_HOP.has(lower) && !lower.startsWith(PRIVATE_PREFIX)) addField(fields, name, lower, value)
   }
   const dropped = namedByConnection(connection)
   const left = dropped ? fields.filter(({ lower }) => !dropped.has(lower)) : fields
-  return { fields: left, length, isChunked, next }
+  return { fields: left, length, isChunked, next, isBodyLeft }
 }
 
 /** Throws where an answer cannot go on: Node's server would say so only once it is under way. */

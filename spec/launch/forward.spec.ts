@@ -878,6 +878,71 @@ describe('Forward', () => {
       await eventually(async () => (await wall.connections()) <= before + 1)
     })
 
+    it('a body that an app leaves half read keeps nobody else waiting, and no connection', async () => {
+      let received = ''
+      const half = (req: IncomingMessage, res: ServerResponse): void => {
+        if (req.method === 'GET') return void res.end('well')
+        req.once('data', chunk => {
+          res.writeHead(413).end('too much')
+          if (req.url === '/half') return void req.pause()
+          received += chunk
+          req.on('data', more => {
+            received += more
+          })
+        })
+      }
+      await using wall = await Wall.start(half, {}, undefined, { keepAliveTimeout: 60_000 })
+      const upload = async (path: string, length: number, body: string): Promise<Socket> => {
+        const socket = await wall.connect()
+        socket.on('error', () => {})
+        socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${body}`)
+        assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 413 /)
+        return socket
+      }
+      const slow = await upload('/all', 8, 'some')
+      const clients: Socket[] = []
+      for (const size of [150_000, 300_000, 3_000_000]) {
+        for (let time = 0; time < 3; time++) {
+          clients.push(await upload('/half', size, 'x'.repeat(size)))
+          assert.equal((await wall.ask({ signal: AbortSignal.timeout(3000) })).body, 'well')
+        }
+      }
+      // The slow one's, and two or three that wait for requests; each upload would have kept its own.
+      await eventually(async () => (await wall.connections()) <= 4)
+      await eventually(() => clients.every(({ writableLength }) => writableLength === 0))
+      slow.write('more')
+      await eventually(() => received === 'somemore')
+      for (const socket of [slow, ...clients]) socket.destroy()
+    })
+
+    it('an app that reads on slowly after it has answered has all, and keeps nobody else waiting', async () => {
+      let [length, isOver] = [0, false]
+      let goOn = (): void => {}
+      const gate = new Promise<void>(resolve => {
+        goOn = resolve
+      })
+      const read = async (req: IncomingMessage): Promise<void> => {
+        for await (const chunk of req) {
+          length += chunk.length
+          await gate
+        }
+        isOver = true
+      }
+      await using wall = await Wall.start((req, res) => {
+        res.end('early')
+        if (req.method === 'POST') void read(req)
+      })
+      const body = 'x'.repeat(150_000)
+      assert.equal((await wall.ask({ method: 'POST', body })).body, 'early')
+      for (let time = 0; time < 3; time++) {
+        assert.equal((await wall.ask({ signal: AbortSignal.timeout(3000) })).body, 'early')
+      }
+      assert.ok(length < body.length)
+      goOn()
+      await eventually(() => isOver)
+      assert.equal(length, body.length)
+    })
+
     const strange: [what: string, answer: string][] = [
       [
         'a private header that is no JSON',

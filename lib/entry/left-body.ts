@@ -1,0 +1,42 @@
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { LEFT } from './private-headers.ts'
+
+/** How long an app may rest while it reads on, in milliseconds: as long as Node's own server lets it. */
+const MOST_REST = 5000
+
+interface Answer extends ServerResponse {
+  _storeHeader: (firstLine: string, headers: unknown) => void
+}
+
+/**
+ * Tells the router where an answer begins before all of its request's body is there: the app may read on slowly, or have
+ * begun to read and never go on, and the next request on the connection, which is somebody else's, would wait for that.
+ */
+export function tellLeftBody(req: IncomingMessage, res: ServerResponse): void {
+  if (!hasBody(req)) return
+  Object.assign(res, { _storeHeader })
+  res.once('finish', () => {
+    if (!req.complete) endAtRest(req.socket)
+  })
+}
+
+// By which Node begins an answer, however the app does; and what the app has set is not touched.
+function _storeHeader(this: Answer, firstLine: string, headers: unknown): void {
+  const line = this.req.complete ? firstLine : `${firstLine}${LEFT}: 1\r\n`
+  ;(ServerResponse.prototype as Answer)._storeHeader.call(this, line, headers)
+}
+
+/** A connection on which nobody reads does not even say that the router has closed it. */
+function endAtRest(socket: Socket): void {
+  const timer = setTimeout(() => {
+    // Else it is the client that rests.
+    if (socket.isPaused()) socket.destroy()
+  }, MOST_REST)
+  socket.on('pause', () => timer.refresh())
+  socket.on('close', () => clearTimeout(timer))
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
