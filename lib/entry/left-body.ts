@@ -7,6 +7,10 @@ const MOST_REST = 5000
 
 interface Answer extends ServerResponse {
   _storeHeader: (firstLine: string, headers: unknown) => void
+  /** Whether Node closes the connection after it. */
+  _last: boolean
+  _hasBody: boolean
+  _contentLength: number | null
 }
 
 /**
@@ -23,8 +27,15 @@ export function tellLeftBody(req: IncomingMessage, res: ServerResponse): void {
 
 // By which Node begins an answer, however the app does; and what the app has set is not touched.
 function _storeHeader(this: Answer, firstLine: string, headers: unknown): void {
-  const line = this.req.complete ? firstLine : `${firstLine}${LEFT}: 1\r\n`
+  const isLeft = !this.req.complete
+  const line = isLeft ? `${firstLine}${LEFT}: 1\r\n` : firstLine
   ;(ServerResponse.prototype as Answer)._storeHeader.call(this, line, headers)
+  // The router sends still, and would find the connection closed before it has read the answer. It closes it then.
+  if (isLeft && !endsByClose(this)) this._last = false
+}
+
+function endsByClose({ _hasBody, _contentLength, chunkedEncoding }: Answer): boolean {
+  return _hasBody && !chunkedEncoding && typeof _contentLength !== 'number'
 }
 
 /** A connection on which nobody reads does not even say that the router has closed it. */

@@ -878,6 +878,34 @@ describe('Forward', () => {
       await eventually(async () => (await wall.connections()) <= before + 1)
     })
 
+    it('an early answer with Connection: close arrives before the upload finds the connection closed', async () => {
+      let upload: IncomingMessage | undefined
+      await using wall = await Wall.start((req, res) => {
+        req.socket.once('close', () => upload?.push('more'))
+        res.writeHead(401, { connection: 'close' }).end('who are you')
+      })
+      wall.before = req => {
+        upload = req
+      }
+      for (const size of [2000, 150_000]) {
+        const socket = await wall.connect()
+        socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${2 * size}\r\n\r\n${'x'.repeat(size)}`)
+        assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 401 /)
+        await eventually(async () => (await wall.connections()) === 0)
+        socket.destroy()
+      }
+    })
+
+    it('an early answer that ends with its connection does end', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.removeHeader('Transfer-Encoding')
+        res.write('some ')
+        res.end('more')
+      })
+      const { status, body } = await wall.ask({ method: 'POST', body: 'x' })
+      assert.deepEqual([status, body], [200, 'some more'])
+    })
+
     it('a body that an app leaves half read keeps nobody else waiting, and no connection', async () => {
       let received = ''
       const half = (req: IncomingMessage, res: ServerResponse): void => {
