@@ -22,7 +22,7 @@ import { moduleTypeOf } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { isWithin } from './real-path-map.ts'
-import { forgetRequests, noteRequest } from './resolved-requests.ts'
+import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
 
 let lastGeneration = 0
 
@@ -35,6 +35,8 @@ const current = new Map<string, FreshImport>()
 export class FreshImport {
   /** ES modules that CommonJS got by `require()`: Node has no way to load them anew at the same path. */
   stale: readonly string[] = []
+  /** Where those led that its modules made before these were put aside. */
+  readonly requests: Requests = new Map()
   readonly #realPath: string
   readonly #generation = ++lastGeneration
   #before: [string, NodeJS.Module][] = []
@@ -123,23 +125,25 @@ export class FreshImport {
   }
 }
 
-function noteFound(file: string, { path, filename }: Parent, request: string): void {
+function noteFound(file: string, { path, filename }: Parent, request: string, isTold: boolean): void {
   // A builtin module has none.
   if (path === undefined || !isAbsolute(file)) return
   const asking = filename ? realPathOf(filename) : undefined
-  if (asking !== undefined) noteRequest(asking, path, request, file)
   const owner = asking !== undefined && isWithin(file, asking) ? asking : realPathOf(file)
-  if (owner !== undefined && owner !== asking) noteRequest(owner, path, request, file)
+  for (const realPath of isTold ? [] : new Set([asking, owner])) {
+    if (realPath !== undefined) noteRequest(realPath, path, request, file)
+  }
   // The cache may be defined piece by piece instead, which it does not hear of.
   noteFile(file, owner)
 }
 
 /** Takes every CommonJS and JSON module below a folder out of Node's cache. */
 function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale: string[] } {
+  const requests: Requests = current.get(realPath)?.requests ?? new Map()
   const entries = takeOut(realPath)
-  if (entries.length > 0) keepOwn(realPath, entries)
+  if (entries.length > 0) keepOwn(realPath, entries, requests)
   forgetPaths()
-  forgetRequests(realPath)
+  forgetRequests(realPath, requests)
   const stale = entries.filter(([, { exports }]) => types.isModuleNamespaceObject(exports))
   return { entries, stale: stale.map(([file]) => file) }
 }

@@ -20,11 +20,12 @@ let isHooked = false
 
 /**
  * Lets CommonJS look for packages in more folders, after Node's own search has failed. `foldersOf` tells which
- * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request led.
+ * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request led,
+ * and whether `require.resolve()` was told where to look.
  */
 export function hookRequire(
   foldersOf: (file: string) => readonly string[] | undefined,
-  found: (file: string, parent: Parent, request: string) => void,
+  found: (file: string, parent: Parent, request: string, isTold: boolean) => void,
 ): void {
   if (isHooked) return
   isHooked = true
@@ -33,8 +34,9 @@ export function hookRequire(
   let isOwn = false
 
   resolving._resolveFilename = function resolve(request, parent, ...rest) {
-    const file = resolveOf(this, request, parent, rest)
-    if (parent) found(file, parent, request)
+    const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
+    const file = resolveOf(this, request, parent, rest, isTold)
+    if (parent) found(file, parent, request, isTold)
     return file
   }
 
@@ -42,10 +44,14 @@ export function hookRequire(
     return Reflect.apply(findPath, this, [request, isOwn ? foldersWith(request, folders) : folders, ...rest])
   }
 
-  function resolveOf(self: unknown, request: string, parent: Parent | undefined, rest: unknown[]): string {
+  function resolveOf(
+    self: unknown,
+    request: string,
+    parent: Parent | undefined,
+    rest: unknown[],
+    isTold: boolean,
+  ): string {
     const folders = parent?.filename && isBare(request) ? foldersOf(parent.filename) : undefined
-    // `require.resolve()` may have been told where to look.
-    const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
     try {
       return search(folders !== undefined && !isTold, self, [request, parent, ...rest])
     } catch (error) {

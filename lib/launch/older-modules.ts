@@ -1,5 +1,7 @@
 import Module from 'node:module'
 import { cache, putBack, takeOut } from './cached-modules.ts'
+import { isWithin } from './real-path-map.ts'
+import { keyOf, type Requests } from './resolved-requests.ts'
 
 interface LoadingModule {
   _load(request: string, parent: NodeJS.Module | undefined, isMain: boolean): unknown
@@ -9,11 +11,13 @@ interface LoadingModule {
 /**
  * The modules of one load of a release that stand in require.cache no more, by file. They hold each other, by `parent`
  * and `children`, and are not held here: one may stay for as long as the process runs, because an ES module that Node
- * keeps imports it, and is not to keep all others.
+ * keeps imports it, and is not to keep all others. Nor is it to keep where their requests led, as links on the way may
+ * lead elsewhere now.
  */
 interface Generation {
   readonly realPath: string
   readonly modules: Map<string, WeakRef<NodeJS.Module>>
+  readonly requests: WeakRef<Requests>
 }
 
 const loading = Module as unknown as LoadingModule
@@ -24,9 +28,13 @@ let isHooked = false
  * Lets modules that a newer load has put aside go on requiring what is their own: an app serves while another release
  * loads beside it, and until its last request has ended.
  */
-export function keepOwn(realPath: string, entries: readonly [string, NodeJS.Module][]): void {
+export function keepOwn(
+  realPath: string,
+  entries: readonly [string, NodeJS.Module][],
+  requests: Requests,
+): void {
   hookLoad()
-  const generation = { realPath, modules: new Map<string, WeakRef<NodeJS.Module>>() }
+  const generation: Generation = { realPath, modules: new Map(), requests: new WeakRef(requests) }
   for (const [file, module] of entries) add(generation, file, module)
 }
 
@@ -41,13 +49,22 @@ function hookLoad(): void {
   const original = loading._load
   loading._load = function load(request, parent, isMain) {
     const generation = parent && generations.get(parent)
-    const isCurrent = !generation || cache[parent.filename] === parent
-    if (isCurrent || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
-    const file = loading._resolveFilename(request, parent, isMain)
-    const own = generation.modules.get(file)?.deref()
+    if (!generation || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
+    // A load that failed has put it back there.
+    const isCurrent = cache[parent.filename] === parent
+    const known = generation.requests.deref()?.get(keyOf(parent.path, request)) ?? ''
+    const before = isCurrent ? cache[known] : ownOf(generation, known)
+    if (before?.loaded) return before.exports
+    if (isCurrent) return original.call(this, request, parent, isMain)
+    const own = ownOf(generation, loading._resolveFilename(request, parent, isMain))
     if (own?.loaded) return own.exports
     return inPlaceOfCurrent(generation, () => original.call(this, request, parent, isMain))
   }
+}
+
+/** What lies outside of the release is shared. */
+function ownOf({ realPath, modules }: Generation, file: string): NodeJS.Module | undefined {
+  return isWithin(file, realPath) ? modules.get(file)?.deref() : cache[file]
 }
 
 /** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */

@@ -7,13 +7,14 @@ import { isWithin, RealPathMap } from './real-path-map.ts'
  * that misleads it: an ES module that imports a CommonJS file which re-exports another is given `{}` (Node 20, 22, 24
  * and 26), because the other stands in the cache unloaded and is taken for part of a circle. It forgets a request
  * only when that is made again while its file is not in the cache, so each is made once more, in vain.
- *
- * Real path of a release → `folder\0request` → file.
  */
-const requests = new RealPathMap<Map<string, string>>()
+const requests = new RealPathMap<Requests>()
 
 // Made once, because a stack costs more than all the rest.
 const ONLY_ASKING = new Error('only asking')
+
+/** `folder\0request` → file. */
+export type Requests = Map<string, string>
 
 interface LoadingModule {
   _load(request: string, parent: object): unknown
@@ -21,19 +22,25 @@ interface LoadingModule {
 
 /** Notes that a request of a folder led to a file; one of the two, at least, is of this release. */
 export function noteRequest(realPath: string, folder: string, request: string, file: string): void {
-  const known = requests.get(realPath) ?? new Map<string, string>()
-  requests.set(realPath, known.set(`${folder}\0${request}`, file))
+  const known: Requests = requests.get(realPath) ?? new Map()
+  requests.set(realPath, known.set(keyOf(folder, request), file))
+}
+
+export function keyOf(folder: string, request: string): string {
+  return `${folder}\0${request}`
 }
 
 /**
  * Has Node forget where requests led that were made or ended below a real path; to be called when its files left the
- * cache. What lies outside may lie nearer now.
+ * cache. What lies outside may lie nearer now. Notes those that were made below it.
  */
-export function forgetRequests(realPath: string): void {
+export function forgetRequests(realPath: string, made: Requests): void {
   for (const [, known] of requests.around(realPath)) {
     for (const [key, file] of known) {
       const [folder, request] = key.split('\0') as [string, string]
-      if (!isWithin(folder, realPath) && !isWithin(file, realPath)) continue
+      const isMade = isWithin(folder, realPath)
+      if (!isMade && !isWithin(file, realPath)) continue
+      if (isMade) made.set(key, file)
       known.delete(key)
       withoutCached(file, () => askInVain(folder, request))
     }

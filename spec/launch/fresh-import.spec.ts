@@ -1087,6 +1087,51 @@ describe('FreshImport', () => {
       assert.equal(await call(serving), true)
     })
 
+    const failNewer = async (site: Site): Promise<void> => {
+      site.write({ 'app/broken.js': `require('./lib'); require('pkg'); throw new Error('broken')` })
+      const newer = new FreshImport(site.path)
+      await assert.rejects(newer.load(join(site.path, 'app/broken.js'), []), /broken/)
+      newer.undo()
+    }
+    const ends: Record<string, (site: Site) => Promise<unknown>> = {
+      'when a newer one serves': site => site.load('app/index.js'),
+      'when a newer one has failed': failNewer,
+      'when newer ones have failed and one serves': async site => {
+        await failNewer(site)
+        await failNewer(site)
+        return await site.load('app/index.js')
+      },
+    }
+    for (const [name, end] of Object.entries(ends)) {
+      it(`behind links that were flipped, ${name}`, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        const flip = (n: string): void => {
+          world.write(`shared-${n}/pkg/index.js`, `module.exports = { n: '${n}' }`)
+          site.write({ [`lib-${n}/index.js`]: `module.exports = { n: '${n}' }` })
+          site.link('node_modules', `../shared-${n}`)
+          site.link('app/lib', `../lib-${n}`)
+        }
+        world.write('elsewhere/node_modules/pkg/index.js', '')
+        site.write({
+          'app/index.js': `
+            const [lib, pkg] = [require('./lib'), require('pkg')]
+            require.resolve('pkg', { paths: ['${world.path('elsewhere')}'] })
+            module.exports = () => [require('./lib') === lib, require('pkg') === pkg, lib.n, pkg.n]`,
+        })
+        flip('one')
+        const old = await site.load('app/index.js')
+        const { last } = site
+        flip('two')
+        const newer = await end(site)
+        for (const folder of ['shared-one', 'aries.test/lib-one']) world.remove(folder)
+        assert.deepEqual(await call(old), [true, true, 'one', 'one'])
+        if (newer) assert.deepEqual(await call(newer), [true, true, 'two', 'two'])
+        // Who serves holds it until then.
+        last?.forget()
+      })
+    }
+
     it('that lies within the folder of another', async () => {
       await using world = new World()
       const outer = new Site(world)
