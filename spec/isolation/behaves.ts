@@ -677,7 +677,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
-        'setTimeout(() => process.exit(3), 50); module.exports = (req, res) => res.end("ok")',
+        'setTimeout(() => process.exit(3), 300); module.exports = (req, res) => res.end("ok")',
       )
       await world.vhosts.load('aries.test')
       await eventually(() => world.events('evict').length >= 4)
@@ -695,7 +695,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
-        'setTimeout(() => process.exit(3), 50); module.exports = (req, res) => res.end("ok")',
+        'setTimeout(() => process.exit(3), 300); module.exports = (req, res) => res.end("ok")',
       )
       const now = performance.now.bind(performance)
       t.mock.method(performance, 'now', () => now() * 0.9)
