@@ -104,13 +104,6 @@ export function hasImports(generation: number): boolean {
   return withImports.has(String(generation))
 }
 
-/** A URL that names its generation, whether it does so already or not. */
-function named(url: string, generation: string): string {
-  return GENERATION.test(url) || generation === String(ONLY_GENERATION)
-    ? url
-    : withGeneration(url, generation)
-}
-
 /** A URL that names its generation. */
 export function withGeneration(url: string, generation: number | string): string {
   return `${url}${url.includes('?') ? '&' : '?'}express-van=${generation}`
@@ -247,4 +240,11 @@ function handOn<R extends Resolved>(resolved: R, generation: string, isOnce = fa
     inbox?.postMessage(generation)
   }
   return { ...resolved, url }
+}
+
+/** A URL that names its generation, whether it does so already or not. */
+function named(url: string, generation: string): string {
+  return GENERATION.test(url) || generation === String(ONLY_GENERATION)
+    ? url
+    : withGeneration(url, generation)
 }
