@@ -8,6 +8,7 @@ import { importFor } from '../package-import.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,
+  endGeneration,
   hasImports,
   hookGenerations,
   type LoadedRelease,
@@ -101,6 +102,7 @@ export class FreshImport {
   undo(): void {
     const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
+    endGeneration(this.#generation)
     const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
     const previous = hasEnded ? undefined : this.#previous
     if (now !== this && now !== previous?.modules) return
@@ -118,6 +120,7 @@ export class FreshImport {
   /** Forgets what Node can forget, unless the release has been loaded anew since. */
   forget(): void {
     this.#isForgotten = true
+    endGeneration(this.#generation)
     if (current.get(this.#realPath) !== this) return
     setAside(this.#realPath)
     current.delete(this.#realPath)

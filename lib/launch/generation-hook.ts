@@ -3,6 +3,7 @@ import Module, { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { KnownImports } from './known-imports.ts'
 import { candidatesBelow, nameWithExports } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
@@ -22,9 +23,11 @@ export interface LoadedRelease {
 interface ResolveContext {
   readonly parentURL?: string | undefined
   readonly conditions?: readonly string[]
+  readonly importAttributes?: object
 }
 interface Resolved {
   readonly url: string
+  readonly shortCircuit?: boolean
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
@@ -43,6 +46,7 @@ const GENERATION = /[?&]express-van=(\d+)/
 const releases = new Map<string, LoadedRelease>()
 /** Generations in which something was imported that would be imported anew in another. */
 const withImports = new Set<string>()
+const imports = new KnownImports<Resolved>()
 /** What was imported once for all generations, by its plain URL, with the one in which it was. */
 const importedOnce = new Map<string, string>()
 let isHooked = false
@@ -66,12 +70,19 @@ export function hookGenerations(): void {
 
 export function setRelease(realPath: string, release: LoadedRelease): void {
   releases.set(realPath, release)
+  imports.begin(String(release.generation))
   hookThread?.postMessage([realPath, release])
 }
 
 export function deleteRelease(realPath: string): void {
   releases.delete(realPath)
   hookThread?.postMessage([realPath])
+}
+
+/** Forgets what was imported by a generation that has failed or whose app has ended. */
+export function endGeneration(generation: number): void {
+  imports.end(String(generation))
+  hookThread?.postMessage(generation)
 }
 
 export function releaseAt(realPath: string): LoadedRelease | undefined {
@@ -114,16 +125,27 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
   if (!parent) return next(specifier, context)
+  const key = keyOf(specifier, parent, context)
+  const resolved =
+    knownImport(key, parent) ?? noteImport(key, parent, search(specifier, context, parent, next))
+  return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
+}
+
+function search(
+  specifier: string,
+  context: ResolveContext,
+  parent: Parent,
+  next: NextResolve<Resolved>,
+): Resolved {
   const nextFor = (request: string, parentURL: string): Resolved =>
     next(request, { ...context, parentURL: named(parentURL, parent.generation) })
   try {
     expectPackage(specifier, parent.file)
-    const resolved = nextFor(specifier, parent.url)
-    return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
+    return nextFor(specifier, parent.url)
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
-        return handOn(nextFor(candidate, parentURL ?? parent.url), parent.generation)
+        return nextFor(candidate, parentURL ?? parent.url)
       } catch {}
     }
     throw error
@@ -145,14 +167,25 @@ export async function resolve(
   readInbox()
   const parent = parentOf(context)
   if (!parent) return await next(specifier, context)
+  const key = keyOf(specifier, parent, context)
+  const resolved =
+    knownImport(key, parent) ?? noteImport(key, parent, await searchThere(specifier, context, parent, next))
+  return handOn(resolved, parent.generation)
+}
+
+async function searchThere(
+  specifier: string,
+  context: ResolveContext,
+  parent: Parent,
+  next: NextResolve<Promise<Resolved>>,
+): Promise<Resolved> {
   try {
     expectPackage(specifier, parent.file)
-    return handOn(await next(specifier, context), parent.generation)
+    return await next(specifier, context)
   } catch (error) {
     for (const [candidate, parentURL] of candidatesBelow(parent.modulePaths, specifier, error)) {
       try {
-        const found = await next(candidate, { ...context, parentURL: parentURL ?? context.parentURL })
-        return handOn(found, parent.generation)
+        return await next(candidate, { ...context, parentURL: parentURL ?? context.parentURL })
       } catch {}
     }
     throw error
@@ -169,9 +202,10 @@ function readInbox(): void {
     received = inbox && receiveMessageOnPort(inbox)
   ) {
     forgetPaths()
-    const [realPath, release] = received.message as [string, LoadedRelease | undefined]
-    if (release) releases.set(realPath, release)
-    else releases.delete(realPath)
+    const message = received.message as number | [string, LoadedRelease | undefined]
+    if (typeof message === 'number') endGeneration(message)
+    else if (message[1]) setRelease(message[0], message[1])
+    else deleteRelease(message[0])
   }
 }
 
@@ -190,6 +224,21 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (generation === undefined) return undefined
   const modulePaths = release?.modulePaths ?? []
   return { url: parentURL, file, generation: String(generation), modulePaths }
+}
+
+function knownImport(key: string, { generation }: Parent): Resolved | undefined {
+  const known = imports.get(generation, key)
+  return known && { ...known, shortCircuit: true }
+}
+
+function noteImport(key: string, { generation }: Parent, resolved: Resolved): Resolved {
+  if (resolved.url.startsWith('file:')) imports.add(generation, key, resolved)
+  return resolved
+}
+
+// The conditions of imports are the same for as long as the process runs.
+function keyOf(specifier: string, { url }: Parent, { importAttributes }: ResolveContext): string {
+  return JSON.stringify([url, specifier, importAttributes])
 }
 
 /**

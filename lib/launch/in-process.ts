@@ -88,7 +88,7 @@ export class InProcess {
       parked.scope.addListeners()
       return parked
     }
-    this.#countGraph(parked.modules)
+    this.#forget(parked.modules)
     return undefined
   }
 

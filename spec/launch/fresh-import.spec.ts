@@ -50,9 +50,9 @@ class Site {
   }
 
   /** Loads the entry anew and keeps it. */
-  async load(entry: string): Promise<unknown> {
+  async load(entry: string, modulePaths: readonly string[] = []): Promise<unknown> {
     this.last = new FreshImport(this.path)
-    const exports = await this.last.load(join(this.path, entry), [])
+    const exports = await this.last.load(join(this.path, entry), modulePaths)
     this.last.keep()
     return exports
   }
@@ -654,6 +654,64 @@ describe('FreshImport', () => {
     })
   }
 
+  describe('imports again what a generation has had, which is there no more:', () => {
+    const handler = `async () => {
+      const all = [import('pkg'), import('./lib.mjs'), import('more'), import('./data.json', { with: { type: 'json' } })]
+      return (await Promise.all(all)).map(module => module.default.n ?? module.default)
+    }`
+    const entries: Tree = {
+      'app/index.cjs': `module.exports = ${handler}`,
+      'app/index.mjs': `export default ${handler}`,
+    }
+    for (const entry of Object.keys(entries)) {
+      const started = (world: World): { site: Site; load: () => Promise<unknown> } => {
+        const site = new Site(world)
+        site.write({
+          ...entries,
+          'app/lib.mjs': `export default 'one'`,
+          'app/data.json': `{ "n": "one" }`,
+          'node_modules/pkg/index.js': `module.exports = 'one'`,
+          'modules/more/index.js': `module.exports = 'one'`,
+        })
+        return { site, load: () => site.load(entry, [join(site.path, 'modules')]) }
+      }
+      const remove = (site: Site): void => {
+        for (const path of ['app/lib.mjs', 'app/data.json', 'node_modules', 'modules']) site.remove(path)
+      }
+
+      it(entry, async () => {
+        await using world = new World()
+        const { site, load } = started(world)
+        const app = await load()
+        assertAll(await call(app), 'one')
+        remove(site)
+        assertAll(await call(app), 'one')
+      })
+
+      it(`${entry}, after a newer one that failed`, async () => {
+        await using world = new World()
+        const { site, load } = started(world)
+        const app = await load()
+        assertAll(await call(app), 'one')
+        remove(site)
+        site.write({ 'app/broken.mjs': `import 'pkg'` })
+        await site.fail('app/broken.mjs')
+        assertAll(await call(app), 'one')
+      })
+
+      it(`${entry}, but not what has ended, nor a newer one`, async () => {
+        await using world = new World()
+        const { site, load } = started(world)
+        const ended = await load()
+        assertAll(await call(ended), 'one')
+        remove(site)
+        site.last?.forget()
+        await assert.rejects(call(ended), { code: 'ERR_MODULE_NOT_FOUND' })
+        await assert.rejects(call(await load()), { code: 'ERR_MODULE_NOT_FOUND' })
+      })
+    }
+  })
+
   describe('finds what links within the release lead to since they were flipped:', () => {
     /** As pnpm installs packages, and a folder of the app behind a link. */
     const linked = (n: string): Tree => ({
@@ -688,12 +746,7 @@ describe('FreshImport', () => {
         await using world = new World()
         const site = new Site(world)
         site.write(entries)
-        const ask = async (): Promise<unknown> => {
-          const modules = new FreshImport(site.path)
-          const exports = await modules.load(join(site.path, entry), [join(site.path, 'modules')])
-          modules.keep()
-          return await call(exports)
-        }
+        const ask = async (): Promise<unknown> => call(await site.load(entry, [join(site.path, 'modules')]))
         const flip = (n: string): void => {
           site.link('node_modules/pkg', `.pnpm/pkg@${n}/node_modules/pkg`)
           site.link('app/build', `../build-${n}`)
