@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { cutAnswer } from '../cut-answer.ts'
 import { addTrailers } from './forward-framing.ts'
 import { mayHaveBody } from './forward-headers.ts'
-import { MOST_WAITING, NOTHING } from './forwarded-body.ts'
+import { MOST_WAITING } from './forwarded-body.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
 /** Node writes head and body as one where the body is text, and as two where it is bytes; longer text costs more. */
@@ -54,7 +54,7 @@ export class ForwardedAnswer {
 
   // Not by flushHeaders(), which would write bytes beyond ASCII as UTF-8.
   readonly #sendHead = (): void => {
-    if (!this.#res.headersSent && !this.#exchange.isOver) this.#try(() => this.#res.write(NOTHING))
+    if (!this.#res.headersSent && !this.#exchange.isOver) this.#try(() => this.#res.write('', 'latin1'))
   }
 
   /** Node, or a middleware around, may throw at the first byte; here nobody else would catch it. */
@@ -74,6 +74,8 @@ export class ForwardedAnswer {
     const isNodes = isPlain(res)
     const isOurs = spent && this.#isOurs && !isHeard(this.#down, 1) && isNodes
     const written = isOurs ? spent : undefined
+    // It waits for an answer before it, and Node puts a head whose body is bytes before hints that wait already.
+    if (!res.socket && !res.headersSent) res.write('', 'latin1')
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // The last byte: nothing follows that would be worth waiting for.

@@ -11,9 +11,6 @@ export const MOST_WAITING: number = 128 * 1024
 /** Bytes of a body that are kept until its answer begins: the app may leave it unread to whoever comes next. */
 const MOST_KEPT = 64 * 1024
 
-/** Sends a head alone. */
-export const NOTHING: Buffer = Buffer.alloc(0)
-
 /**
  * The body of a request on its way to an app, until it ends or either side goes away, also beyond the answer: the app
  * may read on, and its connection is one.
@@ -60,7 +57,7 @@ export class ForwardedBody {
     this.#up.on('close', this.#onUpClose)
     // The app may have an answer to what the head alone says.
     process.nextTick(() => {
-      if (!this.#isBegun && !this.#up.destroyed) this.#up.write(NOTHING)
+      if (!this.#isBegun && !this.#up.destroyed) this.#up.write('', 'latin1')
     })
   }
 

@@ -284,6 +284,27 @@ describe('Forward', () => {
       assert.match(await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n/)
     })
 
+    for (const size of [4, 10_000]) {
+      it(`has its hints before it where it waits for the one before, ${size} bytes`, async () => {
+        await using wall = await Wall.start((req, res) => {
+          if (req.url === '/slow') return void setTimeout(() => res.end('slow'), 50)
+          if (req.url === '/hints') res.writeEarlyHints({ link: '</a.css>; rel=preload' })
+          req.resume()
+          if (req.url === '/hints') res.setHeader('Content-Length', size)
+          setImmediate(() => res.end(Buffer.alloc(size, 'x')))
+        })
+        const slow = 'GET /slow HTTP/1.1\r\nHost: a\r\n\r\n'
+        const [hints, expect] = await Promise.all([
+          wall.raw(`${slow}GET /hints HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
+          wall.raw(
+            `${slow}POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx`,
+          ),
+        ])
+        assert.match(hints, /slowHTTP\/1\.1 103 .*\r\n\r\nHTTP\/1\.1 200 .*\r\n\r\nx+$/s)
+        assert.match(expect, /slowHTTP\/1\.1 100 .*\r\n\r\nHTTP\/1\.1 200 /s)
+      })
+    }
+
     it('is sent without trailers or chunks to a client of HTTP/1.0', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Trailer', 'X-Sum')
