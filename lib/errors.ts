@@ -81,3 +81,9 @@ export class VhostError extends Error {
 export function unreadable(hostname: string, cause: unknown): VhostError {
   return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
 }
+
+/** Takes the frames, which name this machine's folders, from an error that Express may show to clients. */
+export function withoutFrames(error: Error): Error {
+  error.stack = String(error)
+  return error
+}

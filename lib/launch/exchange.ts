@@ -8,7 +8,7 @@ import {
 } from 'node:http'
 import { cutAnswer } from '../cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
-import { VhostError, type VhostErrorCode, type VhostErrorOptions } from '../errors.ts'
+import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
@@ -94,7 +94,7 @@ export class Exchange extends AsyncResource {
       })
     } catch (error) {
       this.end()
-      this.#next(error)
+      this.#next(withoutFrames(error as Error))
       return
     }
     const up = this.#up

@@ -1,5 +1,6 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import { withoutFrames } from '../errors.ts'
 import { endBody } from './forward-framing.ts'
 import { giveBack, isFresh, isHeard, isPlain } from './spent-chunk.ts'
 
@@ -150,15 +151,17 @@ export class ForwardedBody {
 
 /** In this process the app would have found what the reader had made of it. */
 export function readBody(): Error {
-  return new Error(
-    'the body of a request was read before the router, so that the isolated app cannot have it',
+  return withoutFrames(
+    new Error('the body of a request was read before the router, so that the isolated app cannot have it'),
   )
 }
 
 /** In its own process the app would have left the body to whoever comes next. */
 export function lostBody(): Error {
   const most = MOST_KEPT / 1024
-  return new Error(
-    `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
+  return withoutFrames(
+    new Error(
+      `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
+    ),
   )
 }

@@ -23,6 +23,9 @@ import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
 import { eventually } from '../support/world.ts'
 
+/** Where an error was made: a file of this machine. */
+const FRAME = /\n {4}at /
+
 describe('Forward', () => {
   describe('what a client sends', () => {
     it('arrives: method, path with odd bytes, headers in their order and spelling, body', async () => {
@@ -1059,7 +1062,17 @@ describe('Forward', () => {
       const answer = await wall.ask({ method: 'POST', headers: { 'content-length': 4 }, body: 'body' })
       assert.equal(answer.status, 500)
       assert.match((wall.errors[0] as Error).message, /was read before the router/)
+      assert.doesNotMatch((wall.errors[0] as Error).stack as string, FRAME)
       assert.equal((await wall.ask({})).body, 'well')
+    })
+
+    it('a target that cannot be sent on is an error', async () => {
+      await using wall = await Wall.start((_, res) => res.end('well'))
+      wall.before = req => {
+        req.url = '/a b'
+      }
+      assert.equal((await wall.ask({})).status, 500)
+      assert.match((wall.errors[0] as Error).stack as string, /^TypeError.*unescaped characters$/)
     })
 
     it('an app that takes too long makes 504, where there is a limit', async () => {
@@ -1317,6 +1330,7 @@ describe('Forward', () => {
         const answer = await wall.ask({ method: 'POST', body, ...framing(body) })
         assert.deepEqual([answer.status, answer.body], [500, ''])
         assert.match((wall.errors[0] as Error).message, /next\(\) and left a body unread/)
+        assert.doesNotMatch((wall.errors[0] as Error).stack as string, FRAME)
       })
     }
 
