@@ -16,6 +16,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
   'http2-settings',
 ])
+/** Says by `Upgrade` to the client which protocols would do (RFC 9110 §15.5.22). */
+const UPGRADE_REQUIRED = 426
 /** The router's server has answered the one; the other is said anew where trailers can follow. */
 const NOT_ON = new Set(['expect', 'trailer'])
 /** Never one connection's, whatever the client says of them. */
@@ -84,7 +86,7 @@ interface Field {
 }
 
 /** Read in one pass: `from.headers` would make an object of all of them, which nobody needs. */
-export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
+export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHead {
   const fields: Field[] = []
   let connection: string | undefined
   let next: string | undefined
@@ -100,10 +102,10 @@ export function readHead({ rawHeaders }: IncomingMessage): AnswerHead {
     isBodyLeft ||= lower === LEFT
     if (lower === 'connection') connection = connection === undefined ? value : `${connection}, ${value}`
     else if (lower === NEXT) next = value
-    else if (!HOP_BY_HOP.has(lower) && !lower.startsWith(PRIVATE_PREFIX)) addField(fields, name, lower, value)
+    else if (mayGoOn(lower, statusCode)) addField(fields, name, lower, value)
   }
   const dropped = namedByConnection(connection)
-  const left = dropped ? fields.filter(({ lower }) => !dropped.has(lower)) : fields
+  const left = dropped ? fields.filter(({ lower }) => lower === 'upgrade' || !dropped.has(lower)) : fields
   return { fields: left, length, isChunked, next, isBodyLeft }
 }
 
@@ -128,6 +130,8 @@ export function setHeaders(res: ServerResponse, status: number, { fields, length
   for (const { name, lower, value } of fields) {
     // Whoever comes next has a body of its own.
     if (next !== undefined && (lower === 'content-length' || lower === 'trailer')) continue
+    // HTTP/2 has no such header.
+    if (lower === 'upgrade' && res.req.httpVersionMajor >= 2) continue
     // Node throws where it stands on an answer that is not sent in chunks.
     if (lower === 'trailer' && !isChunked) continue
     res.setHeader(name, ADDED.has(lower) ? added(lower, res.getHeader(lower), value) : value)
@@ -137,6 +141,11 @@ export function setHeaders(res: ServerResponse, status: number, { fields, length
 /** Whether an answer with this status can have a body (RFC 9110 §6.4.1). */
 export function mayHaveBody({ method }: IncomingMessage, status: number): boolean {
   return method !== 'HEAD' && status !== 204 && status !== 304
+}
+
+function mayGoOn(lower: string, status: number | undefined): boolean {
+  if (lower === 'upgrade') return status === UPGRADE_REQUIRED
+  return !HOP_BY_HOP.has(lower) && !lower.startsWith(PRIVATE_PREFIX)
 }
 
 function addField(fields: Field[], name: string, lower: string, value: string): void {

@@ -407,6 +407,21 @@ describe('Forward', () => {
       assert.match(answer, /\r\nX-Last: 1\r\n/)
     })
 
+    it('may say with 426 to which protocol to change, and with no other status', async () => {
+      await using wall = await Wall.start((req, res) => {
+        const headers = { Upgrade: 'websocket', Connection: 'Upgrade, X-Foo', 'X-Foo': '1' }
+        res.writeHead(Number(req.url?.slice(1)), headers).end()
+      })
+      for (const [status, upgrade] of [
+        [426, 'websocket'],
+        [400, undefined],
+      ]) {
+        const answer = await wall.ask({ path: `/${status}` })
+        assert.deepEqual([answer.status, answer.headers.upgrade], [status, upgrade])
+        assert.equal(answer.headers['x-foo'], undefined)
+      }
+    })
+
     it('loses what is for the one connection', async () => {
       await using wall = await Wall.start((_, res) => {
         res
@@ -1559,6 +1574,7 @@ describe('Forward', () => {
     let wholeUploads = 0
     await using wall = await Wall.start((req, res) => {
       if (req.url === '/early') return void res.end('early')
+      if (req.url === '/426') return void res.writeHead(426, { upgrade: 'websocket' }).end()
       if (req.url === '/half') return void res.write('half', () => req.socket.destroy())
       void bodyOf(req).then(body => {
         res.setHeader('Connection', 'close').setHeader('Trailer', 'X-Sum')
@@ -1601,6 +1617,9 @@ describe('Forward', () => {
       }
       // One or two wait for requests by then; each of them would have kept its own.
       await eventually(async () => (await wall.connections()) < 5)
+      // Which HTTP/2 has no header for.
+      const other = session.request({ ':path': '/426', ':authority': 'a.test' })
+      assert.equal((await once(other.resume(), 'response'))[0][':status'], 426)
       // What the app breaks off is no whole answer.
       const half = session.request({ ':path': '/half', ':authority': 'a.test' })
       half.resume()
