@@ -8,7 +8,7 @@ const MAX_RELEASES = 1000
 /** A change that is there so soon after a reload may be the app's own doing, in milliseconds. */
 const SOON = 200
 /** So many in a row are; from then on each waits twice as long as the one before, up to a limit. */
-const SOON_IN_A_ROW = 10
+const SOON_IN_A_ROW = 60
 const FIRST_PAUSE = 1000
 const LONGEST_PAUSE = 10 * 1000
 

@@ -26,19 +26,19 @@ describe('ReloadRate', () => {
     assert.equal(rate.isTooMany('/srv/aries'), true)
   })
 
-  it('lets a release be, longer and longer, that has changed soon after each of eleven reloads', t => {
+  it('lets a release be, longer and longer, that has changed soon after each of sixty-one reloads', t => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const rate = new ReloadRate()
     const pauses: number[] = []
-    for (let n = 0; n < 17; n++) {
+    for (let n = 0; n < 67; n++) {
       rate.isTooMany('/srv/aries')
       now += 50
       pauses.push(rate.pauseBefore('/srv/aries'))
       now += pauses.at(-1) as number
       assert.equal(rate.pauseBefore('/srv/aries'), 0)
     }
-    const quick = Array.from({ length: 10 }, () => 0)
+    const quick = Array.from({ length: 60 }, () => 0)
     assert.deepEqual(pauses, [...quick, 950, 1950, 3950, 7950, 9950, 9950, 9950])
   })
 
@@ -46,9 +46,9 @@ describe('ReloadRate', () => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const rate = new ReloadRate()
-    for (let n = 0; n < 40; n++) {
+    for (let n = 0; n < 200; n++) {
       rate.isTooMany('/srv/aries')
-      now += n % 10 === 9 ? 201 : 199
+      now += n % 60 === 59 ? 201 : 199
       assert.equal(rate.pauseBefore('/srv/aries'), 0)
       assert.equal(rate.pauseBefore('/srv/leo'), 0)
     }
