@@ -17,10 +17,17 @@ import { chooseVictim } from './victim.ts'
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
 
+/** Whether a release is to serve still, now that it is loaded. */
+type IsWanted = () => Promise<boolean>
+
+/** The release was taken back while it loaded, and nobody else waits for it. */
+class TakenBack extends Error {}
+
 interface Load {
   readonly release: Release
   readonly hostnames: Set<string>
   readonly promise: Promise<App>
+  readonly isWanted: IsWanted | undefined
   /** Requests that wait for it. */
   waiting: number
 }
@@ -150,13 +157,14 @@ export class AppCache {
   /**
    * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. `reason` is what
    * the replaced app will be evicted for. Gives undefined, having done nothing, where the same version has failed
-   * and another attempt is not due.
+   * and another attempt is not due, and where the release is not wanted any more once it is loaded.
    */
   async replace(
     serving: App,
     release: Release,
     hostname: string,
     reason: EvictReason,
+    isWanted?: IsWanted,
   ): Promise<App | undefined> {
     const failure = reason === 'reloaded' ? undefined : this.#failures.of(release)
     if (failure) {
@@ -167,10 +175,16 @@ export class AppCache {
       await this.settle(release.realPath)
       await this.#apps.get(release.realPath)?.predecessor
     }
-    const load = this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason)
-    const app = await this.#join(load, hostname)
-    app.waiting--
-    return app
+    const load =
+      this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason, isWanted)
+    try {
+      const app = await this.#join(load, hostname)
+      app.waiting--
+      return app
+    } catch (error) {
+      if (error instanceof TakenBack) return undefined
+      throw error
+    }
   }
 
   /**
@@ -228,12 +242,18 @@ export class AppCache {
     }
   }
 
-  #begin(release: Release, urgency: Urgency, serving?: App, reason: EvictReason = 'changed'): Load {
+  #begin(
+    release: Release,
+    urgency: Urgency,
+    serving?: App,
+    reason: EvictReason = 'changed',
+    isWanted?: IsWanted,
+  ): Load {
     const hostnames = new Set<string>()
     // Events tell of it: only what a release is, not what reading it left behind.
     const { realPath, version } = release
     const promise = this.#load({ realPath, version }, urgency, serving, reason, () => load)
-    const load: Load = { release: { realPath, version }, hostnames, promise, waiting: 0 }
+    const load: Load = { release: { realPath, version }, hostnames, promise, isWanted, waiting: 0 }
     this.#loads.set(release.realPath, load)
     return load
   }
@@ -252,7 +272,7 @@ export class AppCache {
       if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
-      throw this.#noteFailure(release, error, serving, own())
+      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, own())
     } finally {
       this.#loads.delete(release.realPath)
     }
@@ -271,14 +291,16 @@ export class AppCache {
       performance.now() - start,
       this.#flights,
     )
-    app.waiting = load.waiting
     try {
+      const isWanted = (await load.isWanted?.()) ?? true
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
+      if (!isWanted && load.waiting === 1) throw new TakenBack()
       if (this.#comesBeside(serving, reason, load)) this.#makeRoom(serving)
     } catch (error) {
-      void this.#end(app, 'closed', [])
+      void this.#end(app, error instanceof TakenBack ? reason : 'closed', [])
       throw error
     }
+    app.waiting = load.waiting
     this.#insert(app, serving, reason, [...load.hostnames])
     return app
   }

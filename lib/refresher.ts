@@ -358,13 +358,18 @@ export class Refresher {
   async #move(vhost: Vhost, serving: App, found: Found): Promise<boolean> {
     const { hostname } = vhost
     const present = this.#apps.peek(found.realPath)
-    const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved'))
-    if (!app) return false
-    if (!present && !(await this.#leadsStill(hostname, found))) {
+    let isTakenBack = false
+    const isWanted = async (): Promise<boolean> => {
+      isTakenBack = !(await this.#leadsStill(hostname, found))
+      return !isTakenBack
+    }
+    const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved', isWanted))
+    if (isTakenBack) {
+      // Another name may have come to it meanwhile.
       this.#retireUnled(found.realPath)
       this.#watcher.wake(hostname)
-      return true
     }
+    if (!app || isTakenBack) return isTakenBack
     const known = this.#table.peek(hostname)
     // Led elsewhere while this was loaded: the later reading counts, whichever load ends first.
     if (!known || (known !== vhost && known.readAt > found.readAt)) {
