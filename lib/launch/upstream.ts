@@ -18,6 +18,8 @@ const HEARTBEAT = 750
 const MAX_MISSES = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
+/** Whoever waits for an app's `close()` no longer is told first, and it is ended then. */
+const TOLD = 100
 /** How long an app whose connection broke may take to be seen dead or alive, in milliseconds. */
 const VERDICT = 1000
 
@@ -108,7 +110,7 @@ export class Upstream implements Launched {
     this.#forward.close()
     let timer: NodeJS.Timeout | undefined
     const tooLong = new Promise<undefined>(resolve => {
-      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT)
+      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT + TOLD)
     })
     const failure = await Promise.race([this.#stop(), this.exited.then(() => undefined), tooLong])
     clearTimeout(timer)
