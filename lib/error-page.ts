@@ -4,7 +4,7 @@ import { VhostError } from './errors.ts'
 import { givenOptions } from './given-options.ts'
 import { optionError, shown } from './option-error.ts'
 import { importOwn } from './package-import.ts'
-import { causeOf, stackOf } from './stats.ts'
+import { causeOf, stackOf } from './thrown.ts'
 
 /** Options of `errorPage()`. */
 export interface ErrorPageOptions {

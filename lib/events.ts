@@ -1,10 +1,9 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { debuglog, inspect } from 'node:util'
-import { attempt } from './attempt.ts'
 import { printableEntry } from './printable.ts'
 import type { Release } from './release.ts'
-import { causeOf } from './stats.ts'
+import { attempt, causeOf } from './thrown.ts'
 
 /** Why an app left the cache. */
 export type EvictReason = 'changed' | 'moved' | 'deleted' | 'reloaded' | 'lru' | 'idle' | 'crashed' | 'closed'

@@ -10,15 +10,8 @@ import { parseGivenHost } from './hostname.ts'
 import { isolationOf } from './launch/isolation.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
-import {
-  causeOf,
-  type LastError,
-  lastError,
-  type PlainVersion,
-  plainVersion,
-  stackOf,
-  type VhostState,
-} from './stats.ts'
+import { type LastError, lastError, type PlainVersion, plainVersion, type VhostState } from './stats.ts'
+import { causeOf, stackOf } from './thrown.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import { moduleNameOf, notesOf, readVhostSettings } from './vhost-settings.ts'
 import type { VhostTable } from './vhost-table.ts'

@@ -1,4 +1,4 @@
-import { causeOf } from './stats.ts'
+import { causeOf } from './thrown.ts'
 
 /** As the second argument of `JSON.stringify`: what JSON has no form for is written as text, an error by its parts. */
 export function toPlain(_: string, value: unknown): unknown {

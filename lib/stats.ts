@@ -1,11 +1,11 @@
 import { inspect } from 'node:util'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
-import { attempt } from './attempt.ts'
 import type { LastExit } from './crashes.ts'
 import type { Failure } from './failures.ts'
 import type { UpstreamFigures } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
+import { causeOf, stackOf } from './thrown.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** What a release is doing. `serving older` means that a newer one failed to load. */
@@ -133,27 +133,6 @@ export function lastError({ error, release, since }: Failure): LastError {
     version: plainVersion(release.version),
     realPath: release.realPath,
   }
-}
-
-/** What an app threw, which may be anything. */
-export function causeOf(thrown: unknown): string | null {
-  if (thrown === undefined) return null
-  return (
-    attempt(() => String(thrown)) ??
-    attempt(() => inspect(thrown, { customInspect: false })) ??
-    'what cannot be shown'
-  )
-}
-
-/** The code of what an app threw, which may be anything. */
-export function codeOf(thrown: unknown): string | undefined {
-  return attempt(() => Object(thrown).code?.toString())
-}
-
-/** The stack of what an app threw, which may be anything. */
-export function stackOf(thrown: unknown): string | null {
-  const stack = attempt(() => Object(thrown).stack)
-  return typeof stack === 'string' ? stack : null
 }
 
 function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: VhostTable): AppStats {

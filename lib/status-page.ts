@@ -1,9 +1,10 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { explanationSteps } from './explanation-steps.ts'
 import { givenOptions } from './given-options.ts'
 import { hostOf, parseGivenHost, parseHost } from './hostname.ts'
 import type { VhostRouter } from './index.ts'
+import { isSecretEqual } from './is-secret-equal.ts'
 import { optionError, shown } from './option-error.ts'
 import { plainError, toPlain } from './plain.ts'
 import { Board } from './status-page/board.ts'
@@ -98,7 +99,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
   }
 
   async function reload(req: IncomingMessage, res: ServerResponse, query: URLSearchParams): Promise<void> {
-    if (!isFromPage(req, hostname) || !isEqual(String(req.headers['x-status-token'] ?? ''), token)) {
+    if (!isFromPage(req, hostname) || !isSecretEqual(String(req.headers['x-status-token'] ?? ''), token)) {
       return sendJson(res, 403, { message: 'this was not asked by the page as it is now: load it again' })
     }
     try {
@@ -161,12 +162,6 @@ function isFromPage({ headers }: IncomingMessage, hostname: string): boolean {
   if (headers.origin === undefined) return true
   const origin = URL.canParse(headers.origin) ? parseHost(new URL(headers.origin).host) : undefined
   return origin === hostname
-}
-
-/** In a time that does not tell how much of it is right. */
-function isEqual(one: string, other: string): boolean {
-  const [first, second] = [one, other].map(text => createHash('sha256').update(text).digest())
-  return timingSafeEqual(first as Buffer, second as Buffer)
 }
 
 function protect(res: ServerResponse, policy: string): void {

@@ -1,5 +1,5 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { isSecretEqual } from '../is-secret-equal.ts'
 
 /** The user of the status page. */
 export const OPERATOR = 'operator'
@@ -12,17 +12,11 @@ export function takeOperator(): ((req: IncomingMessage) => boolean) | undefined 
   // Apps in this process see its environment.
   delete process.env[PASSWORD_VARIABLE]
   if (!password) return undefined
-  const expected = digest(Buffer.from(`${OPERATOR}:${password}`))
-  return ({ headers }) => timingSafeEqual(digest(credentialsOf(headers.authorization)), expected)
+  return ({ headers }) => isSecretEqual(credentialsOf(headers.authorization), `${OPERATOR}:${password}`)
 }
 
 /** User and password, as RFC 7617 puts them; empty where there are none. */
 function credentialsOf(authorization = ''): Buffer {
   const [, encoded = ''] = /^basic +([\w+/=-]+)$/i.exec(authorization) ?? []
   return Buffer.from(encoded, 'base64')
-}
-
-/** To compare in a time that does not tell how much of it is right. */
-function digest(credentials: Buffer): Buffer {
-  return createHash('sha256').update(credentials).digest()
 }

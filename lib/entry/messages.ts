@@ -1,6 +1,6 @@
 /** What both sides of the wall say to each other. */
 
-import { attempt } from '../attempt.ts'
+import { attempt } from '../thrown.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'

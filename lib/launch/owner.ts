@@ -14,8 +14,8 @@ const STICKY = 0o1000
 
 /**
  * Whom a release folder belongs to. Nobody else may have a hand in what runs as this user. So each step from the base
- * path to the entry, or from the top where it lies elsewhere, is the owner's, root's, or of who has the base path: any
- * other could lead the way to a folder of the owner's while this looks, and back before the app is loaded.
+ * path to the entry, or from the top where it lies elsewhere, is the owner's, root's, or of who has the base path: whoever
+ * else has one could lead the way to a folder of the owner's while this looks, and back before the app is loaded.
  * @throws VhostError `ERR_VHOST_LOAD` where that is not so, or the owner is root
  */
 export async function ownerOf(realPath: string, entry: string, basePath: string): Promise<Owner> {

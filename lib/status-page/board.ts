@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
-import { causeOf, type PlainVersion, plainVersion, stackOf } from '../stats.ts'
+import { type PlainVersion, plainVersion } from '../stats.ts'
+import { causeOf, stackOf } from '../thrown.ts'
 
 /** One line of the page's table: an app, a release that does not load, or what was evicted. */
 export interface BoardRow extends Omit<AppStats, 'state'> {

@@ -1,0 +1,31 @@
+import { inspect } from 'node:util'
+
+/** What an app threw, which may be anything. */
+export function causeOf(thrown: unknown): string | null {
+  if (thrown === undefined) return null
+  return (
+    attempt(() => String(thrown)) ??
+    attempt(() => inspect(thrown, { customInspect: false })) ??
+    'what cannot be shown'
+  )
+}
+
+/** The code of what an app threw, which may be anything. */
+export function codeOf(thrown: unknown): string | undefined {
+  return attempt(() => Object(thrown).code?.toString())
+}
+
+/** The stack of what an app threw, which may be anything. */
+export function stackOf(thrown: unknown): string | null {
+  const stack = attempt(() => Object(thrown).stack)
+  return typeof stack === 'string' ? stack : null
+}
+
+/** What a look at that gives; undefined where it throws, as getters and proxies may. */
+export function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
+}
