@@ -3,10 +3,11 @@ import type { IncomingMessage } from 'node:http'
 import { dirname, join } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
+import type { DiskFaults } from './disk-faults.ts'
 import { unreadable, VhostError } from './errors.ts'
+import type { Follower } from './follower.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
-import type { Refresher } from './refresher.ts'
 import { isSameRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
@@ -29,16 +30,18 @@ export class AppFinder {
   readonly #settings: Settings
   readonly #table: VhostTable
   readonly #apps: AppCache
-  readonly #refresher: Refresher
+  readonly #follower: Follower
+  readonly #faults: DiskFaults
   /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
   readonly #located = Symbol('express-van')
   #isClosed = false
 
-  constructor(settings: Settings, table: VhostTable, apps: AppCache, refresher: Refresher) {
+  constructor(settings: Settings, table: VhostTable, apps: AppCache, follower: Follower, faults: DiskFaults) {
     this.#settings = settings
     this.#table = table
     this.#apps = apps
-    this.#refresher = refresher
+    this.#follower = follower
+    this.#faults = faults
   }
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
@@ -54,7 +57,7 @@ export class AppFinder {
       const kept = req && this.#serving(hostname, host, req)
       if (kept) return kept
       if (error instanceof VhostError) throw error
-      this.#refresher.reportCold(hostname, error as Error)
+      this.#faults.reportCold(hostname, error as Error)
       if (isForbidden(error, location, this.#settings)) return undefined
       throw unreadable(hostname, error)
     }
@@ -122,7 +125,7 @@ export class AppFinder {
       if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
       const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
-      if (leadsSomewhere && !this.#isClosed) this.#refresher.found(hostname, { ...location, release })
+      if (leadsSomewhere && !this.#isClosed) this.#follower.found(hostname, { ...location, release })
     }
     return now && (await this.#acquire(now, hostname, tell, attempt + 1))
   }

@@ -5,11 +5,13 @@ import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
 import { AppFinder, isForbidden } from './app-finder.ts'
 import { Counters } from './counters.ts'
+import { DiskFaults } from './disk-faults.ts'
 import { documentRoot } from './document-root.ts'
 import { unreadable, VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
+import { Follower } from './follower.ts'
 import { hostOf, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
@@ -23,6 +25,7 @@ import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
+import { VhostWatch } from './vhost-watch.ts'
 import { writeLine } from './write-line.ts'
 
 declare global {
@@ -110,14 +113,17 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       hostnamesOf: realPath => table.hostnames(realPath),
       switched: realPath => table.forgetApp(realPath),
       left: realPath => {
-        for (const hostname of table.hostnames(realPath)) refresher.leave(hostname)
+        for (const hostname of table.hostnames(realPath)) follower.leave(hostname)
       },
       ended: app => counters.noteEnd(app),
       revive: hostname => void revive(hostname),
     },
   )
-  const refresher = new Refresher(settings, table, apps, events)
-  const finder = new AppFinder(settings, table, apps, refresher)
+  const faults = new DiskFaults(apps, events)
+  const watch = new VhostWatch(settings, apps, hostname => refresher.refresh(hostname))
+  const follower = new Follower(settings, table, apps, events, faults, watch)
+  const refresher = new Refresher(settings, table, follower, faults, watch)
+  const finder = new AppFinder(settings, table, apps, follower, faults)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   let closing: Promise<void> | undefined
 
@@ -284,7 +290,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const { hostname } = expectName(host)
     reserved.add(hostname)
     const vhost = table.peek(hostname)
-    if (vhost) refresher.drop(vhost)
+    if (vhost) follower.drop(vhost)
   }
 
   async function load(host: string): Promise<Release | undefined> {
@@ -306,7 +312,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     }
     const vhost = servingOf(hostname)
     if (vhost) {
-      const app = await refresher.reload(vhost)
+      const app = await follower.reload(vhost)
       if (closing) throw new VhostError('ERR_VHOST_CLOSED')
       return app?.release
     }
@@ -336,14 +342,15 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     // Not within the table's own change.
     queueMicrotask(() => {
       if (table.peek(hostname)) return
-      refresher.leave(hostname)
+      follower.leave(hostname)
       if (table.hostnames(realPath).length === 0) apps.retire(realPath, 'lru', [hostname])
     })
   }
 
   async function closeAll(drainTimeout: number): Promise<void> {
     finder.close()
-    refresher.close()
+    faults.close()
+    watch.close()
     await apps.close(drainTimeout)
     await launcher.close()
   }

@@ -1,0 +1,66 @@
+import type { AppCache } from './app-cache.ts'
+import { unreadable, VhostError } from './errors.ts'
+import { debug, type Events } from './events.ts'
+import { attempt, causeOf, codeOf } from './thrown.ts'
+import type { Vhost } from './vhost-table.ts'
+
+/** Between two faults of one kind, in milliseconds, of names that nothing serves. */
+const COLD_PAUSE = 10 * 1000
+
+/** Tells of what is wrong with the disk, not with a release: what serves stays. Each fault is told once. */
+export class DiskFaults {
+  readonly #apps: AppCache
+  readonly #events: Events
+  /** When each kind of fault was last told of a name that nothing serves. */
+  readonly #coldFaults = new Map<unknown, number>()
+  #isClosed = false
+
+  constructor(apps: AppCache, events: Events) {
+    this.#apps = apps
+    this.#events = events
+  }
+
+  /** Tells nothing more. */
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** Does something for a name; what is thrown is told, unless whoever threw it has told it. */
+  async guard<T>(vhost: Vhost, act: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await act()
+    } catch (error) {
+      vhost.absence = undefined
+      if (this.#isClosed) return undefined
+      if (error instanceof VhostError) debug('%s: %s', vhost.hostname, error.message)
+      else this.report(vhost, error as Error)
+      return undefined
+    }
+  }
+
+  /** Tells of a fault of a name, and gives what to reject with. */
+  report(vhost: Vhost, cause: Error): VhostError {
+    const { hostname, realPath } = vhost
+    // Not the message: it names whichever of many paths was read first.
+    const fault = codeOf(cause) ?? String(causeOf(cause))
+    const error = unreadable(hostname, cause)
+    if (vhost.fault === fault) return error
+    vhost.fault = fault
+    this.#tellFault(hostname, realPath, error)
+    return error
+  }
+
+  /** Tells of a fault of a name that nothing serves: strangers choose those, so each kind is told now and then. */
+  reportCold(hostname: string, cause: Error): void {
+    const kind = codeOf(cause) ?? attempt(() => cause.name)
+    const now = performance.now()
+    if (now - (this.#coldFaults.get(kind) ?? Number.NEGATIVE_INFINITY) < COLD_PAUSE) return
+    this.#coldFaults.set(kind, now)
+    this.#tellFault(hostname, '', unreadable(hostname, cause))
+  }
+
+  #tellFault(hostname: string, realPath: string, error: VhostError): void {
+    const serving = this.#apps.peek(realPath)?.release
+    this.#events.emit('error', { hostnames: [hostname], realPath, version: serving?.version, error, serving })
+  }
+}

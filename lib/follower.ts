@@ -1,0 +1,276 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { App } from './app.ts'
+import type { AppCache } from './app-cache.ts'
+import type { DiskFaults } from './disk-faults.ts'
+import { debug, type Events } from './events.ts'
+import { type Found, readFound } from './found.ts'
+import type { Settings } from './options.ts'
+import { isSameRelease } from './release.ts'
+import { locateVhost } from './vhost-path.ts'
+import type { Vhost, VhostTable } from './vhost-table.ts'
+import type { VhostWatch } from './vhost-watch.ts'
+
+/** Between two readings of a folder that is being changed in place. */
+const SETTLE = 10
+const MAX_READINGS = 20
+/** Of one name at a time: what hangs, and what comes instead of it. */
+const MAX_FOLLOWED = 2
+
+/** Leads names to what was found on disk for them, and has that loaded. */
+export class Follower {
+  readonly #settings: Settings
+  readonly #table: VhostTable
+  readonly #apps: AppCache
+  readonly #events: Events
+  readonly #faults: DiskFaults
+  readonly #watch: VhostWatch
+  /** Names whose release is let be for a while. */
+  readonly #waiting = new Set<string>()
+  /** To what names are being led. */
+  readonly #followed = new Map<string, readonly Found[]>()
+
+  constructor(
+    settings: Settings,
+    table: VhostTable,
+    apps: AppCache,
+    events: Events,
+    faults: DiskFaults,
+    watch: VhostWatch,
+  ) {
+    this.#settings = settings
+    this.#table = table
+    this.#apps = apps
+    this.#events = events
+    this.#faults = faults
+    this.#watch = watch
+  }
+
+  /** Enters a name that leads somewhere and keeps an eye on it from now on. */
+  enter(hostname: string, found: Found): void {
+    const known = this.#table.peek(hostname)
+    const vhost: Vhost = {
+      // What each request reads lies side by side.
+      usedAt: 0,
+      app: undefined,
+      info: undefined,
+      spelling: '',
+      hostname,
+      vhostPath: found.vhostPath,
+      realPath: found.realPath,
+      isFirstChoice: found.skipped === 0,
+      captures: found.captures,
+      readAt: found.readAt,
+      lastRead: found.release,
+      absence: undefined,
+      fault: undefined,
+    }
+    this.#table.set(vhost)
+    this.#watch.watch(vhost)
+    if (known && known.realPath !== found.realPath) this.#retireUnled(known.realPath)
+  }
+
+  /**
+   * Enters a name for what a request has found, unless it leads to another app by now: this reading may be older, or of
+   * a release that does not load.
+   */
+  found(hostname: string, found: Found): void {
+    const known = this.#table.peek(hostname)
+    if (known?.realPath === found.realPath) return
+    const isKept = known && (known.readAt > found.readAt || !this.#apps.peek(found.realPath))
+    if (isKept && this.#apps.peek(known.realPath)) {
+      this.#retireUnled(found.realPath)
+      return
+    }
+    this.enter(hostname, found)
+  }
+
+  /** Lets a name go. */
+  leave(hostname: string): void {
+    this.#table.delete(hostname)
+    this.#watch.unwatch(hostname)
+  }
+
+  /** Lets a name go that leads nowhere any more, and its app where no other one leads there. */
+  drop({ hostname, realPath }: Vhost): void {
+    this.leave(hostname)
+    if (this.#table.hostnames(realPath).length > 0) return
+    this.#apps.forgetFailure(realPath)
+    this.#apps.retire(realPath, 'deleted', [hostname])
+  }
+
+  /**
+   * Loads what a name leads to beside what serves it, whatever the version says; undefined where nothing is there.
+   * @throws VhostError
+   */
+  async reload(vhost: Vhost): Promise<App | undefined> {
+    const { hostname, realPath } = vhost
+    const read = (): Promise<Found | undefined> =>
+      readFound(vhost, this.#settings).catch(cause => {
+        throw this.#faults.report(vhost, cause)
+      })
+    let found = await read()
+    if (found && found.realPath !== realPath && this.#apps.isLoading(found.realPath)) {
+      await this.#apps.settle(found.realPath)
+      found = await read()
+    }
+    const serving = this.#apps.peek(realPath)
+    const known = this.#table.peek(hostname)
+    // Re-pointed while this was read.
+    if (known && known !== vhost) return await this.reload(known)
+    if (!found || !serving) return undefined
+    const present = this.#apps.peek(found.realPath)
+    this.#apps.forgetFailure(found.realPath)
+    const isTakenBack = found.realPath !== realPath && (await this.#move(vhost, serving, found))
+    if (isTakenBack) return await this.reload(vhost)
+    if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
+    const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
+    for (const name of this.#table.hostnames(found.realPath)) this.#watch.wake(name)
+    this.#retireUnled(found.realPath)
+    return app
+  }
+
+  /**
+   * Leads a name to what was found. A load may hang, and what is deployed, taken back or deleted meanwhile must be seen: so it is not waited for. What
+   * is followed already needs nobody else; of two that are followed at once the later reading counts, and a third is
+   * left to the next comparison.
+   */
+  async follow(vhost: Vhost, found: Found, isNews: boolean): Promise<void> {
+    const { hostname } = vhost
+    const followed = this.#followed.get(hostname) ?? []
+    if (followed.length >= MAX_FOLLOWED) return
+    if (followed.some(({ release }) => isSameRelease(release, found.release))) return
+    this.#followed.set(hostname, [...followed, found])
+    await this.#faults.guard(vhost, () => this.#lead(vhost, found))
+    const left = this.#followed.get(hostname)?.filter(one => one !== found) ?? []
+    if (left.length > 0) this.#followed.set(hostname, left)
+    else this.#followed.delete(hostname)
+    // Also where it does not load: what is watched then is what may be mended.
+    if (isNews && this.#table.peek(hostname) === vhost) this.#watch.watch(vhost)
+  }
+
+  /** Leads a name to what was found: nothing new, a changed release, or another one. */
+  async #lead(vhost: Vhost, found: Found): Promise<void> {
+    const { hostname, realPath } = vhost
+    const serving = this.#apps.peek(realPath)
+    if (!serving) return await this.#mend(vhost, found)
+    if (isSameRelease(serving.release, found.release)) return
+    // Two generations at a time: a third waits until the first has drained, and finds what is there then.
+    if (serving.predecessor) {
+      void serving.predecessor.then(() => this.#watch.wake(hostname))
+      return
+    }
+    const pause = found.realPath === realPath ? this.#apps.pauseBeforeReload(realPath) : 0
+    if (pause > 0) {
+      this.#wakeAfter(hostname, pause)
+      return
+    }
+    const settled = await this.#settled(vhost, found)
+    if (!settled || this.#table.peek(hostname) !== vhost || this.#apps.peek(realPath) !== serving) return
+    debug('%s: another release is there', hostname)
+    if (settled.realPath === realPath) {
+      // Of the names that share a release, the first to see the change has it replaced for all.
+      if (isSameRelease(serving.release, settled.release)) return
+      if (this.#apps.isLoading(realPath)) {
+        await this.#apps.settle(realPath)
+        this.#watch.wake(hostname)
+        return
+      }
+      await this.#apps.replace(serving, settled.release, hostname, 'changed')
+      this.#retireUnled(realPath)
+    } else {
+      await this.#move(vhost, serving, settled)
+    }
+  }
+
+  #wakeAfter(hostname: string, milliseconds: number): void {
+    if (this.#waiting.has(hostname)) return
+    this.#waiting.add(hostname)
+    void this.#watch.wakeAfter(hostname, milliseconds).then(() => this.#waiting.delete(hostname))
+  }
+
+  /** Tries a release again that failed while nothing serves, when it has changed; requests try by time. */
+  async #mend(vhost: Vhost, found: Found): Promise<void> {
+    const failure = this.#apps.failure(vhost.realPath)
+    // Where none is known a request is about to load it, or reload() is.
+    if (!failure || isSameRelease(failure.release, found.release)) return
+    const settled = await this.#settled(vhost, found)
+    if (!settled || this.#table.peek(vhost.hostname) !== vhost) return
+    this.enter(vhost.hostname, settled)
+    const app = await this.#apps.acquireOnce(settled.release, vhost.hostname)
+    app.waiting--
+    this.#retireUnled(settled.realPath)
+  }
+
+  /**
+   * Leads one name to another release; the app behind it goes when no other name leads there. Resolves to whether that
+   * was taken back while the release was loaded, and the name stays where it was.
+   */
+  async #move(vhost: Vhost, serving: App, found: Found): Promise<boolean> {
+    const { hostname } = vhost
+    const present = this.#apps.peek(found.realPath)
+    let isTakenBack = false
+    const isWanted = async (): Promise<boolean> => {
+      isTakenBack = !(await this.#leadsStill(hostname, found))
+      return !isTakenBack
+    }
+    const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved', isWanted))
+    if (isTakenBack) {
+      // Another name may have come to it meanwhile.
+      this.#retireUnled(found.realPath)
+      this.#watch.wake(hostname)
+    }
+    if (!app || isTakenBack) return isTakenBack
+    const known = this.#table.peek(hostname)
+    // Led elsewhere while this was loaded: the later reading counts, whichever load ends first.
+    if (!known || (known !== vhost && known.readAt > found.readAt)) {
+      this.#retireUnled(found.realPath)
+      return false
+    }
+    if (present) {
+      const about = { hostnames: [hostname], ...app.release, durationMs: 0 }
+      this.#events.emit('reload', { ...about, previous: serving.release })
+    }
+    this.enter(hostname, found)
+    if (this.#table.hostnames(known.realPath).length === 0)
+      this.#apps.retire(known.realPath, 'moved', [hostname], app)
+    return false
+  }
+
+  /** Whether a name leads there after a load as it did before: what was taken back meanwhile must not serve. */
+  async #leadsStill(hostname: string, { realPath }: Found): Promise<boolean> {
+    try {
+      return (await locateVhost(hostname, this.#settings, true))?.realPath === realPath
+    } catch {
+      // Where the disk cannot tell, as it was read before.
+      return true
+    }
+  }
+
+  /** Reads until two readings in a row agree: a version counts only then. */
+  async #settled(vhost: Vhost, first: Found): Promise<Found | undefined> {
+    let before = first
+    for (let reading = 0; reading < MAX_READINGS; reading++) {
+      // A link is flipped at once; a folder is changed file by file.
+      if (before.realPath === vhost.realPath) await delay(SETTLE, undefined, { ref: false })
+      const now = await readFound(vhost, this.#settings)
+      if (!now) return undefined
+      if (isSameRelease(before.release, now.release)) return now
+      before = now
+    }
+    return undefined
+  }
+
+  /**
+   * For whoever has loaded an app, or led a name away from one: where no name leads to it any more it goes, unless one
+   * comes to it soon.
+   */
+  #retireUnled(realPath: string): void {
+    const app = this.#apps.peek(realPath)
+    if (!app || this.#table.hostnames(realPath).length > 0) return
+    setTimeout(() => {
+      if (this.#table.hostnames(realPath).length > 0) return
+      if (this.#apps.peek(realPath) !== app || app.waiting > 0) this.#retireUnled(realPath)
+      else this.#apps.retire(realPath, 'moved')
+    }, this.#settings.updateInterval).unref()
+  }
+}

@@ -1,0 +1,125 @@
+import { realpath } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { AppCache } from './app-cache.ts'
+import { unlessGone } from './gone.ts'
+import type { Settings } from './options.ts'
+import { isSameRelease, type ReadRelease } from './release.ts'
+import type { Vhost } from './vhost-table.ts'
+import { addPlaces, type Places } from './watch-places.ts'
+import { type Watched, Watcher } from './watcher.ts'
+
+const IN_TMP = ['restart.txt']
+/** By so much a timer may fire before its time. */
+const TIMER_EARLY = 5
+
+/** Has the watcher keep an eye on names, and says which places tell of what changes there. */
+export class VhostWatch {
+  readonly #settings: Settings
+  readonly #apps: AppCache
+  readonly #watcher: Watcher
+  readonly #keeper: Keeper = {
+    isComplete: vhost => vhost.isFirstChoice && isWatchable(vhost.lastRead) && this.isQuiet(vhost),
+    placesOf: vhost => this.#placesOf(vhost),
+  }
+  /** The names in the folder of a vhost that matter. */
+  readonly #names: readonly string[]
+  /** The names whose app folder was away when it was to be watched. */
+  readonly #unwatched = new WeakSet<Vhost>()
+
+  /** `compare` is called for a name where something may have changed, and resolves when the disk was read. */
+  constructor(settings: Settings, apps: AppCache, compare: (hostname: string) => Promise<void>) {
+    this.#settings = settings
+    this.#apps = apps
+    this.#names = [firstPart(settings.appDir), 'package.json', 'tmp']
+    this.#watcher = new Watcher(settings, compare)
+  }
+
+  watch(vhost: Vhost): void {
+    this.#watcher.watch(vhost.hostname, new WatchedVhost(vhost, this.#keeper))
+  }
+
+  unwatch(hostname: string): void {
+    this.#watcher.unwatch(hostname)
+  }
+
+  /** Has a name compared now. */
+  wake(hostname: string): void {
+    this.#watcher.wake(hostname)
+  }
+
+  /** Has a name compared once so many milliseconds are over. */
+  async wakeAfter(hostname: string, milliseconds: number): Promise<void> {
+    await delay(milliseconds + TIMER_EARLY, undefined, { ref: false })
+    this.wake(hostname)
+  }
+
+  close(): void {
+    this.#watcher.close()
+  }
+
+  /** Whether nothing is left to be done by time. */
+  isQuiet(vhost: Vhost): boolean {
+    const { realPath, lastRead, absence, fault } = vhost
+    const serving = this.#apps.peek(realPath)
+    const isUpToDate = serving !== undefined && isSameRelease(serving.release, lastRead)
+    const isThere = absence === undefined && this.hasPlaces(vhost)
+    return isUpToDate && isThere && fault === undefined
+  }
+
+  /** Whether its app folder was there when it was to be watched. */
+  hasPlaces(vhost: Vhost): boolean {
+    return !this.#unwatched.has(vhost)
+  }
+
+  async #placesOf(vhost: Vhost): Promise<Places> {
+    const { vhostPath, lastRead } = vhost
+    const { appDir } = this.#settings
+    const places: Places = new Map()
+    if (await addPlaces(places, join(vhostPath, appDir))) this.#unwatched.delete(vhost)
+    else this.#unwatched.add(vhost)
+    await addPlaces(places, vhostPath, this.#names)
+    await addPlaces(places, join(vhostPath, 'tmp'), IN_TMP)
+    const entry = lastRead?.entry
+    // `main` may lie in a folder below, or be a link.
+    for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
+      if (file) await addPlaces(places, dirname(file), [basename(file)])
+    }
+    return places
+  }
+}
+
+interface Keeper {
+  isComplete(vhost: Vhost): boolean
+  placesOf(vhost: Vhost): Promise<Places>
+}
+
+/** A class, because there are thousands: a closure for each of its methods would be as large as itself. */
+class WatchedVhost implements Watched {
+  readonly above: string
+  readonly #vhost: Vhost
+  readonly #keeper: Keeper
+
+  constructor(vhost: Vhost, keeper: Keeper) {
+    this.above = dirname(vhost.realPath)
+    this.#vhost = vhost
+    this.#keeper = keeper
+  }
+
+  isComplete(): boolean {
+    return this.#keeper.isComplete(this.#vhost)
+  }
+
+  places(): Promise<Places> {
+    return this.#keeper.placesOf(this.#vhost)
+  }
+}
+
+/** Whether its places are known: not with `getVersion`, nor where its `main` is yet to come. */
+function isWatchable(release: ReadRelease | undefined): boolean {
+  return release?.entryStamp !== undefined
+}
+
+function firstPart(path: string): string {
+  return path.split('/')[0] as string
+}
