@@ -6,7 +6,7 @@ import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease } from './release.ts'
 import type { Vhost } from './vhost-table.ts'
-import { addPlaces, type Places } from './watch-places.ts'
+import { addPlaces, type Places, type SeenLinks } from './watch-places.ts'
 import { type Watched, Watcher } from './watcher.ts'
 
 const IN_TMP = ['restart.txt']
@@ -76,14 +76,15 @@ export class VhostWatch {
     const { vhostPath, lastRead } = vhost
     const { appDir } = this.#settings
     const places: Places = new Map()
-    if (await addPlaces(places, join(vhostPath, appDir))) this.#unwatched.delete(vhost)
+    const seen: SeenLinks = new Map()
+    if (await addPlaces(places, join(vhostPath, appDir), undefined, seen)) this.#unwatched.delete(vhost)
     else this.#unwatched.add(vhost)
-    await addPlaces(places, vhostPath, this.#names)
-    await addPlaces(places, join(vhostPath, 'tmp'), IN_TMP)
+    await addPlaces(places, vhostPath, this.#names, seen)
+    await addPlaces(places, join(vhostPath, 'tmp'), IN_TMP, seen)
     const entry = lastRead?.entry
     // `main` may lie in a folder below, or be a link.
     for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
-      if (file) await addPlaces(places, dirname(file), [basename(file)])
+      if (file) await addPlaces(places, dirname(file), [basename(file)], seen)
     }
     return places
   }

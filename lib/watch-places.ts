@@ -1,9 +1,14 @@
-import { readlink } from 'node:fs/promises'
+import { lstat, readlink } from 'node:fs'
 import { basename, dirname, isAbsolute, join, parse, sep } from 'node:path'
-import { unlessGone } from './gone.ts'
+import { isGone } from './gone.ts'
 
 /** Folders to watch, each with the names in it that matter; undefined: all of them. */
 export type Places = Map<string, readonly string[] | undefined>
+
+/** Where what stands at a path leads; undefined: it is no link; null: nothing is there. */
+type Target = string | undefined | null
+/** What was looked at for one set of places, so that nothing is looked at twice. */
+export type SeenLinks = Map<string, Promise<Target>>
 
 /** As many links as Linux follows. */
 const MAX_LINKS = 40
@@ -13,7 +18,12 @@ const MAX_LINKS = 40
  * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it.
  * Resolves to whether it leads anywhere.
  */
-export async function addPlaces(places: Places, path: string, names?: readonly string[]): Promise<boolean> {
+export async function addPlaces(
+  places: Places,
+  path: string,
+  names?: readonly string[],
+  seen: SeenLinks = new Map(),
+): Promise<boolean> {
   const { root } = parse(path)
   const ahead = path.slice(root.length).split(sep)
   const passed: [folder: string, name: string][] = []
@@ -28,7 +38,7 @@ export async function addPlaces(places: Places, path: string, names?: readonly s
       continue
     }
     passed.push([here, name])
-    const target = await linkAt(join(here, name))
+    const target = await targetAt(join(here, name), seen)
     if (target === null) {
       isThere = false
     } else if (target === undefined) {
@@ -58,12 +68,21 @@ function add(places: Places, folder: string, names: readonly string[] | undefine
   else if (!names.every(name => known.includes(name))) places.set(folder, [...new Set([...known, ...names])])
 }
 
-/** Where a link leads; undefined: no link; null: nothing there. */
-async function linkAt(path: string): Promise<string | undefined | null> {
-  try {
-    return (await unlessGone(readlink(path))) ?? null
-  } catch {
-    // EINVAL: a file or folder. What cannot be read is left to the poll.
-    return undefined
-  }
+function targetAt(path: string, seen: SeenLinks): Promise<Target> {
+  const target = seen.get(path) ?? lookAt(path)
+  seen.set(path, target)
+  return target
+}
+
+function lookAt(path: string): Promise<Target> {
+  return new Promise(resolve => {
+    // What cannot be read is left to the poll.
+    const unread = (error: unknown): void => resolve(isGone(error) ? null : undefined)
+    // Not readlink() alone: where there is no link it gives an error, which costs more than the look.
+    lstat(path, (error, stats) => {
+      if (error) unread(error)
+      else if (!stats.isSymbolicLink()) resolve(undefined)
+      else readlink(path, (error, target) => (error ? unread(error) : resolve(target)))
+    })
+  })
 }

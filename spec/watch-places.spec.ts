@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { addPlaces, type Places } from '../lib/watch-places.ts'
+import { addPlaces, type Places, type SeenLinks } from '../lib/watch-places.ts'
+import { FsCalls } from './support/patched-fs.ts'
 
 describe('addPlaces', () => {
   let base: string
@@ -37,6 +38,20 @@ describe('addPlaces', () => {
       ]),
     )
   }
+
+  it('looks at nothing twice for places that are looked for together', async () => {
+    link('www/aries.test', '../releases/1')
+    folder('releases/1/app')
+    using calls = new FsCalls()
+    const [places, seen]: [Places, SeenLinks] = [new Map(), new Map()]
+    for (const path of ['www/aries.test/app', 'www/aries.test', 'www/aries.test/tmp'])
+      await addPlaces(places, join(base, path), [], seen)
+    const looks = calls.paths.filter(path => path !== join(base, 'www/aries.test'))
+    assert.ok(looks.includes(join(base, 'releases/1/app')))
+    assert.deepEqual(looks, [...new Set(looks)])
+    // What is there, and where the link leads.
+    assert.equal(calls.paths.length - looks.length, 2)
+  })
 
   it('watches the folder alone where no link is on the way', async () => {
     folder('www/aries.test/app')
