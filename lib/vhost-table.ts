@@ -68,7 +68,7 @@ export class VhostTable {
     const names = this.#byRealPath.get(realPath)
     if (names) names.push(hostname)
     else this.#byRealPath.set(realPath, [hostname])
-    if (names && names.length > MAX_NAMES_PER_RELEASE) this.#crowdOut(names[0] as string)
+    if (names && names.length > MAX_NAMES_PER_RELEASE) this.#crowdOut(this.#leastRecentOf(names))
     if (this.#byHostname.size > this.#max) this.#makeRoom()
   }
 
@@ -107,6 +107,11 @@ export class VhostTable {
       if (this.#isLastOfBusy(vhost)) vhost.usedAt = ++this.#uses
       else this.#crowdOut(vhost.hostname)
     }
+  }
+
+  #leastRecentOf(hostnames: readonly string[]): string {
+    const usedAt = (hostname: string): number => (this.#byHostname.get(hostname) as Vhost).usedAt
+    return hostnames.reduce((least, hostname) => (usedAt(hostname) < usedAt(least) ? hostname : least))
   }
 
   #isLastOfBusy({ realPath }: Vhost): boolean {

@@ -95,7 +95,7 @@ describe('VhostTable', () => {
     assert.deepEqual(apps, [undefined, undefined, app])
   })
 
-  it('keeps a hundred names of one release, and lets the first entered go', () => {
+  it('keeps a hundred names of one release, and lets the least recently used go', () => {
     const { table, left } = tableOf(1000)
     table.set(vhost('taurus.test', '/taurus'))
     for (let i = 0; i < 102; i++) table.set(vhost(`${i}.aries.test`, '/aries'))
@@ -105,6 +105,10 @@ describe('VhostTable', () => {
     table.set(vhost('2.aries.test', '/aries'))
     table.set(vhost('102.aries.test', '/aries'))
     assert.deepEqual(left.slice(2), ['3.aries.test'], 'entered anew, a name is the last')
+    table.get('4.aries.test')
+    table.peek('5.aries.test')
+    for (const name of ['103', '104']) table.set(vhost(`${name}.aries.test`, '/aries'))
+    assert.deepEqual(left.slice(3), ['5.aries.test', '6.aries.test'])
     assert.deepEqual(table.hostnames('/taurus'), ['taurus.test'])
   })
 
