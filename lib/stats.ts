@@ -5,7 +5,7 @@ import type { LastExit } from './crashes.ts'
 import type { Failure } from './failures.ts'
 import type { UpstreamFigures } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
-import { causeOf, stackOf } from './thrown.ts'
+import { causeOf, shortened, stackOf } from './thrown.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /** What a release is doing. `serving older` means that a newer one failed to load. */
@@ -126,9 +126,9 @@ export function plainVersion(version: unknown): PlainVersion {
 export function lastError({ error, release, since }: Failure): LastError {
   return {
     code: error.code,
-    message: error.message,
-    cause: causeOf(error.cause),
-    stack: stackOf(error.cause),
+    message: shortened(error.message),
+    cause: shortened(causeOf(error.cause)),
+    stack: shortened(stackOf(error.cause)),
     since: since.toISOString(),
     version: plainVersion(release.version),
     realPath: release.realPath,

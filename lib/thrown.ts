@@ -1,5 +1,7 @@
 import { inspect } from 'node:util'
 
+const LONGEST = 4000
+
 /** What an app threw, which may be anything. */
 export function causeOf(thrown: unknown): string | null {
   if (thrown === undefined) return null
@@ -19,6 +21,11 @@ export function codeOf(thrown: unknown): string | undefined {
 export function stackOf(thrown: unknown): string | null {
   const stack = attempt(() => Object(thrown).stack)
   return typeof stack === 'string' ? stack : null
+}
+
+/** What is kept, and crosses a wall, of a text that an app has made: it may be of any length. A header holds it, too. */
+export function shortened<T extends string | null>(text: T): T | string {
+  return text !== null && text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
 }
 
 /** What a look at that gives; undefined where it throws, as getters and proxies may. */

@@ -1,6 +1,6 @@
 /** What both sides of the wall say to each other. */
 
-import { attempt } from '../thrown.ts'
+import { attempt, shortened } from '../thrown.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
@@ -83,20 +83,20 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** What of an error's own properties crosses the wall. */
 const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
-/** A header holds it, too. */
+/** Of what JSON makes of one of them. */
 const LONGEST = 4000
 
 /** Whatever was thrown; without what of it cannot be read, or said in JSON. */
 export function plainError(thrown: unknown): PlainError {
   if (typeof thrown !== 'object' || thrown === null)
-    return { name: 'Error', message: cut(attempt(() => String(thrown)) ?? '') }
+    return { name: 'Error', message: shortened(attempt(() => String(thrown)) ?? '') }
   const error = thrown as Partial<PlainError>
   const plain: Record<string, unknown> = {
-    name: cut(attempt(() => String(error.name ?? 'Error')) ?? 'Error'),
-    message: cut(attempt(() => String(error.message ?? '')) ?? ''),
+    name: shortened(attempt(() => String(error.name ?? 'Error')) ?? 'Error'),
+    message: shortened(attempt(() => String(error.message ?? '')) ?? ''),
   }
   const stack = attempt(() => error.stack)
-  if (typeof stack === 'string') plain.stack = cut(stack)
+  if (typeof stack === 'string') plain.stack = shortened(stack)
   for (const name of PROPERTIES) {
     const json = attempt(() => JSON.stringify(error[name]))
     // Not the value itself: a thread would clone it, or fail to.
@@ -105,7 +105,9 @@ export function plainError(thrown: unknown): PlainError {
   return plain as unknown as PlainError
 }
 
-export function toError(plain: PlainError): Error {
+/** The other side is the app's, and may have said it by itself: what is too long is cut here, too. */
+export function toError(said: PlainError): Error {
+  const plain = plainError(said)
   const { name, message, stack } = plain
   const error = new Error(message)
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
@@ -114,8 +116,4 @@ export function toError(plain: PlainError): Error {
   for (const property of PROPERTIES)
     if (Object.hasOwn(plain, property)) Object.assign(error, { [property]: plain[property] })
   return error
-}
-
-function cut(text: string): string {
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
 }

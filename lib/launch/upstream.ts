@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { type Figures, type PlainError, type Report, toError } from '../entry/messages.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
+import { shortened } from '../thrown.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
@@ -148,7 +149,7 @@ export class Upstream implements Launched {
           this.#runner.onReport = this.#onReport
           resolve()
         } else if (report.type === 'no handler') {
-          reject(new VhostError('ERR_VHOST_NO_HANDLER', { detail: report.detail }))
+          reject(new VhostError('ERR_VHOST_NO_HANDLER', { detail: shortened(report.detail) }))
         } else if (report.type === 'failed') {
           reject(new VhostError('ERR_VHOST_LOAD', { cause: toError(report.error) }))
         }

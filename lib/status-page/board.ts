@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
 import { type PlainVersion, plainVersion } from '../stats.ts'
-import { causeOf, stackOf } from '../thrown.ts'
+import { causeOf, shortened, stackOf } from '../thrown.ts'
 
 /** One line of the page's table: an app, a release that does not load, or what was evicted. */
 export interface BoardRow extends Omit<AppStats, 'state'> {
@@ -193,9 +193,9 @@ export class Board {
       version: plainVersion(version),
       durationMs,
       reason,
-      message: error?.message ?? null,
-      cause: error ? causeOf(error.cause) : null,
-      stack: error ? stackOf(error.cause) : null,
+      message: shortened(error?.message ?? null),
+      cause: error ? shortened(causeOf(error.cause)) : null,
+      stack: error ? shortened(stackOf(error.cause)) : null,
       serving: serving?.realPath ?? null,
     })
     if (this.deploys.length > MAX_DEPLOYS) this.#dropDeploy()

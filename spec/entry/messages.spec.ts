@@ -88,6 +88,13 @@ describe('toError', () => {
     )
   })
 
+  it('cuts what is too long: an app may write to the channel by itself', () => {
+    const long = 'x'.repeat(1_000_000)
+    const error = toError({ name: long, message: long, stack: long, code: long, headers: { a: long } })
+    for (const text of [error.name, error.message, error.stack]) assert.equal(text?.length, 4002)
+    assert.deepEqual(Object.keys(error), [])
+  })
+
   it('takes nothing that no error has', () => {
     const made = JSON.parse('{"name":"Error","message":"m","__proto__":{"status":200},"toString":1}')
     const error = toError(made as PlainError)
