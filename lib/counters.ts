@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { App } from './app.ts'
+import { VhostError } from './errors.ts'
 import type { EvictReason, VhostEvents } from './events.ts'
 
 /** So many hostnames keep what their ended apps had counted; beyond that the least recent one begins anew. */
@@ -52,6 +53,5 @@ function add<K>(counts: Map<K, number>, key: K): void {
 }
 
 function codeOf(error: Error): string {
-  const code = (error as { code?: unknown }).code
-  return typeof code === 'string' && code.startsWith('ERR_VHOST_') ? code : 'other'
+  return error instanceof VhostError ? error.code : 'other'
 }

@@ -93,6 +93,24 @@ describe('metrics', () => {
     await eventually(() => metric(world, 'release_refused', { hostname: 'aries.test' }) === 0)
   })
 
+  it('count errors by the codes of the router alone', async () => {
+    await using world = await World.start()
+    for (const end of ['first', 'second', 'third']) {
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => res.end('${end}')
+        module.exports.close = () => { throw Object.assign(new Error('boom'), { code: 'ERR_VHOST_${end}' }) }`,
+      )
+      await eventually(async () => assert.equal(await world.body('aries.test'), end))
+    }
+    await eventually(() => world.events('error').length === 2)
+    const series = world.vhosts
+      .metrics()
+      .split('\n')
+      .filter(line => line.startsWith('express_van_errors_total{'))
+    assert.deepEqual(series, ['express_van_errors_total{code="other"} 2'])
+  })
+
   it('tell memory and processor time of apps that have their own', async () => {
     await using world = await World.start({
       isolation: ({ realPath }) => (realPath.endsWith('aries.test') ? 'process' : 'none'),
