@@ -4,7 +4,18 @@ import { VhostError } from './errors.ts'
 import { givenOptions } from './given-options.ts'
 import { optionError, shown } from './option-error.ts'
 import { importOwn } from './package-import.ts'
-import { causeOf, stackOf } from './thrown.ts'
+import { attempt, causeOf, stackOf } from './thrown.ts'
+
+const ABOUT_ANOTHER = new Set([
+  'etag',
+  'last-modified',
+  'cache-control',
+  'transfer-encoding',
+  'trailer',
+  'connection',
+  'keep-alive',
+  'upgrade',
+])
 
 /** Options of `errorPage()`. */
 export interface ErrorPageOptions {
@@ -52,9 +63,7 @@ async function answer(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const { status, statusCode = status, headers } = Object(error)
-  const known =
-    Number.isInteger(statusCode) && statusCode >= 400 && STATUS_CODES[statusCode] ? statusCode : 500
+  const known = statusOf(error)
   const title = STATUS_CODES[known] as string
   const nonce = randomBytes(16).toString('base64')
   const text = isShown ? shownText(error) : `${title}\n`
@@ -63,7 +72,7 @@ async function answer(
     isShown && takesHtml(req) ? await htmlOf(error, title, nonce, req).catch(() => undefined) : undefined
   if (res.headersSent || res.destroyed) return
   for (const name of res.getHeaderNames()) if (isAboutContent(name)) res.removeHeader(name)
-  for (const [name, value] of Object.entries(headers ?? {})) res.setHeader(name, String(value))
+  addHeaders(res, error)
   // Whatever a message says, it is no part of the page that runs.
   const policy = html ? policyOf(nonce) : ''
   res.setHeader('Content-Security-Policy', `default-src 'none'; ${policy}base-uri 'none'; form-action 'none'`)
@@ -74,6 +83,20 @@ async function answer(
     'Content-Length': Buffer.byteLength(body),
   })
   res.end(body)
+}
+
+function statusOf(error: unknown): number {
+  const status = attempt(() => Object(error).statusCode ?? Object(error).status)
+  return Number.isInteger(status) && status >= 400 && STATUS_CODES[status] ? status : 500
+}
+
+/** What an error says of its answer, as http-errors has it; it may come from another server, whole. */
+function addHeaders(res: ServerResponse, error: unknown): void {
+  for (const [name, value] of attempt(() => Object.entries(Object(Object(error).headers))) ?? []) {
+    // Where Node does not take it, there is an answer all the same.
+    const lower = name.toLowerCase()
+    if (lower === 'cache-control' || !isAboutContent(lower)) attempt(() => res.setHeader(name, String(value)))
+  }
 }
 
 /** What youch's button for copying does; nothing else that stands in an attribute is run. */
@@ -133,12 +156,9 @@ function takesHtml({ headers }: IncomingMessage): boolean {
   return /\btext\/html\b/i.test(headers.accept ?? '')
 }
 
-/** What an app had said of the answer that it did not give. */
+/** What was said of another answer, which is not given: of its content, and of how it was to be sent. */
 function isAboutContent(name: string): boolean {
-  return (
-    name.startsWith('content-') ||
-    ['etag', 'last-modified', 'cache-control', 'transfer-encoding'].includes(name)
-  )
+  return name.startsWith('content-') || ABOUT_ANOTHER.has(name)
 }
 
 function checkOptions(options: ErrorPageOptions): ErrorPageOptions {

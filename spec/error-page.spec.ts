@@ -92,6 +92,28 @@ describe('errorPage()', () => {
     assert.equal((await world.get('aries.test', '/', { method: 'HEAD' })).body, '')
   })
 
+  it('takes no header of an error that is of another answer, or that Node does not take', async () => {
+    await using world = await start({ show: false })
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => next(Object.assign(new Error('of an upstream'), {
+        status: 502,
+        headers: {
+          'Transfer-Encoding': 'chunked', Trailer: 'x-sum', 'content-encoding': 'gzip', 'Content-Length': '1',
+          'no name': '1', 'X-Lines': 'a\\nb', 'Cache-Control': 'no-store', 'Retry-After': 7,
+        },
+      }))`,
+    )
+    const { status, headers, body } = await world.get('aries.test')
+    assert.deepEqual([status, body], [502, 'Bad Gateway\n'])
+    const names = ['transfer-encoding', 'trailer', 'content-encoding', 'content-length', 'x-lines']
+    assert.deepEqual(
+      names.map(name => headers[name]),
+      [undefined, undefined, undefined, '12', undefined],
+    )
+    assert.deepEqual([headers['cache-control'], headers['retry-after']], ['no-store', '7'])
+  })
+
   it('takes whatever was thrown, and any status for 500 that is none of an error', async () => {
     await using world = await start({ show: true })
     for (const [thrown, text] of [
@@ -100,6 +122,8 @@ describe('errorPage()', () => {
       ['Object.assign(new Error("odd"), { status: 200 })', 'odd'],
       ['Object.assign(new Error("odd"), { status: "teapot" })', 'odd'],
       ['Object.create(null)', ''],
+      ['Object.defineProperty(new Error("odd"), "status", { get() { throw 1 } })', 'odd'],
+      ['Object.defineProperty(new Error("odd"), "headers", { get() { throw 1 } })', 'odd'],
     ] as const) {
       world.write(
         'aries.test/app/index.js',
