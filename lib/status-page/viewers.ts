@@ -14,6 +14,8 @@ import {
 const MAX_VIEWERS = 50
 /** After it the browser asks again, and is authorized again. */
 const LIFETIME = 15 * 60 * 1000
+/** For what waits to be sent at the end. */
+const MOST_END = 5000
 /** Bytes that wait to be sent; who reads no faster is given a whole snapshot later. */
 const MAX_WAITING = 2 ** 20
 /** Changes that come in a burst are told together. */
@@ -107,7 +109,11 @@ export class Viewers {
 
   #end(viewer: Viewer): void {
     this.#viewers.delete(viewer)
-    viewer.res.end()
+    const { res } = viewer
+    res.end()
+    // Who does not read would stay, and count no more.
+    const timer = setTimeout(() => res.destroy(), MOST_END).unref()
+    res.once('close', () => clearTimeout(timer))
   }
 
   #change(look: BoardLook, isSample: boolean): Omit<BoardChange, 'deploys'> {

@@ -42,14 +42,26 @@ describe('Viewers', () => {
     tick(1)
     assert.ok(asked() > before)
   })
+
+  it('breaks off who does not read when it ends', t => {
+    const { close, tick, view } = start(t)
+    const [reads, rests] = [view(), view()]
+    close()
+    tick(1)
+    reads.emit('close')
+    assert.ok(!rests.destroyed)
+    tick(10)
+    assert.deepEqual([reads.destroyed, rests.destroyed], [false, true])
+  })
 })
 
 function start(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   let count = 0
+  let isClosed = false
   const stats = () => {
     count++
-    return { vhosts: [], totals: TOTALS, staleGraphs: 0, isClosed: false }
+    return { vhosts: [], totals: TOTALS, staleGraphs: 0, isClosed }
   }
   const vhosts = Object.assign(new EventEmitter(), { stats })
   const viewers = new Viewers(new Board(vhosts as unknown as VhostRouter))
@@ -59,7 +71,10 @@ function start(t: TestContext) {
     tick(samples: number): void {
       for (let i = 0; i < samples; i++) t.mock.timers.tick(SAMPLE_INTERVAL)
     },
-    view(): EventEmitter {
+    close(): void {
+      isClosed = true
+    },
+    view(): EventEmitter & { destroyed: boolean } {
       const res = Object.assign(new EventEmitter(), {
         destroyed: false,
         writableLength: 0,
@@ -67,6 +82,9 @@ function start(t: TestContext) {
         flushHeaders() {},
         write: () => true,
         end() {},
+        destroy() {
+          res.destroyed = true
+        },
       })
       viewers.add({ method: 'GET' } as IncomingMessage, res as unknown as ServerResponse)
       return res
