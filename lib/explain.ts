@@ -7,6 +7,7 @@ import { unreadable, VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
 import { statOf } from './gone.ts'
 import { parseGivenHost } from './hostname.ts'
+import { findEntryModule, refuseNoFile } from './launch/entry-module.ts'
 import { isolationOf } from './launch/isolation.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
@@ -102,7 +103,7 @@ async function follow(
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app' }
     const entry = release.entry ?? (await entryOf(realPath, settings))
-    const { refused, notes } = await settingsOf(realPath, settings)
+    const { refused, notes } = await foreseen(realPath, settings)
     const app = apps.peek(known?.realPath ?? realPath)
     const failure = apps.failure(realPath)
     return {
@@ -111,7 +112,7 @@ async function follow(
       entry,
       state: stateOf(app, failure, apps.isLoading(realPath)),
       outcome: 'app',
-      status: app ? 200 : (failure?.error.status ?? (entry === null || refused ? 500 : 200)),
+      status: app ? 200 : (failure?.error.status ?? (refused ? 500 : 200)),
       error: failure ? lastError(failure) : refused && !app ? plainError(refused) : null,
       environmentWrites: app?.environmentWrites ?? [],
       notes,
@@ -136,16 +137,20 @@ async function entryOf(realPath: string, settings: Settings): Promise<string | n
   return (await findEntry(join(realPath, settings.appDir), moduleName))?.path ?? null
 }
 
-/** Why the settings in the vhost's package.json would have a load fail, if so, and what else there is to say of them. */
-async function settingsOf(
+/** Why a load would fail before anything of the app runs, if so, and what else there is to say of its settings. */
+async function foreseen(
   realPath: string,
   settings: Settings,
 ): Promise<{ refused?: VhostError; notes: string[] }> {
+  let notes: string[] = []
   try {
+    await refuseNoFile(realPath, settings.appDir)
     isolationOf(realPath, await readVhostSettings(realPath, settings), settings)
-    return { notes: await notesOf(realPath, settings) }
+    notes = await notesOf(realPath, settings)
+    await findEntryModule(realPath, settings.appDir, await moduleNameOf(realPath, settings))
+    return { notes }
   } catch (error) {
-    if (error instanceof VhostError) return { refused: error, notes: [] }
+    if (error instanceof VhostError) return { refused: error, notes }
     throw error
   }
 }

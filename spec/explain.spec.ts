@@ -172,6 +172,24 @@ describe('why', () => {
     assert.equal((await world.get('aries.test')).status, 500)
   })
 
+  it('foresees of each thing on disk that fails a load what the load says of it', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.write('empty.test/app/index.js', '')
+    world.write('bare.test/app/readme.txt', '')
+    world.site('folder.test', 'folder')
+    world.write('folder.test/package.json/readme.txt', '')
+    world.link('outside.test/app', world.path('aries.test/app'))
+    for (const name of ['empty', 'bare', 'folder', 'outside']) {
+      const before = await world.vhosts.why(`${name}.test`)
+      assert.equal(before.status, 500)
+      assert.equal((await world.get(`${name}.test`)).status, 500)
+      const after = await world.vhosts.why(`${name}.test`)
+      assert.ok(after.error)
+      assert.equal(before.error?.message, after.error.message)
+    }
+  })
+
   it('tells what is broken where an older release serves on', async () => {
     let version = 1
     await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
