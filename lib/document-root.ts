@@ -11,14 +11,20 @@ import {
   segmentsOf,
 } from './static-options.ts'
 
-/** `gone` is called instead of `next` where neither documents nor an app are there, as after a release was deleted. */
+/** `missed` is asked first where there is no such document. */
 type ServeDocument = (
   realPath: string,
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
-  gone?: () => void,
+  missed?: Missed,
 ) => void
+
+/**
+ * Calls `on` where the document is not to be looked for elsewhere. `isGone` says that neither documents nor an app are
+ * there, as after a release was deleted.
+ */
+type Missed = (on: () => void, isGone: boolean) => void
 
 /**
  * Checks the options once; returns what serves one vhost's document root.
@@ -30,21 +36,31 @@ export function documentRoot(
   settings: { appDir: string; modulesDir: string },
 ): ServeDocument {
   const rules = resolveStaticOptions(options, settings)
-  return function serveDocument(realPath, req, res, next, gone = next) {
+  return function serveDocument(realPath, req, res, next, missed = on => on()) {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       next()
       return
     }
     findDocument(realPath, req, rules).then(
       document => {
-        if (document === 'no document root') next()
-        else if (document === 'nothing at all') gone()
-        else if (document !== undefined) serve(document, req, res, rules, next)
-        else if (rules.fallthrough) next()
-        else next(plainError(404, 'Not Found'))
+        if (document === undefined) missed(notFound, false)
+        else if (document === 'no document root') missed(next, false)
+        else if (document === 'nothing at all') missed(next, true)
+        else serve(document, req, res, rules, failed)
       },
       error => next(withoutPaths(error)),
     )
+
+    function notFound(): void {
+      if (rules.fallthrough) next()
+      else next(plainError(404, 'Not Found'))
+    }
+
+    function failed(error: unknown): void {
+      // Found, and then gone before it was opened, is not found.
+      if (error === undefined || isNotFound(error)) missed(notFound, false)
+      else next(withoutPaths(error))
+    }
   }
 }
 
@@ -235,8 +251,15 @@ function serve(
   req: IncomingMessage,
   res: ServerResponse,
   rules: StaticRules,
-  next: (error?: unknown) => void,
+  failed: (error: unknown) => void,
 ): void {
+  // Opened before an answer has its turn, a file would stay open where the client leaves meanwhile.
+  if (req.httpVersionMajor < 2 && !res.socket) {
+    res.once('socket', () => serve({ root, segments }, req, res, rules, failed))
+    return
+  }
+  const before = new Set(res.getHeaderNames())
+  const { statusCode } = res
   // express.static gets the very file that was checked, by a view of the request, so that whoever comes next
   // finds the request as it was. It redirects by originalUrl, which must name no other host.
   const view = Object.create(req, {
@@ -244,9 +267,17 @@ function serve(
     originalUrl: { value: originForm(originalUrlOf(req)) },
   })
   express.static(root, rules.express)(view, res as express.Response, (error?: unknown) => {
-    if (error === undefined) next()
-    else next(withoutPaths(error))
+    if (!res.headersSent) {
+      // Of a file that is not served after all: its length, its tag, how long it may be kept.
+      for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
+      res.statusCode = statusCode
+    }
+    failed(error)
   })
+}
+
+function isNotFound(error: unknown): boolean {
+  return (error as { status?: unknown }).status === 404
 }
 
 /** A request target as path and query: no scheme, no host, no fragment, nothing a browser could take for a host. */

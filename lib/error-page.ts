@@ -17,6 +17,9 @@ const ABOUT_ANOTHER = new Set([
   'upgrade',
 ])
 
+/** How long it may be kept; and with 416 how long the content is (RFC 9110 §15.5.17). */
+const OF_ERRORS = new Set(['cache-control', 'content-range'])
+
 /** Options of `errorPage()`. */
 export interface ErrorPageOptions {
   /**
@@ -95,7 +98,7 @@ function addHeaders(res: ServerResponse, error: unknown): void {
   for (const [name, value] of attempt(() => Object.entries(Object(Object(error).headers))) ?? []) {
     // Where Node does not take it, there is an answer all the same.
     const lower = name.toLowerCase()
-    if (lower === 'cache-control' || !isAboutContent(lower)) attempt(() => res.setHeader(name, String(value)))
+    if (OF_ERRORS.has(lower) || !isAboutContent(lower)) attempt(() => res.setHeader(name, String(value)))
   }
 }
 

@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sep } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -234,18 +235,28 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
         return
       }
       tellVhost(req, infoOf(vhost, host))
-      // Deleted, as the name was led to another release, which is being loaded.
-      serve(vhost.realPath, req, res, next, serveLocated)
+      serve(vhost.realPath, req, res, next, (on, isGone) => {
+        if (isGone) serveLocated(on)
+        else ifLedElsewhere(vhost, () => serveLocated(on), on)
+      })
 
-      function serveLocated(): void {
+      function serveLocated(on: () => void = next): void {
         finder.locate(hostname, req, ({ location }) => {
           // Of an error the router, which comes to the same end, tells.
-          if (!location) return next()
+          if (!location) return on()
           tellVhost(req, makeInfo({ hostname, ...location }, host))
           serve(location.realPath, req, res, next)
         })
       }
     }
+  }
+
+  /** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
+  function ifLedElsewhere({ vhostPath, realPath }: Vhost, then: () => void, otherwise: () => void): void {
+    realpath.native(vhostPath, (error, now) => {
+      if (error || now === realPath || apps.failure(now)) otherwise()
+      else then()
+    })
   }
 
   function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {

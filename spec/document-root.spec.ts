@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
@@ -11,6 +12,7 @@ import { describe, it, type TestContext } from 'node:test'
 import express from 'express'
 import { documentRoot } from '../lib/document-root.ts'
 import type { StaticOptions } from '../lib/static-options.ts'
+import { eventually } from './support/world.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
 const SETTINGS = { appDir: 'app', modulesDir: 'node_modules' }
@@ -515,6 +517,51 @@ describe('documentRoot', () => {
     }
   })
 
+  it('says nothing of a file that goes before it is opened', async t => {
+    for (const [fallthrough, body] of [
+      [true, NEXT],
+      [false, 'Error: Not Found'],
+    ] as const) {
+      const { ask, root } = await site(
+        t,
+        { 'static/app.js': 'hello' },
+        { fallthrough, immutable: true, maxAge: '1y', setHeaders: () => rmSync(join(root, 'static/app.js')) },
+      )
+      const answer = await ask('GET /app.js HTTP/1.1\r\nRange: bytes=0-1')
+      assert.equal(answer.status, 404)
+      assert.ok(answer.body.includes(body))
+      assert.doesNotMatch(
+        answer.head,
+        /content-length|cache-control|etag|last-modified|content-type|content-range|accept-ranges/i,
+      )
+    }
+  })
+
+  it('keeps no file open for a client that goes before its answer has its turn', async t => {
+    const root = await folder(t, { 'static/large.txt': 'x'.repeat(5_000_000), 'static/small.txt': 'x' })
+    const serve = documentRoot({}, SETTINGS)
+    let asked = 0
+    const server = createServer((req, res) => {
+      asked++
+      serve(root, req, res, () => res.end())
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    t.after(() => server.close())
+    const { port } = server.address() as AddressInfo
+    const large = join(root, 'static/large.txt')
+    const open = (): number => readdirSync('/proc/self/fd').filter(fd => leadsTo(fd, large)).length
+    for (let client = 1; client <= 10; client++) {
+      const socket = connect(port, '127.0.0.1')
+      socket.write('GET /large.txt HTTP/1.1\r\nHost: aries.test\r\n\r\n'.repeat(3))
+      await once(socket, 'data')
+      await eventually(() => asked === 4 * client - 1 && open() > 0)
+      // Its looks at the disk come after those of the three.
+      await (await fetch(`http://127.0.0.1:${port}/small.txt`)).text()
+      socket.destroy()
+    }
+    await eventually(() => open() === 0)
+  })
+
   it('leaves the request as it was for whoever comes next', async t => {
     const root = await folder(t, { 'static/dir/index.html': '' })
     const serve = documentRoot({ dotfiles: 'deny', extensions: 'html' }, SETTINGS)
@@ -716,6 +763,14 @@ async function site(
     }),
   )
   return { root, ...client }
+}
+
+function leadsTo(descriptor: string, path: string): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`) === path
+  } catch {
+    return false
+  }
 }
 
 async function folder(t: TestContext, files: Record<string, string>): Promise<string> {

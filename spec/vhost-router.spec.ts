@@ -344,6 +344,33 @@ function behaves(isolation: Isolation): void {
     })
 
   if (isHere)
+    it('gives the documents of a release that is being loaded, where those of the one before it are being deleted', async () => {
+      await using world = await start({}, (app, vhosts) => app.use(vhosts.static(), vhosts))
+      for (const release of ['one', 'two']) world.write(`../${release}/static/name.txt`, release)
+      world.write('../two/static/new.txt', 'new')
+      world.site('../one', 'app one')
+      world.write(
+        '../two/app/index.js',
+        'module.exports = new Promise((_, fail) => Object.assign(globalThis, { fail }))',
+      )
+      world.link('aries.test', '../one')
+      assert.equal(await world.body('aries.test'), 'app one')
+      assert.equal(await world.body('aries.test', '/new.txt'), 'app one')
+      world.link('aries.test', '../two')
+      world.remove('../one/static/name.txt')
+      assert.equal(await world.body('aries.test', '/name.txt'), 'two')
+      world.remove('../one/static')
+      assert.equal(await world.body('aries.test', '/name.txt'), 'two')
+      await eventually(() => 'fail' in globalThis)
+      assert.equal(await world.body('aries.test', '/name.txt'), 'two')
+      assert.equal(await world.body('aries.test', '/none.txt'), 'app one')
+      ;(globalThis as unknown as { fail(error: Error): void }).fail(new Error('boom'))
+      await eventually(() => world.events('error').length === 1)
+      assert.equal(await world.body('aries.test', '/new.txt'), 'app one', 'of a release that does not load')
+      Reflect.deleteProperty(globalThis, 'fail')
+    })
+
+  if (isHere)
     it('lets an app answer on whose name is crowded out by those that wildcards lead elsewhere', async () => {
       await using world = await start({ vhostDir: ['%0', '.any.%2+'], drainTimeout: 100 })
       world.write('aries.test/app/index.js', 'module.exports = (req, res) => req.pipe(res)')
