@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { isAbsolute, win32 } from 'node:path'
+import { entityTag } from './entity-tag.ts'
 import { givenOptions } from './given-options.ts'
 import { optionError, shown } from './option-error.ts'
 
@@ -95,6 +96,7 @@ export function resolveStaticOptions(
     extensions,
     index = 'index.html',
     fallthrough = true,
+    setHeaders,
     ...own
   } = Object.fromEntries(given.filter(([, value]) => value !== undefined)) as StaticOptions
   const appDir = segmentsOf(settings.appDir)
@@ -109,7 +111,16 @@ export function resolveStaticOptions(
     index: [index || []].flat(),
     fallthrough,
     // The dot files are sorted out by then, or it is for express.static to sort them out.
-    express: { ...own, fallthrough, dotfiles: dotfiles ?? 'allow', index: false },
+    express: {
+      ...own,
+      fallthrough,
+      dotfiles: dotfiles ?? 'allow',
+      index: false,
+      setHeaders(res: ServerResponse, path: string, stats: Stats): void {
+        setHeaders?.(res, path, stats)
+        if (own.etag !== false && !res.hasHeader('ETag')) res.setHeader('ETag', entityTag(stats))
+      },
+    },
   }
 }
 

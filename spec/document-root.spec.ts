@@ -562,6 +562,27 @@ describe('documentRoot', () => {
     await eventually(() => open() === 0)
   })
 
+  it('tags files of one size and time differently, unless it is told otherwise', async t => {
+    const tags = new Set<string | undefined>()
+    for (const name of ['a.1.js', 'a.2.js']) {
+      const { get, root } = await site(t, { 'static/index.html': name })
+      await fs.utimes(join(root, 'static/index.html'), 1, 1)
+      const [, tag] = /^etag: (W\/"[^"]+")\r$/im.exec((await get('/')).head) ?? []
+      assert.ok(tag)
+      tags.add(tag)
+      assert.equal(/^etag: (.+)\r$/im.exec((await get('/')).head)?.[1], tag)
+    }
+    assert.equal(tags.size, 2)
+    const untagged = await site(t, { 'static/index.html': 'a' }, { etag: false })
+    assert.doesNotMatch((await untagged.get('/')).head, /etag/i)
+    const own = await site(
+      t,
+      { 'static/index.html': 'a' },
+      { setHeaders: res => res.setHeader('ETag', '"1"') },
+    )
+    assert.match((await own.get('/')).head, /^etag: "1"\r$/im)
+  })
+
   it('leaves the request as it was for whoever comes next', async t => {
     const root = await folder(t, { 'static/dir/index.html': '' })
     const serve = documentRoot({ dotfiles: 'deny', extensions: 'html' }, SETTINGS)
