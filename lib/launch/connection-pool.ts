@@ -4,6 +4,8 @@ import { FullQueue, isFull } from './full-queue.ts'
 
 /** Connections that wait for requests. */
 const MAX_FREE = 256
+/** Those that nobody needed for so many milliseconds are closed: a burst may have opened many. */
+const MAX_IDLE = 10_000
 /**
  * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
  * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
@@ -22,6 +24,9 @@ type PooledSocket = Socket & { [REQUEST]?: ClientRequest | undefined }
 export class ConnectionPool extends Agent {
   readonly #socketPath: string
   readonly #free: PooledSocket[] = []
+  /** How many of those, the first, nobody has needed since the last sweep. */
+  #unused = 0
+  readonly #sweeps: NodeJS.Timeout
   readonly #open = new Set<PooledSocket>()
   readonly #waiting = new FullQueue<ClientRequest>(
     request => this.#connect(request),
@@ -32,6 +37,7 @@ export class ConnectionPool extends Agent {
   constructor(socketPath: string) {
     super({ keepAlive: true })
     this.#socketPath = socketPath
+    this.#sweeps = setInterval(() => this.#sweep(), MAX_IDLE).unref()
   }
 
   /** By which Node asks an agent for a connection. */
@@ -44,6 +50,7 @@ export class ConnectionPool extends Agent {
 
   /** Closes all connections, also those in use. */
   override destroy(): void {
+    clearInterval(this.#sweeps)
     for (const socket of this.#open) socket.destroy()
     this.#waiting.clear()
   }
@@ -51,6 +58,7 @@ export class ConnectionPool extends Agent {
   #takeFree(): PooledSocket | undefined {
     let socket = this.#free.pop()
     while (socket && !socket.writable) socket = this.#free.pop()
+    this.#unused = Math.min(this.#unused, this.#free.length)
     return socket?.ref()
   }
 
@@ -100,6 +108,11 @@ export class ConnectionPool extends Agent {
     if (this.#waiting.giveFirst(request => give(socket, request))) return
     if (this.#free.length >= MAX_FREE) socket.destroy()
     else this.#free.push(socket.unref())
+  }
+
+  #sweep(): void {
+    for (const socket of this.#free.splice(0, this.#unused)) socket.destroy()
+    this.#unused = this.#free.length
   }
 
   #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {

@@ -62,6 +62,25 @@ describe('ConnectionPool', () => {
     assert.equal(app.connections, 2)
   })
 
+  it('closes what nobody has needed for ten seconds, as after a burst', async t => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    await using app = await App.start((_, socket) => void socket.write(OK))
+    await Promise.all(Array.from({ length: 5 }, () => app.ask()))
+    assert.equal(app.open.size, 5)
+    t.mock.timers.tick(10_000)
+    await Promise.all([app.ask(), app.ask()])
+    assert.equal(app.open.size, 5)
+    t.mock.timers.tick(10_000)
+    await eventually(() => app.open.size === 2)
+    assert.equal(await app.ask(), 'ok')
+    t.mock.timers.tick(10_000)
+    await eventually(() => app.open.size === 1)
+    t.mock.timers.tick(10_000)
+    await eventually(() => app.open.size === 0)
+    assert.equal(await app.ask(), 'ok')
+    assert.equal(app.connections, 6)
+  })
+
   it('closes a connection on which bytes come that nobody has asked for', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK))
     await app.ask()
