@@ -24,7 +24,7 @@ export function writeLine(name: string, stream: 'stdout' | 'stderr', line: strin
 let isGuarded = false
 
 /** A full disk, or a reader that has gone, must not end the router; `console` itself outlives the first error alone. */
-function outliveErrors(): void {
+export function outliveErrors(): void {
   if (isGuarded) return
   isGuarded = true
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})

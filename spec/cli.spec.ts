@@ -261,6 +261,41 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
+  it('serves on when nobody reads what it prints any more', async () => {
+    await using site = await Site.start()
+    site.child.stdout?.destroy()
+    site.child.stderr?.destroy()
+    site.world.site('aries.test', 'aries')
+    site.world.write('bad.test/app/index.js', 'throw new Error("boom")')
+    for (let time = 0; time < 3; time++) {
+      assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
+      assert.equal((await site.get('bad.test'))[0], 500)
+      assert.equal((await site.run('reload', 'aries.test')).code, 0)
+      assert.equal((await site.run('reload', 'bad.test')).code, 1)
+    }
+    site.child.kill('SIGTERM')
+    assert.equal((await site.ended).code, 0)
+  })
+
+  it('serves on when what it prints is not kept, as the disk is full', {
+    skip: existsSync('/dev/full') ? false : 'needs /dev/full',
+  }, async t => {
+    await using world = new World()
+    world.site('aries.test', 'aries')
+    const runtime = runtimeFolder()
+    const socket = join(runtime, 'control.sock')
+    const before = ['sh', '-c', 'exec "$@" >/dev/full 2>&1', 'sh', process.execPath, PROGRAM]
+    const words = ['serve', world.path(), '--port', '0', '--socket', socket]
+    const { child, ended } = new Program(runtime, words, { before })
+    t.after(() => child.kill('SIGKILL'))
+    await eventually(() => existsSync(socket))
+    for (let time = 0; time < 3; time++) {
+      assert.equal((await run(runtime, 'reload', 'aries.test', '--socket', socket)).code, 0)
+    }
+    child.kill('SIGTERM')
+    assert.equal((await ended).code, 0)
+  })
+
   it('ends at once on a second signal', async () => {
     await using site = await Site.start()
     site.world.write('aries.test/app/index.js', `module.exports = (req, res) => { res.write('begun') }`)

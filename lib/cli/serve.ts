@@ -8,6 +8,7 @@ import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { causeOf, stackOf } from '../thrown.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
+import { outliveErrors } from '../write-line.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
 import { startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
@@ -19,6 +20,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** Serves until a signal; a second one does not wait for what is in flight. Resolves to whether it ended well. */
 export async function serve(command: Command): Promise<boolean> {
   const { flags, operand = '' } = command
+  outliveErrors()
   const basePath = resolve(operand)
   if (!statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`there is no folder '${operand}'`, 'serve')
