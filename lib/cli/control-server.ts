@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
+import { isAbsolute } from 'node:path'
 import { plainError, toPlain } from '../plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { checkSocketPath } from './control-socket.ts'
@@ -23,7 +24,8 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<S
   const server = createServer((req, res) => void answer(req, res, vhosts))
   const before = process.umask(0o177)
   try {
-    server.listen(path)
+    // Node takes a number, even as `path`, for a port, which would be open to everybody.
+    server.listen(isAbsolute(path) ? path : `./${path}`)
   } finally {
     process.umask(before)
   }
@@ -75,7 +77,7 @@ function send(res: ServerResponse, status: number, body: unknown): void {
 /** Whether somebody listens there, even one who is suspended. */
 function isAnswered(socketPath: string): Promise<boolean> {
   return new Promise(resolve => {
-    const socket = connect(socketPath)
+    const socket = connect({ path: socketPath })
       .on('connect', () => {
         socket.destroy()
         resolve(true)

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { ask } from '../../lib/cli/control-client.ts'
 import { startControl } from '../../lib/cli/control-server.ts'
 import type { VhostRouter } from '../../lib/index.ts'
 import { eventually } from '../support/world.ts'
@@ -42,6 +43,22 @@ describe('startControl()', () => {
         response.resume()
         assert.equal(response.statusCode, status)
       }
+      server.close()
+    })
+  })
+
+  it('takes a number for the name of a file, not for a port that anyone may ask', async t => {
+    await withFolder(async folder => {
+      const before = process.cwd()
+      process.chdir(folder)
+      t.after(() => process.chdir(before))
+      const vhosts = Object.assign(new EventEmitter(), { stats: () => 'ours' })
+      const server = await startControl('4555', vhosts as unknown as VhostRouter)
+      assert.ok(lstatSync('4555').isSocket())
+      assert.equal((await ask('4555', 'GET', '/status')).body, 'ours')
+      await assert.rejects(startControl('4555', vhosts as unknown as VhostRouter), {
+        message: /another server answers/,
+      })
       server.close()
     })
   })
