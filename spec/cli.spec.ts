@@ -75,6 +75,10 @@ describe('express-van', () => {
     [['serve', '.', '--static', 'app'], /--static: "app" would give away the app folder/],
     [['status', '--watch'], /status has no option --watch/],
     [['status', '--port', '-1'], /--port/],
+    [['serve', '.', '--socket', ''], /--socket takes <path>, not ''/],
+    [['serve', '.', '--host', ''], /--host takes <address>, not ''/],
+    [['serve', ''], /there is no folder ''/],
+    [['status', '--socket='], /--socket takes <path>, not ''/],
   ]
   for (const [words, says] of wrong) {
     it(`ends with 2 and a hint: ${words.join(' ')}`, async () => {

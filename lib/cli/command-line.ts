@@ -172,6 +172,10 @@ export function parseCommand(
   const { operand, flags } = COMMANDS[first]
   const { values, positionals } = parseWords(first, rest, { ...flags, ...HELP })
   if (values.help) return { name: 'help', topic: first }
+  for (const [flag, { value }] of Object.entries(flags)) {
+    // An unset variable of a script; Node would take it for every address, or for no socket.
+    if (values[flag] === '') throw new UsageError(`--${flag} takes <${value}>, not ''`, first)
+  }
   const wanted = operand === undefined ? 0 : 1
   if (positionals.length < wanted) throw new UsageError(`${first} needs a <${operand}>`, first)
   const tooMany = positionals[wanted]

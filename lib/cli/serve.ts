@@ -22,7 +22,8 @@ export async function serve(command: Command): Promise<boolean> {
   const { flags, operand = '' } = command
   outliveErrors()
   const basePath = resolve(operand)
-  if (!statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
+  // Resolved, nothing would be the current folder.
+  if (operand === '' || !statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`there is no folder '${operand}'`, 'serve')
   }
   const port = flags.port === undefined ? 3000 : numberOf('serve', 'port', flags.port)
