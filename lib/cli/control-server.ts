@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { isAbsolute } from 'node:path'
@@ -19,8 +19,7 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<S
   checkSocketPath(path)
   if (await isAnswered(path))
     throw new Error('another server answers at the control socket; choose one by --socket')
-  // Left behind by one that was killed.
-  rmSync(path, { force: true })
+  removeLeftBehind(path)
   const server = createServer((req, res) => void answer(req, res, vhosts))
   const before = process.umask(0o177)
   try {
@@ -32,6 +31,13 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<S
   await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
   // It must not keep the server alive that it tells of.
   return server.unref()
+}
+
+/** By a server that was killed. @throws Error where that is no socket, and may be somebody's work */
+function removeLeftBehind(path: string): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  if (stats && !stats.isSocket()) throw new Error(`${path} is there and is no socket; choose one by --socket`)
+  rmSync(path, { force: true })
 }
 
 async function answer(req: IncomingMessage, res: ServerResponse, vhosts: VhostRouter): Promise<void> {

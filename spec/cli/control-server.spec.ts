@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
-import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,7 @@ import { describe, it } from 'node:test'
 import { ask } from '../../lib/cli/control-client.ts'
 import { startControl } from '../../lib/cli/control-server.ts'
 import type { VhostRouter } from '../../lib/index.ts'
+import { runChild } from '../support/child.ts'
 import { eventually } from '../support/world.ts'
 
 describe('startControl()', () => {
@@ -59,6 +60,27 @@ describe('startControl()', () => {
       await assert.rejects(startControl('4555', vhosts as unknown as VhostRouter), {
         message: /another server answers/,
       })
+      server.close()
+    })
+  })
+
+  it('removes a socket that was left behind, and nothing else', async () => {
+    await withFolder(async folder => {
+      const vhosts = new EventEmitter() as unknown as VhostRouter
+      const file = join(folder, 'notes.txt')
+      writeFileSync(file, 'notes')
+      const link = join(folder, 'link')
+      symlinkSync(file, link)
+      for (const path of [file, link, folder]) {
+        await assert.rejects(startControl(path, vhosts), { message: /is there and is no socket/ })
+      }
+      assert.equal(readFileSync(link, 'utf8'), 'notes')
+      const path = join(folder, 'control.sock')
+      const leave = `import { createServer } from 'node:net'
+        createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
+      await runChild(leave)
+      assert.ok(lstatSync(path).isSocket())
+      const server = await startControl(path, vhosts)
       server.close()
     })
   })
