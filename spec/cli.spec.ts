@@ -300,6 +300,45 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await ended).code, 0)
   })
 
+  it('leaves port and control socket to its successor while it waits for what is in flight', async () => {
+    await using first = await Site.start()
+    const go = first.world.path('go')
+    first.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+        res.write('begun ')
+        const timer = setInterval(() => {
+          if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
+          clearInterval(timer)
+          res.end('ended')
+        }, 5)
+      }`,
+    )
+    const answer = first.get('aries.test')
+    await eventually(async () =>
+      /"inFlight":1/.test((await first.run('status', '--json')).out.replaceAll(' ', '')),
+    )
+    first.child.kill('SIGTERM')
+    await eventually(() => assert.match(first.out, /ending/))
+    await using second = await Site.start(['--port', String(first.port)], first.runtime)
+    second.world.site('leo.test', 'leo')
+    assert.deepEqual(await second.get('leo.test'), [200, 'leo'])
+    assert.match((await second.run('status')).out, /^leo\.test /m)
+    first.world.write('go', '')
+    assert.deepEqual(await answer, [200, 'begun ended'])
+    assert.equal((await first.ended).code, 0)
+    assert.match((await second.run('status')).out, /^leo\.test /m)
+    assert.equal(second.err, '')
+  })
+
+  it('removes its control socket also where an app ends the process', async () => {
+    await using site = await Site.start()
+    site.world.write('aries.test/app/index.js', 'module.exports = () => process.exit(7)')
+    await assert.rejects(site.get('aries.test'))
+    assert.equal((await site.ended).code, 7)
+    assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
+  })
+
   it('ends at once on a second signal', async () => {
     await using site = await Site.start()
     site.world.write('aries.test/app/index.js', `module.exports = (req, res) => { res.write('begun') }`)

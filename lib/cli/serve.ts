@@ -1,4 +1,4 @@
-import { rmSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
@@ -42,13 +42,11 @@ export async function serve(command: Command): Promise<boolean> {
   const address = server.address() as AddressInfo
   const socket = flags.socket === undefined ? controlSocketPath(address.port) : String(flags.socket)
   const control = await openControl(socket, flags.socket === undefined, vhosts)
-  // By the second signal, too.
-  if (control) process.once('exit', () => rmSync(socket, { force: true }))
+  // Removes the socket where an app ends the process; where it is closed already, there may be a successor's.
+  if (control) process.once('exit', () => control.close())
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
-  await end(server, vhosts)
-  control?.closeAllConnections()
-  control?.close()
+  await end(server, vhosts, control)
   return true
 }
 
@@ -151,12 +149,15 @@ async function signalled(): Promise<void> {
   for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
 }
 
-async function end(server: Server, vhosts: VhostRouter): Promise<void> {
+async function end(server: Server, vhosts: VhostRouter, control: Server | undefined): Promise<void> {
   console.log('express-van: ending; requests in flight may end')
+  // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
+  control?.close()
   const closed = new Promise(resolve => server.close(resolve))
   await vhosts.close()
   server.closeAllConnections()
   await closed
+  control?.closeAllConnections()
 }
 
 function hostOf({ address, family }: AddressInfo): string {
