@@ -404,6 +404,17 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(metrics, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
   })
 
+  it('shows no app the password where there is no status page either', async () => {
+    await using site = await Site.start([], runtimeFolder(), { EXPRESS_VAN_STATUS_PASSWORD: 'a secret' })
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => res.end(JSON.stringify(process.env))`,
+    )
+    const [status, environment] = await site.get('aries.test')
+    assert.equal(status, 200)
+    assert.doesNotMatch(environment, /a secret|STATUS_PASSWORD/)
+  })
+
   it('wants a hostname for its status page', async () => {
     const variables = { EXPRESS_VAN_STATUS_PASSWORD: 'word' }
     const words = ['serve', '.', '--status-host', 'a..b']

@@ -9,7 +9,6 @@ export const PASSWORD_VARIABLE = 'EXPRESS_VAN_STATUS_PASSWORD'
 /** What tells whether a request is the operator's; undefined where no password is given. */
 export function takeOperator(): ((req: IncomingMessage) => boolean) | undefined {
   const password = process.env[PASSWORD_VARIABLE]
-  // Apps in this process see its environment.
   delete process.env[PASSWORD_VARIABLE]
   if (!password) return undefined
   return ({ headers }) => isSecretEqual(credentialsOf(headers.authorization), `${OPERATOR}:${password}`)

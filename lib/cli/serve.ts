@@ -54,6 +54,8 @@ type Handle = (req: IncomingMessage, res: ServerResponse) => void
 
 async function site(command: Command, basePath: string): Promise<{ handle: Handle; vhosts: VhostRouter }> {
   const { flags } = command
+  // Also where no page needs it: apps in this process see its environment.
+  const isOperator = takeOperator()
   const express = await importExpress()
   try {
     const options = routerOptions(command)
@@ -66,7 +68,7 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
     const app = express().disable('x-powered-by')
     if (options.trustProxy !== undefined) app.set('trust proxy', options.trustProxy)
     if (flags['status-host'] !== undefined) {
-      app.use(statusPage(vhosts, { host: String(flags['status-host']), authorize: expectOperator() }))
+      app.use(statusPage(vhosts, { host: String(flags['status-host']), authorize: expected(isOperator) }))
     }
     if (!flags['no-static']) app.use(vhosts.static({ dir: flags.static as string | undefined }))
     app.use(vhosts)
@@ -82,8 +84,7 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
   }
 }
 
-function expectOperator(): StatusPageOptions['authorize'] {
-  const isOperator = takeOperator()
+function expected(isOperator: ReturnType<typeof takeOperator>): StatusPageOptions['authorize'] {
   if (isOperator) return isOperator
   throw new UsageError(`--status-host needs a password in ${PASSWORD_VARIABLE}`, 'serve')
 }
