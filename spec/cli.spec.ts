@@ -248,6 +248,36 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
+  it('ends well for those who watch its events, after the last of them', async () => {
+    for (const signals of [['SIGTERM'], ['SIGINT', 'SIGINT']] as const) {
+      await using site = await Site.start()
+      const people = site.start('events')
+      site.world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => req.url === '/' ? res.end('aries') : res.write('begun')`,
+      )
+      await eventually(async () => {
+        await site.get('aries.test')
+        await site.run('reload', 'aries.test')
+        assert.match(people.out, /reload +aries\.test/)
+      })
+      const held = signals.length > 1 && site.get('aries.test', '/held').catch(() => 'cut')
+      if (held) {
+        await eventually(async () =>
+          /"inFlight":1/.test((await site.run('status', '--json')).out.replaceAll(' ', '')),
+        )
+      }
+      for (const signal of signals) {
+        site.child.kill(signal)
+        await eventually(() => assert.match(site.out, /ending/))
+      }
+      const { code, out, err } = await people.ended
+      assert.deepEqual([code, err], [0, ''])
+      if (!held) assert.match(out, /evict +aries\.test +closed.*\n$/)
+      await held
+    }
+  })
+
   it('ends on a signal when what is in flight has ended', async () => {
     await using site = await Site.start()
     site.world.write(

@@ -1,5 +1,5 @@
 import { lstatSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { isAbsolute } from 'node:path'
 import { plainError, toPlain } from '../plain.ts'
@@ -10,17 +10,25 @@ import { EVENTS } from './event-line.ts'
 /** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
 const MAX_WAITING = 2 ** 20
 
+export interface Control {
+  /** Frees the path; what is being answered goes on. */
+  close(): void
+  /** Closes, ends the streams of events, and cuts off what else is being answered. */
+  end(): void
+}
+
 /**
  * Answers the other commands over a Unix socket that this user alone may use (mode 0600): `GET /status`,
  * `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object a line).
  * @throws Error where another server answers there, or it cannot be made
  */
-export async function startControl(path: string, vhosts: VhostRouter): Promise<Server> {
+export async function startControl(path: string, vhosts: VhostRouter): Promise<Control> {
   checkSocketPath(path)
   if (await isAnswered(path))
     throw new Error('another server answers at the control socket; choose one by --socket')
   removeLeftBehind(path)
-  const server = createServer((req, res) => void answer(req, res, vhosts))
+  const streams = new Set<ServerResponse>()
+  const server = createServer((req, res) => void answer(req, res, vhosts, streams))
   const before = process.umask(0o177)
   try {
     // Node takes a number, even as `path`, for a port, which would be open to everybody.
@@ -30,7 +38,17 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<S
   }
   await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
   // It must not keep the server alive that it tells of.
-  return server.unref()
+  server.unref()
+  const close = (): void => void server.close()
+  return {
+    close,
+    end() {
+      close()
+      // Written at once where the reader has room, so it may be cut off afterwards; one who is suspended is not waited for.
+      for (const res of streams) res.end()
+      server.closeAllConnections()
+    },
+  }
 }
 
 /** By a server that was killed. @throws Error where that is no socket, and may be somebody's work */
@@ -40,7 +58,12 @@ function removeLeftBehind(path: string): void {
   rmSync(path, { force: true })
 }
 
-async function answer(req: IncomingMessage, res: ServerResponse, vhosts: VhostRouter): Promise<void> {
+async function answer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  vhosts: VhostRouter,
+  streams: Set<ServerResponse>,
+): Promise<void> {
   try {
     const url = new URL(req.url ?? '/', 'http://control')
     const host = url.searchParams.get('host') ?? ''
@@ -48,7 +71,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, vhosts: VhostRo
     if (verb === 'GET /status') send(res, 200, vhosts.stats())
     else if (verb === 'GET /why') send(res, 200, await vhosts.why(host))
     else if (verb === 'POST /reload') await reload(res, vhosts, host)
-    else if (verb === 'GET /events') stream(res, vhosts)
+    else if (verb === 'GET /events') stream(res, vhosts, streams)
     else send(res, 404, { message: 'no such verb' })
   } catch (error) {
     send(res, 500, plainError(error))
@@ -61,7 +84,8 @@ async function reload(res: ServerResponse, vhosts: VhostRouter, host: string): P
   else send(res, 404, { message: 'no such vhost, or no app in it' })
 }
 
-function stream(res: ServerResponse, vhosts: VhostRouter): void {
+function stream(res: ServerResponse, vhosts: VhostRouter, streams: Set<ServerResponse>): void {
+  streams.add(res)
   res.writeHead(200, { 'Content-Type': 'application/x-ndjson' }).flushHeaders()
   const listeners = EVENTS.map(event => {
     const tell = (about: object): void => {
@@ -72,6 +96,7 @@ function stream(res: ServerResponse, vhosts: VhostRouter): void {
     return () => vhosts.off(event, tell)
   })
   res.once('close', () => {
+    streams.delete(res)
     for (const stop of listeners) stop()
   })
 }

@@ -10,7 +10,7 @@ import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { outliveErrors } from '../write-line.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
-import { startControl } from './control-server.ts'
+import { type Control, startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
@@ -42,8 +42,8 @@ export async function serve(command: Command): Promise<boolean> {
   const address = server.address() as AddressInfo
   const socket = flags.socket === undefined ? controlSocketPath(address.port) : String(flags.socket)
   const control = await openControl(socket, flags.socket === undefined, vhosts)
-  // Removes the socket where an app ends the process; where it is closed already, there may be a successor's.
-  if (control) process.once('exit', () => control.close())
+  // By a second signal or an app, too; no socket goes twice, as it may be a successor's.
+  if (control) process.once('exit', () => control.end())
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
   await end(server, vhosts, control)
@@ -133,7 +133,7 @@ async function openControl(
   socket: string,
   isDefault: boolean,
   vhosts: VhostRouter,
-): Promise<Server | undefined> {
+): Promise<Control | undefined> {
   try {
     if (isDefault) prepareControlFolder()
     return await startControl(socket, vhosts)
@@ -150,7 +150,7 @@ async function signalled(): Promise<void> {
   for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
 }
 
-async function end(server: Server, vhosts: VhostRouter, control: Server | undefined): Promise<void> {
+async function end(server: Server, vhosts: VhostRouter, control: Control | undefined): Promise<void> {
   console.log('express-van: ending; requests in flight may end')
   // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
   control?.close()
@@ -158,7 +158,7 @@ async function end(server: Server, vhosts: VhostRouter, control: Server | undefi
   await vhosts.close()
   server.closeAllConnections()
   await closed
-  control?.closeAllConnections()
+  control?.end()
 }
 
 function hostOf({ address, family }: AddressInfo): string {
