@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { unlessGone } from './gone.ts'
+import type { Place } from './served-names.ts'
 import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** What a server shows for a name, and proves with the key. */
@@ -33,7 +34,8 @@ interface Known {
 
 /**
  * The certificates of vhosts, `<real path>/certs/{key,cert}.pem`: at most so many, each read once and again when its
- * files are others. A pair that cannot be used leaves the one before it in use.
+ * files are others. A pair that cannot be used leaves the one before it in use, that of another release too where it was
+ * found by the same path.
  */
 export class Certificates {
   readonly #options: SecureContextOptions
@@ -41,6 +43,8 @@ export class Certificates {
   readonly #max: number
   /** In the order of their use, the least recent first. */
   readonly #known = new Map<string, Known>()
+  /** In which release the last good pair was found by a path, in the order of their use. */
+  readonly #lastGood = new Map<string, string>()
   readonly #readings = new Map<string, Promise<Certificate | undefined>>()
 
   constructor(options: SecureContextOptions, refused: Refused, max: number = MAX_CERTIFICATES) {
@@ -50,14 +54,26 @@ export class Certificates {
   }
 
   /** The certificate of a vhost now; undefined where it has none. Never rejects. */
-  async of(realPath: string): Promise<Certificate | undefined> {
+  async of(place: Place): Promise<Certificate | undefined> {
+    const { path, realPath } = place
     const stamp = await stampOf(realPath)
+    if (stamp === undefined) return await this.#gone(place)
     const known = this.#use(realPath)
-    if (stamp === undefined) return this.#gone(realPath, known)
     if (known) known.goneAt = undefined
-    if (known?.stamp === stamp) return known.certificate
-    const reading = this.#readings.get(realPath) ?? this.#begin(realPath, stamp)
-    return await reading
+    const isRead = known?.stamp === stamp
+    const certificate = isRead ? known.certificate : await this.#reading(place, stamp)
+    if (!certificate) return this.#before(path)
+    setLast(this.#lastGood, path, realPath, this.#max)
+    return certificate
+  }
+
+  /** Lets go what is kept for a path that leads to no certificate any more. */
+  forget(path: string): void {
+    const realPath = this.#lastGood.get(path)
+    if (realPath === undefined) return
+    this.#lastGood.delete(path)
+    // By another path, an alias, it may be in use.
+    if (![...this.#lastGood.values()].includes(realPath)) this.#known.delete(realPath)
   }
 
   #use(realPath: string): Known | undefined {
@@ -69,22 +85,34 @@ export class Certificates {
     return known
   }
 
-  #gone(realPath: string, known: Known | undefined): Certificate | undefined {
-    if (!known) return undefined
+  /** The last good one that was found by a path. */
+  #before(path: string): Certificate | undefined {
+    const realPath = this.#lastGood.get(path)
+    return realPath === undefined ? undefined : this.#use(realPath)?.certificate
+  }
+
+  async #gone({ path, realPath }: Place): Promise<Certificate | undefined> {
+    const before = this.#use(realPath)?.certificate ?? this.#before(path)
+    // A folder that is away tells nothing about its files; whoever asks knows that it still serves.
+    const isAway = before && !(await isThere(realPath))
+    const known = this.#known.get(realPath)
     const now = performance.now()
-    known.goneAt ??= now
-    if (known.certificate && now - known.goneAt < GONE_PAUSE) return known.certificate
+    if (known) known.goneAt = isAway ? undefined : (known.goneAt ?? now)
+    if (isAway || (known?.goneAt !== undefined && now - known.goneAt < GONE_PAUSE)) return before
     this.#known.delete(realPath)
     return undefined
   }
 
-  #begin(realPath: string, stamp: string): Promise<Certificate | undefined> {
-    const reading = this.#read(realPath, stamp).finally(() => this.#readings.delete(realPath))
+  #reading(place: Place, stamp: string): Promise<Certificate | undefined> {
+    const { realPath } = place
+    const begun = this.#readings.get(realPath)
+    if (begun) return begun
+    const reading = this.#read(place, stamp).finally(() => this.#readings.delete(realPath))
     this.#readings.set(realPath, reading)
     return reading
   }
 
-  async #read(realPath: string, stamp: string): Promise<Certificate | undefined> {
+  async #read({ path, realPath }: Place, stamp: string): Promise<Certificate | undefined> {
     try {
       const settled = await this.#settled(realPath, stamp)
       this.#note(realPath, { ...settled, fault: undefined, goneAt: undefined })
@@ -97,7 +125,8 @@ export class Certificates {
       // What the disk could not give now is asked for again; what is wrong in the files stays so until they change.
       const isLasting = error.syscall === undefined
       this.#note(realPath, { certificate, stamp: isLasting ? stamp : undefined, fault, goneAt: undefined })
-      if (before?.fault !== fault) this.#refused(realPath, error, certificate !== undefined)
+      if (before?.fault !== fault)
+        this.#refused(realPath, error, (certificate ?? this.#before(path)) !== undefined)
       return certificate
     }
   }
@@ -120,11 +149,16 @@ export class Certificates {
   }
 
   #note(realPath: string, known: Known): void {
-    this.#known.delete(realPath)
-    this.#known.set(realPath, known)
-    const [oldest] = this.#known.keys()
-    if (this.#known.size > this.#max && oldest !== undefined) this.#known.delete(oldest)
+    setLast(this.#known, realPath, known, this.#max)
   }
+}
+
+/** Sets what was used last in a map of at most so many. */
+function setLast<T>(map: Map<string, T>, key: string, value: T, max: number): void {
+  map.delete(key)
+  map.set(key, value)
+  const [oldest] = map.keys()
+  if (map.size > max && oldest !== undefined) map.delete(oldest)
 }
 
 /** @throws Error where key and certificate do not belong together, or one of them is broken */
@@ -143,6 +177,13 @@ async function readPem(path: string): Promise<string> {
   return await readSmallFile(path).catch(error => {
     throw error instanceof UnfitFile ? new UnfitFile(`${path} ${error.message}`) : error
   })
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  return await stat(folder).then(
+    stats => stats.isDirectory(),
+    () => false,
+  )
 }
 
 /** Undefined where there is neither file. */

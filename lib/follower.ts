@@ -24,11 +24,13 @@ export class Follower {
   readonly #events: Events
   readonly #faults: DiskFaults
   readonly #watch: VhostWatch
+  readonly #vacated: (path: string) => void
   /** Names whose release is let be for a while. */
   readonly #waiting = new Set<string>()
   /** To what names are being led. */
   readonly #followed = new Map<string, readonly Found[]>()
 
+  /** `vacated` is told of each path that was deleted, once no name is served by it any more. */
   constructor(
     settings: Settings,
     table: VhostTable,
@@ -36,6 +38,7 @@ export class Follower {
     events: Events,
     faults: DiskFaults,
     watch: VhostWatch,
+    vacated: (path: string) => void,
   ) {
     this.#settings = settings
     this.#table = table
@@ -43,6 +46,7 @@ export class Follower {
     this.#events = events
     this.#faults = faults
     this.#watch = watch
+    this.#vacated = vacated
   }
 
   /** Enters a name that leads somewhere and keeps an eye on it from now on. */
@@ -91,9 +95,11 @@ export class Follower {
   }
 
   /** Lets a name go that leads nowhere any more, and its app where no other one leads there. */
-  drop({ hostname, realPath }: Vhost): void {
+  drop({ hostname, vhostPath, realPath }: Vhost): void {
     this.leave(hostname)
-    if (this.#table.hostnames(realPath).length > 0) return
+    const others = this.#table.hostnames(realPath)
+    if (!others.some(name => this.#table.peek(name)?.vhostPath === vhostPath)) this.#vacated(vhostPath)
+    if (others.length > 0) return
     this.#apps.forgetFailure(realPath)
     this.#apps.retire(realPath, 'deleted', [hostname])
   }

@@ -9,6 +9,7 @@ import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
 import { optionError, shown } from './option-error.ts'
 import { printableEntry } from './printable.ts'
+import { type Place, servedNames } from './served-names.ts'
 
 /** Options of `vhostTls()`. */
 export interface VhostTlsOptions {
@@ -82,6 +83,9 @@ export function vhostTls(
     }
   })
 
+  const served = servedNames(vhosts)
+  served?.whenVacated(path => certificates.forget(path))
+
   function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {
     find(servername).then(
       certificate => callback(null, certificate?.context),
@@ -91,21 +95,46 @@ export function vhostTls(
   }
 
   async function find(servername: string): Promise<Certificate | undefined> {
-    return await certificateOf(await folderOf(servername))
+    return await certificateOf(servername, await knownPlaceOf(servername))
   }
 
-  async function certificateOf(folder: VhostFolder | undefined): Promise<Certificate | undefined> {
-    return folder && (await certificates.of(folder.realPath))
+  async function certificateOf(host: string, place: Place | undefined): Promise<Certificate | undefined> {
+    const certificate = place && (await certificates.of(place))
+    if (certificate || !place) return certificate
+    const serving = served?.placeOf(host)
+    // A release that does not load, or not yet: the one before it serves on.
+    if (serving && serving.realPath !== place.realPath) return await certificates.of(serving)
+    // Of a name that is not served, which anybody may make up, others by the same path may be.
+    if (serving) certificates.forget(place.path)
+    return undefined
   }
 
-  /** As `lookup()`; a name that no request could have leads nowhere. */
-  async function folderOf(host: string): Promise<VhostFolder | undefined> {
+  /** As `placeOf`; a name that no request could have leads nowhere. */
+  async function knownPlaceOf(host: string): Promise<Place | undefined> {
     try {
-      return await vhosts.lookup(host)
+      return await placeOf(host)
     } catch (error) {
       if (isRefused(error)) return undefined
       throw error
     }
+  }
+
+  /**
+   * From where requests for a host are answered. A look may fall into a deploy, or fail: where it does not lead to the
+   * path that the router serves the name by, that counts until the router itself lets go of it.
+   */
+  async function placeOf(host: string): Promise<Place | undefined> {
+    let found: Place | undefined
+    let failure: unknown
+    try {
+      found = await vhosts.lookup(host)
+    } catch (error) {
+      failure = error
+    }
+    const serving = served?.placeOf(host)
+    if (serving && serving.path !== found?.path) return serving
+    if (failure) throw failure
+    return found
   }
 
   function misdirected(req: IncomingMessage, _: ServerResponse, next: (error?: unknown) => void): void {
@@ -123,9 +152,9 @@ export function vhostTls(
   }
 
   async function haveOneCertificate(servername: string, host: string): Promise<boolean> {
-    const [asked, wanted] = await Promise.all([folderOf(servername), vhosts.lookup(host)])
+    const [asked, wanted] = await Promise.all([knownPlaceOf(servername), placeOf(host)])
     if (asked?.realPath === wanted?.realPath) return true
-    const [shown, own] = await Promise.all([certificateOf(asked), certificateOf(wanted)])
+    const [shown, own] = await Promise.all([certificateOf(servername, asked), certificateOf(host, wanted)])
     if (own) return shown?.x509.fingerprint256 === own.x509.fingerprint256
     return shown === undefined || shown.x509.checkHost(bare(host)) !== undefined
   }

@@ -20,6 +20,7 @@ import { formatMetrics } from './metrics.ts'
 import { drainTimeoutOf, resolveOptions, type VhostRouterOptions } from './options.ts'
 import { Refresher } from './refresher.ts'
 import type { Release } from './release.ts'
+import { type Place, tellServedNames } from './served-names.ts'
 import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
@@ -101,6 +102,7 @@ const LEAST_NAMES = 1000
 export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const reserved = new Set<string>()
   const settings = { ...resolveOptions(options), reserved }
+  const vacancyListeners: ((path: string) => void)[] = []
   const counters = new Counters()
   const events = new Events(counters.note)
   const launcher = new Launcher(settings, vhostRouterMiddleware, tellLine)
@@ -122,7 +124,9 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   )
   const faults = new DiskFaults(apps, events)
   const watch = new VhostWatch(settings, apps, hostname => refresher.refresh(hostname))
-  const follower = new Follower(settings, table, apps, events, faults, watch)
+  const follower = new Follower(settings, table, apps, events, faults, watch, path => {
+    for (const listener of vacancyListeners) listener(path)
+  })
   const refresher = new Refresher(settings, table, follower, faults, watch)
   const finder = new AppFinder(settings, table, apps, follower, faults)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
@@ -337,6 +341,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return vhost && apps.peek(vhost.realPath) && vhost
   }
 
+  function servedPlaceOf(host: string): Place | undefined {
+    const hostname = parseGivenHost(host)
+    const vhost = typeof hostname === 'string' ? servingOf(hostname) : undefined
+    return vhost && { path: vhost.vhostPath, realPath: vhost.realPath }
+  }
+
   function expectOpen(host: string): Name {
     if (closing) throw new VhostError('ERR_VHOST_CLOSED')
     return expectName(host)
@@ -391,6 +401,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     reload,
     close,
     [Symbol.asyncDispose]: () => close(),
+  })
+  tellServedNames(router, {
+    placeOf: servedPlaceOf,
+    whenVacated: listener => vacancyListeners.push(listener),
   })
   return router
 

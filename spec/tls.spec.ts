@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
@@ -14,6 +14,7 @@ import { Certificates } from '../lib/certificates.ts'
 import type { VhostRouterOptions } from '../lib/index.ts'
 import { type VhostTls, type VhostTlsFault, type VhostTlsOptions, vhostTls } from '../lib/tls.ts'
 import { issue, type Pair } from './support/certificate.ts'
+import { FsCalls } from './support/patched-fs.ts'
 import { eventually, type Handler, World } from './support/world.ts'
 
 let aries: Pair
@@ -264,18 +265,19 @@ describe('SNICallback', () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', aries)
     const certificates = new Certificates({}, () => {}, 5)
+    const of = (path: string): ReturnType<Certificates['of']> => certificates.of({ path, realPath: path })
     const path = all.world.path('aries.test')
-    const together = await Promise.all(Array.from({ length: 10 }, () => certificates.of(path)))
+    const together = await Promise.all(Array.from({ length: 10 }, () => of(path)))
     assert.equal(new Set(together.map(certificate => certificate?.context)).size, 1)
     const [first] = together
     for (let n = 0; n < 8; n++) {
       all.world.link(`${n}/certs`, join(path, 'certs'))
-      if (n === 4) assert.equal(await certificates.of(path), first)
-      await certificates.of(all.world.path(String(n)))
+      if (n === 4) assert.equal(await of(path), first)
+      await of(all.world.path(String(n)))
     }
-    assert.equal(await certificates.of(path), first)
-    for (let n = 0; n < 5; n++) await certificates.of(all.world.path(String(n)))
-    assert.notEqual(await certificates.of(path), first)
+    assert.equal(await of(path), first)
+    for (let n = 0; n < 5; n++) await of(all.world.path(String(n)))
+    assert.notEqual(await of(path), first)
   })
 
   it('serves HTTP/2 and HTTP/1.1 on one port', async () => {
@@ -319,6 +321,202 @@ describe('SNICallback', () => {
     } finally {
       session.destroy()
     }
+  })
+})
+
+describe('SNICallback, where the disk has something else than what serves', () => {
+  /** Shown again and again until what is gone would count as gone for good. */
+  async function assertStaysShown(all: TlsWorld, name: string, pair: Pair): Promise<void> {
+    const end = performance.now() + 400
+    do assert.equal(await all.shown(name), idOf(pair))
+    while (performance.now() < end)
+  }
+
+  async function startWithReleases(): Promise<TlsWorld> {
+    const all = await TlsWorld.start()
+    all.world.site('releases/1', 'one')
+    all.certify('releases/1', aries)
+    all.world.link('aries.test', 'releases/1')
+    assert.deepEqual(await all.get('aries.test'), [200, 'one'])
+    return all
+  }
+
+  it('keeps the certificate over a short absence of the folder, which shows no catch-all', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0', '.default'] })
+    const { world } = all
+    world.site('.default', 'default')
+    all.certify('.default', leo)
+    for (const folder of ['aries.test', '.new']) {
+      world.site(folder, 'aries')
+      all.certify(folder, aries)
+    }
+    assert.deepEqual(await all.get('aries.test'), [200, 'aries'])
+    renameSync(world.path('aries.test'), world.path('.old'))
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    renameSync(world.path('.new'), world.path('aries.test'))
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    assert.deepEqual(all.faults, [])
+  })
+
+  it('keeps the certificate while the base path is away', async () => {
+    await using all = await TlsWorld.start()
+    const { world } = all
+    world.site('aries.test', 'aries')
+    all.certify('aries.test', aries)
+    assert.deepEqual(await all.get('aries.test'), [200, 'aries'])
+    renameSync(world.path(), join(world.base, 'away'))
+    await assertStaysShown(all, 'aries.test', aries)
+    assert.equal(await all.shown('nobody.test'), idOf(fallback))
+    renameSync(join(world.base, 'away'), world.path())
+    all.certify('aries.test', ariesRenewed)
+    assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
+  })
+
+  it('shows that of the release that serves on where a newer one has none and does not load', async () => {
+    await using all = await startWithReleases()
+    const { world } = all
+    world.write('releases/2/app/index.js', 'throw new Error("broken")')
+    world.link('aries.test', 'releases/2')
+    await eventually(() => world.events('error').length > 0)
+    await assertStaysShown(all, 'aries.test', aries)
+    all.certify('releases/1', ariesRenewed)
+    assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
+    world.remove('releases/1/certs')
+    await eventually(async () => assert.equal(await all.shown('aries.test'), idOf(fallback)))
+    all.certify('releases/2', leo)
+    assert.equal(await all.shown('aries.test'), idOf(leo))
+  })
+
+  it('keeps that of the release before for one that cannot be used, until both files are gone', async () => {
+    await using all = await startWithReleases()
+    const { world } = all
+    world.site('releases/2', 'two')
+    all.certify('releases/2', { ...aries, key: 'no key' })
+    world.link('aries.test', 'releases/2')
+    await eventually(async () => assert.deepEqual(await all.get('aries.test'), [200, 'two']))
+    await assertStaysShown(all, 'aries.test', aries)
+    assert.deepEqual(
+      all.faults.map(({ realPath, serving }) => [realPath, serving]),
+      [[world.path('releases/2'), true]],
+    )
+    world.link('leo.test', 'releases/2')
+    assert.equal(await all.shown('leo.test'), idOf(fallback))
+    renameSync(world.path(), join(world.base, 'away'))
+    await assertStaysShown(all, 'aries.test', aries)
+    renameSync(join(world.base, 'away'), world.path())
+    world.remove('releases/2/certs')
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    await eventually(async () => assert.equal(await all.shown('aries.test'), idOf(fallback)))
+    all.certify('releases/2', { ...aries, key: 'no key' })
+    assert.equal(await all.shown('aries.test'), idOf(fallback))
+  })
+
+  it('leaves a release without one that serves to the server', async () => {
+    await using all = await startWithReleases()
+    all.world.site('releases/2', 'two')
+    all.world.link('aries.test', 'releases/2')
+    await eventually(async () => assert.deepEqual(await all.get('aries.test'), [200, 'two']))
+    assert.equal(await all.shown('aries.test'), idOf(fallback))
+  })
+
+  it('shows that of what serves while it cannot be looked up', async () => {
+    let isFailing = false
+    await using all = await TlsWorld.start({
+      getVhostPath: hostname => {
+        if (isFailing) throw Object.assign(new Error('EIO: no luck'), { code: 'EIO' })
+        return hostname === 'www.aries.test' ? 'aries.test' : hostname
+      },
+    })
+    const { world } = all
+    for (const name of ['aries.test', 'leo.test', 'bare.test']) world.site(name, name)
+    all.certify('aries.test', aries)
+    all.certify('leo.test', leo)
+    for (const name of ['aries.test', 'www.aries.test', 'leo.test', 'bare.test'])
+      assert.equal((await all.get(name))[0], 200)
+    isFailing = true
+    assert.deepEqual(await all.get('Aries.TEST'), [200, 'aries.test'])
+    assert.deepEqual(await all.get('aries.test', 'www.aries.test'), [200, 'aries.test'])
+    assert.deepEqual(await all.get('aries.test', 'leo.test'), [421, 'outer error'])
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    assert.equal(await all.shown('bare.test'), idOf(fallback))
+    await assert.rejects(all.shown('nobody.test'))
+    all.certify('aries.test', ariesRenewed)
+    assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
+  })
+
+  it('shows no certificate of a wildcard for a folder that overrules it', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
+    const { world } = all
+    world.site('.any.any.test', 'any')
+    all.certify('.any.any.test', wildcard)
+    for (const name of ['bare.any.test', 'broken.any.test', 'own.any.test']) {
+      assert.deepEqual(await all.get(name), [200, 'any'])
+      world.site(name, 'own')
+    }
+    all.certify('broken.any.test', { ...leo, key: 'no key' })
+    all.certify('own.any.test', leo)
+    for (const [name, pair] of [
+      ['bare.any.test', fallback],
+      ['broken.any.test', fallback],
+      ['own.any.test', leo],
+      ['other.any.test', wildcard],
+    ] as const) {
+      const body = pair === wildcard ? 'any' : 'own'
+      await eventually(async () => assert.deepEqual(await all.get(name), [200, body]))
+      assert.equal(await all.shown(name), idOf(pair), name)
+    }
+  })
+
+  it('lets no name that a stranger makes up take from those that are served', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
+    const { world } = all
+    world.site('releases/1', 'one')
+    all.certify('releases/1', wildcard)
+    world.link('.any.any.test', 'releases/1')
+    assert.deepEqual(await all.get('one.any.test'), [200, 'one'])
+    world.write('releases/2/app/index.js', 'throw new Error("broken")')
+    world.link('.any.any.test', 'releases/2')
+    world.remove('releases/1')
+    await eventually(() => world.events('error').length > 0)
+    assert.equal(await all.shown('made-up.any.test'), idOf(fallback))
+    await assertStaysShown(all, 'one.any.test', wildcard)
+  })
+
+  it('forgets the certificate of a vhost that is deleted', async () => {
+    await using all = await startWithReleases()
+    const { world } = all
+    for (const release of ['releases/2', 'releases/3']) {
+      world.site(release, release)
+      all.certify(release, { ...aries, key: 'no key' })
+    }
+    world.link('aries.test', 'releases/2')
+    await eventually(async () => assert.deepEqual(await all.get('aries.test'), [200, 'releases/2']))
+    assert.equal(await all.shown('aries.test'), idOf(aries))
+    const isGone = world.event('evict', ({ reason }) => reason === 'deleted')
+    world.remove('aries.test')
+    await isGone
+    assert.equal(await all.shown('aries.test'), idOf(fallback))
+    world.link('aries.test', 'releases/3')
+    assert.deepEqual(await all.get('aries.test'), [200, 'releases/3'])
+    assert.equal(await all.shown('aries.test'), idOf(fallback))
+  })
+
+  it('looks no more often at the disk than for one that is not served', async () => {
+    await using all = await TlsWorld.start()
+    for (const name of ['aries.test', 'leo.test', 'bare.test']) all.world.write(`${name}/static/x`, '')
+    all.certify('aries.test', aries)
+    all.certify('leo.test', leo)
+    all.world.site('aries.test', 'aries')
+    all.world.site('bare.test', 'bare')
+    for (const name of ['aries.test', 'bare.test']) await all.get(name)
+    await all.shown('leo.test')
+    const looks = async (name: string): Promise<number> => {
+      using calls = new FsCalls()
+      await all.shown(name)
+      return calls.paths.filter(path => path.startsWith(all.world.path(name))).length
+    }
+    assert.equal(await looks('aries.test'), await looks('leo.test'))
+    assert.equal(await looks('bare.test'), await looks('leo.test'))
   })
 })
 
