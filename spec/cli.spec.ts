@@ -102,6 +102,56 @@ describe('express-van', () => {
     }
   })
 
+  const json = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n'
+  const lines = json.replace('json', 'x-ndjson')
+  const strangers: [what: string, answer: string, says: RegExp][] = [
+    ['is no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n', /what listens there is no express-van/],
+    ['is no JSON', `${json}\r\nhello`, /what listens there is no express-van/],
+    ['is JSON of another', `${json}\r\n{"message":"hello"}`, /what listens there is no express-van/],
+    ['is null', `${json}\r\nnull`, /what listens there is no express-van/],
+    [
+      'is an error of another',
+      `${json.replace('200 OK', '502 Bad Gateway')}\r\n{}`,
+      /what listens there is no express-van/,
+    ],
+    ['is nothing', '', /the connection broke off/],
+    ['breaks off', `${lines}Content-Length: 200\r\n\r\n{"vhosts":`, /the connection broke off/],
+  ]
+  for (const [what, answer, says] of strangers) {
+    it(`ends with 3 where what answers ${what}`, async () => {
+      const runtime = runtimeFolder()
+      const socket = join(runtime, 'control.sock')
+      const server = createServer(connection => {
+        connection.once('data', () => connection.end(answer)).on('error', () => {})
+      }).listen(socket)
+      await once(server, 'listening')
+      for (const words of [['status'], ['why', 'a.test'], ['reload', 'a.test'], ['events']]) {
+        const { code, out, err } = await run(runtime, ...words, '--socket', socket)
+        assert.deepEqual([code, out], [3, ''], words[0])
+        assert.match(err, /^express-van: no server answers: /)
+        assert.match(err, says)
+      }
+      server.close()
+    })
+  }
+
+  it('ends with 1 and the reason where the server refuses', async () => {
+    const runtime = runtimeFolder()
+    const socket = join(runtime, 'control.sock')
+    const server = http
+      .createServer((_req, res) => {
+        res.writeHead(500, { 'Content-Type': 'application/json' }).end('{"message":"it ends"}')
+      })
+      .listen(socket)
+    await once(server, 'listening')
+    for (const words of [['status'], ['why', 'a.test'], ['reload', 'a.test']]) {
+      const { code, err } = await run(runtime, ...words, '--socket', socket)
+      assert.equal(code, 1)
+      assert.match(err, /^express-van: (a\.test: )?it ends\n$/)
+    }
+    server.close()
+  })
+
   it('why --base-path asks the disk and no server', async () => {
     await using world = new World()
     world.site('.any.test/current', 'any')
@@ -246,6 +296,20 @@ describe('express-van serve', { concurrency: 4 }, () => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: what must not be there
       assert.doesNotMatch(shown, /\u001b|\u202e/)
     }
+  })
+
+  it('tells events on one line each, whatever is in them', async () => {
+    await using site = await Site.start()
+    const people = site.start('events')
+    site.world.site('aries.test', 'aries')
+    await eventually(async () => {
+      await site.get('aries.test')
+      await site.run('reload', 'aries.test')
+      return people.out !== ''
+    })
+    // JSON may contain it, and node:readline takes it for the end of a line.
+    site.world.write('aries.test/app/index.js', 'throw new Error("one\\u2028two")')
+    await eventually(() => assert.match(people.out, /error +aries\.test .*one.*two.*serves on/))
   })
 
   it('ends well for those who watch its events, after the last of them', async () => {
@@ -479,7 +543,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     const asked: string[] = []
     const server = http.createServer((req, res) => {
       asked.push(`${req.method} ${req.url}`)
-      res.end('{}')
+      res.end('{"realPath":"/"}')
     })
     server.listen(join(folder, '3000.sock'))
     await once(server, 'listening')

@@ -5,7 +5,7 @@ import { isAbsolute } from 'node:path'
 import { plainError, toPlain } from '../plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { checkSocketPath } from './control-socket.ts'
-import { EVENTS } from './event-line.ts'
+import { EVENTS, LINES } from './event-line.ts'
 
 /** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
 const MAX_WAITING = 2 ** 20
@@ -86,7 +86,7 @@ async function reload(res: ServerResponse, vhosts: VhostRouter, host: string): P
 
 function stream(res: ServerResponse, vhosts: VhostRouter, streams: Set<ServerResponse>): void {
   streams.add(res)
-  res.writeHead(200, { 'Content-Type': 'application/x-ndjson' }).flushHeaders()
+  res.writeHead(200, { 'Content-Type': LINES }).flushHeaders()
   const listeners = EVENTS.map(event => {
     const tell = (about: object): void => {
       res.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`)

@@ -3,6 +3,9 @@ import { printable } from '../printable.ts'
 /** What a router tells of. */
 export const EVENTS = ['load', 'reload', 'evict', 'error'] as const
 
+/** The media type of many: a JSON object a line. */
+export const LINES = 'application/x-ndjson'
+
 /** An event as it went through JSON. */
 export interface ToldEvent {
   readonly time: string

@@ -1,11 +1,10 @@
-import { createInterface } from 'node:readline'
 import type { VhostExplanation } from '../explain.ts'
 import { explanationSteps } from '../explanation-steps.ts'
 import { printable, printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
-import { ask, open } from './control-client.ts'
+import { type Answer, ask, follow } from './control-client.ts'
 import { checkControlFolder, controlSocketPath } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
 import { formatTable } from './table.ts'
@@ -16,7 +15,7 @@ const MINUTE = 60 * SECOND
 
 /** Prints what a running server has loaded. Each command resolves to whether all is well. */
 export async function status(command: Command): Promise<boolean> {
-  const { body } = await ask<VhostStats>(socketOf(command), 'GET', '/status')
+  const body = told(await ask<VhostStats>(socketOf(command), 'GET', '/status', ['totals', 'vhosts']))
   const isWell = body.totals.failed === 0 && body.vhosts.every(({ state }) => state !== 'serving older')
   if (command.flags.json) {
     printJson(body)
@@ -57,11 +56,9 @@ export async function reload(command: Command): Promise<boolean> {
   const start = performance.now()
   const stop = showProgress(`reloading ${host}`)
   const path = `/reload?host=${encodeURIComponent(host)}`
-  const { isOk, body } = await ask<{ message?: string; cause?: string }>(
-    socketOf(command),
-    'POST',
-    path,
-  ).finally(stop)
+  const { isOk, body } = await ask<{ realPath: string }>(socketOf(command), 'POST', path, [
+    'realPath',
+  ]).finally(stop)
   if (command.flags.json) printJson(body)
   else if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
   else
@@ -73,10 +70,9 @@ export async function reload(command: Command): Promise<boolean> {
 
 /** Prints what a running server does, until it ends or this is interrupted. */
 export async function events(command: Command): Promise<boolean> {
-  const response = await open(socketOf(command), 'GET', '/events')
   // A reader who went away ends it as an interrupt does.
   process.stdout.on('error', () => process.exit(0))
-  for await (const line of createInterface({ input: response })) {
+  for await (const line of follow(socketOf(command), '/events')) {
     console.log(command.flags.json ? line : eventLine(JSON.parse(line) as ToldEvent))
   }
   return true
@@ -85,8 +81,8 @@ export async function events(command: Command): Promise<boolean> {
 async function explain(command: Command, host: string): Promise<VhostExplanation> {
   const { 'base-path': basePath } = command.flags
   if (basePath === undefined) {
-    return (await ask<VhostExplanation>(socketOf(command), 'GET', `/why?host=${encodeURIComponent(host)}`))
-      .body
+    const path = `/why?host=${encodeURIComponent(host)}`
+    return told(await ask<VhostExplanation>(socketOf(command), 'GET', path, ['outcome', 'status']))
   }
   try {
     await using vhosts = vhostRouter({ ...routerOptions(command), basePath: String(basePath) })
@@ -94,6 +90,12 @@ async function explain(command: Command, host: string): Promise<VhostExplanation
   } catch (error) {
     throw inFlags(error as Error, command.name)
   }
+}
+
+/** @throws Error where the server refuses */
+function told<T>({ isOk, body }: Answer<T>): T {
+  if (isOk) return body
+  throw new Error(body.message)
 }
 
 function socketOf({ name, flags }: Command): string {

@@ -53,10 +53,10 @@ describe('startControl()', () => {
       const before = process.cwd()
       process.chdir(folder)
       t.after(() => process.chdir(before))
-      const vhosts = Object.assign(new EventEmitter(), { stats: () => 'ours' })
+      const vhosts = Object.assign(new EventEmitter(), { stats: () => ({ apps: 'ours' }) })
       const server = await startControl('4555', vhosts as unknown as VhostRouter)
       assert.ok(lstatSync('4555').isSocket())
-      assert.equal((await ask('4555', 'GET', '/status')).body, 'ours')
+      assert.deepEqual((await ask('4555', 'GET', '/status', ['apps'])).body, { apps: 'ours' })
       await assert.rejects(startControl('4555', vhosts as unknown as VhostRouter), {
         message: /another server answers/,
       })
