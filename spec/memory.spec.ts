@@ -377,8 +377,8 @@ describe('memory', () => {
             `releases/${round}/app/index.js`,
             `const token = {}
             globalThis.generations.push(new WeakRef(token))
-            import('./lib.mjs')
-            module.exports = (req, res) => res.end(String(token))`,
+            const lib = import('./lib.mjs')
+            module.exports = (req, res) => lib.then(() => res.end(String(token)))`,
           )
           world.write(`releases/${round}/app/lib.mjs`, '')
           world.link(HOST, `releases/${round}`)
