@@ -67,6 +67,8 @@ export class UpgradeForward {
       socket.write(headOf(down), 'latin1')
       down.on('error', () => socket.destroy())
       down.pipe(socket)
+      // The client may leave its half open for ever.
+      socket.once('finish', () => socket.destroy())
     }
     socket.on('error', error => debug('upgrade: %s', error.message))
     // None was sent where its head may not be sent.

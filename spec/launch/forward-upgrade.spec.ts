@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
@@ -56,7 +59,41 @@ describe('UpgradeForward', () => {
     // That of the last one, and of those whom the system had taken in.
     assert.ok(door.failures.length < CLIENTS / 2, door.failures.join('; '))
   })
+
+  it('ends the whole connection where the app refuses, whatever the client leaves open', async () => {
+    await using app = await UpgradeApp.start(socket => {
+      socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno')
+    })
+    await using door = await Door.open(app.path)
+    const [client] = (await door.enter(1, { allowHalfOpen: true })) as [Socket]
+    await once(client.resume(), 'end')
+    await eventually(() => door.areClosed)
+    client.destroy()
+  })
 })
+
+/** An app behind a private socket that takes upgrades. */
+class UpgradeApp {
+  readonly path: string
+  readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-upgrade-'))
+  readonly #server: Server
+
+  private constructor(onUpgrade: (socket: Duplex, req: IncomingMessage) => void) {
+    this.path = join(this.#folder, '1')
+    this.#server = createServer().on('upgrade', (req, socket) => onUpgrade(socket, req))
+  }
+
+  static async start(onUpgrade: (socket: Duplex, req: IncomingMessage) => void): Promise<UpgradeApp> {
+    const app = new UpgradeApp(onUpgrade)
+    await once(app.#server.listen(app.path), 'listening')
+    return app
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise(resolve => this.#server.close(resolve))
+    rmSync(this.#folder, { recursive: true })
+  }
+}
 
 /** A server that forwards upgrades to an app. */
 class Door {
@@ -79,14 +116,18 @@ class Door {
   }
 
   /** Clients that ask for an upgrade, which has been passed on. */
-  async enter(count: number): Promise<Socket[]> {
+  async enter(count: number, options: { allowHalfOpen?: boolean } = {}): Promise<Socket[]> {
     const { port } = this.#server.address() as AddressInfo
     const before = this.#sockets.length
-    const clients = Array.from({ length: count }, () => connect(port, '127.0.0.1'))
+    const clients = Array.from({ length: count }, () => connect({ port, host: '127.0.0.1', ...options }))
     for (const client of clients)
       client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n')
     await eventually(() => this.#sockets.length === before + count)
     return clients
+  }
+
+  get areClosed(): boolean {
+    return this.#sockets.every(({ destroyed }) => destroyed)
   }
 
   cut(): void {
