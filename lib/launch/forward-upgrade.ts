@@ -1,8 +1,12 @@
 import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { debug } from '../events.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { FullQueue, isFull } from './full-queue.ts'
+
+/** How long who reads nothing keeps the other side's last words waiting, in milliseconds. */
+const FLUSH_TIMEOUT = 30 * 1000
 
 interface Waiting {
   readonly socket: Duplex
@@ -79,8 +83,18 @@ export class UpgradeForward {
 
 function join(from: Duplex, to: Duplex): void {
   from.on('error', () => to.destroy())
-  from.once('close', () => to.destroy())
+  from.once('close', () => {
+    if (from.readableEnded && !to.writableFinished) flush(to)
+    else to.destroy()
+  })
   from.pipe(to)
+}
+
+/** Lets one side take what the other wrote before it ended. */
+function flush(socket: Duplex): void {
+  socket.once('finish', () => socket.destroy())
+  // An app that gives its client up by destroying the socket looks here as if it had only ended it.
+  ;(socket as Partial<Socket>).setTimeout?.(FLUSH_TIMEOUT, () => socket.destroy())
 }
 
 /** As the app wrote it; a body whose length it does not say ends with the connection. */

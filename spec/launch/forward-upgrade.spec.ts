@@ -5,7 +5,7 @@ import { createServer, IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Duplex, PassThrough } from 'node:stream'
+import { Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import { UpgradeForward } from '../../lib/launch/forward-upgrade.ts'
@@ -13,6 +13,7 @@ import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 const CLIENTS = 20
+const SWITCHED = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n'
 
 describe('UpgradeForward', () => {
   it('waits where an app that is busy has no room for a connection', async () => {
@@ -70,26 +71,85 @@ describe('UpgradeForward', () => {
     await eventually(() => door.areClosed)
     client.destroy()
   })
+
+  describe('where the app has ended, and the client has not read all of it,', () => {
+    const answer = async (app: UpgradeApp): Promise<SlowSocket> => {
+      const socket = new SlowSocket()
+      const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' })
+      req.headers.upgrade = 'a'
+      new UpgradeForward(app.path, assert.fail).forward(['Host', 'a'], req, socket, Buffer.alloc(0))
+      await eventually(() => socket.waits > 0 || socket.destroyed)
+      return socket
+    }
+
+    it('gives the rest to a client that reads it slowly, then closes', async () => {
+      await using app = await UpgradeApp.start(socket => socket.end(`${SWITCHED}the rest`))
+      const socket = await answer(app)
+      socket.goOn()
+      await eventually(() => socket.destroyed)
+      assert.match(socket.text, /^HTTP\/1\.1 101 [\s\S]*\r\n\r\nthe rest$/)
+    })
+
+    it('closes where the client reads nothing for long', async () => {
+      await using app = await UpgradeApp.start(socket => socket.end(`${SWITCHED}the rest`))
+      const socket = await answer(app)
+      assert.equal(socket.destroyed, false)
+      socket.emit('timeout')
+      assert.equal(socket.destroyed, true)
+    })
+  })
 })
+
+/** The socket of a client that reads nothing until it goes on. */
+class SlowSocket extends Duplex {
+  text = ''
+  /** How often it was to wait for the client to read. */
+  waits = 0
+  #isReading = false
+  #goOn: () => void = () => {}
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
+    this.text += chunk
+    if (this.#isReading) done()
+    else this.#goOn = done
+  }
+
+  setTimeout(_: number, tell: () => void): void {
+    this.waits++
+    this.once('timeout', tell)
+  }
+
+  goOn(): void {
+    this.#isReading = true
+    this.#goOn()
+  }
+}
 
 /** An app behind a private socket that takes upgrades. */
 class UpgradeApp {
   readonly path: string
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-upgrade-'))
+  readonly #sockets: Duplex[] = []
   readonly #server: Server
 
-  private constructor(onUpgrade: (socket: Duplex, req: IncomingMessage) => void) {
+  private constructor(onUpgrade: (socket: Duplex) => void) {
     this.path = join(this.#folder, '1')
-    this.#server = createServer().on('upgrade', (req, socket) => onUpgrade(socket, req))
+    this.#server = createServer().on('upgrade', (_, socket) => {
+      this.#sockets.push(socket)
+      onUpgrade(socket)
+    })
   }
 
-  static async start(onUpgrade: (socket: Duplex, req: IncomingMessage) => void): Promise<UpgradeApp> {
+  static async start(onUpgrade: (socket: Duplex) => void): Promise<UpgradeApp> {
     const app = new UpgradeApp(onUpgrade)
     await once(app.#server.listen(app.path), 'listening')
     return app
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
     await new Promise(resolve => this.#server.close(resolve))
     rmSync(this.#folder, { recursive: true })
   }
