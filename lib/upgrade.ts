@@ -40,7 +40,8 @@ function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, he
   if (app?.takesUpgrades) {
     app.upgrade(req, socket, head, error => {
       debug('upgrade: the app failed: %o', error)
-      socket.destroy()
+      if (error instanceof VhostError) refuseUpgrade(socket, error.status)
+      else socket.destroy()
     })
   } else if (serverOf(req).listenerCount('upgrade') <= 1) {
     refuseUpgrade(socket, 404)

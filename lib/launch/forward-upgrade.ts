@@ -1,65 +1,106 @@
 import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
-import { refuseUpgrade } from '../refuse-upgrade.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
+import { afterReading } from './after-reading.ts'
+import type { ExchangeOptions } from './exchange.ts'
 import { FullQueue, isFull } from './full-queue.ts'
 
 /** How long who reads nothing keeps the other side's last words waiting, in milliseconds. */
 const FLUSH_TIMEOUT = 30 * 1000
 
+export interface UpgradeForwardOptions extends Pick<ExchangeOptions, 'requestTimeout' | 'broken'> {
+  readonly socketPath: string
+}
+
 interface Waiting {
-  readonly socket: Duplex
+  readonly isOver: () => boolean
   readonly ask: () => void
 }
 
 /** Asks an app behind a private socket for upgrades, and joins the two connections where it agrees. */
 export class UpgradeForward {
-  readonly #socketPath: string
-  readonly #failed: (error: Error) => void
+  readonly #options: UpgradeForwardOptions
   readonly #waiting = new FullQueue<Waiting>(
     ({ ask }) => ask(),
-    ({ socket }) => socket.destroyed,
+    ({ isOver }) => isOver(),
   )
 
-  /** `failed` is told why there is no connection to the app, or no longer one. */
-  constructor(socketPath: string, failed: (error: Error) => void) {
-    this.#socketPath = socketPath
-    this.#failed = failed
+  constructor(options: UpgradeForwardOptions) {
+    this.#options = options
   }
 
-  forward(headers: string[], req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** `failed` is told why the app has not answered; the socket is then left to whoever is told. */
+  forward(
+    headers: string[],
+    req: RoutedRequest,
+    socket: Duplex,
+    head: Buffer,
+    failed: (error: VhostError) => void,
+  ): void {
+    const { socketPath, requestTimeout, broken } = this.#options
+    const hostname = req.vhost?.hostname
     let up: ClientRequest | undefined
+    let timer: NodeJS.Timeout | undefined
     let hasAnswered = false
+    let hasFailed = false
+    let isLate = false
+    const isOver = (): boolean => hasFailed || socket.destroyed
     const ask = (): void => {
       up = sendRequest({
-        socketPath: this.#socketPath,
+        socketPath,
         agent: false,
         method: req.method,
         path: req.url,
         headers: [...headers, 'Connection', 'Upgrade', 'Upgrade', req.headers.upgrade ?? ''],
         setHost: false,
       })
-      up.once('socket', far => far.once('connect', () => this.#waiting.askAll()))
+      up.once('socket', far => far.once('connect', onConnect))
       up.on('error', onError)
       up.on('upgrade', onUpgrade)
       up.on('response', onResponse)
       up.end()
     }
+    const onConnect = (): void => {
+      // The app has all of its time from here on.
+      isLate = false
+      timer?.refresh()
+      this.#waiting.askAll()
+    }
+    const onTimeout = (): void => {
+      isLate = true
+      afterReading(() => {
+        if (isLate && !hasAnswered && !isOver())
+          fail(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname }))
+      })
+    }
+    const onAnswer = (down: IncomingMessage): void => {
+      hasAnswered = true
+      clearTimeout(timer)
+      socket.write(headOf(down), 'latin1')
+    }
+    const fail = (error: VhostError): void => {
+      hasFailed = true
+      clearTimeout(timer)
+      up?.destroy()
+      failed(error)
+    }
     const onError = (error: NodeJS.ErrnoException): void => {
       debug('upgrade: %s', error.message)
+      if (hasFailed) return
       if (isFull(error)) {
-        this.#waiting.wait({ socket, ask })
+        this.#waiting.wait({ isOver, ask })
         return
       }
-      this.#failed(error)
-      if (hasAnswered) socket.destroy()
-      else refuseUpgrade(socket, 502)
+      broken(error)
+      if (hasAnswered || socket.destroyed) socket.destroy()
+      else fail(new VhostError('ERR_VHOST_CRASHED', { hostname, cause: error }))
       this.#waiting.askAll()
     }
     const onUpgrade = (down: IncomingMessage, far: Duplex, farHead: Buffer): void => {
-      hasAnswered = true
-      socket.write(headOf(down), 'latin1')
+      onAnswer(down)
       if (farHead.length > 0) socket.write(farHead)
       if (head.length > 0) far.write(head)
       join(socket, far)
@@ -67,17 +108,20 @@ export class UpgradeForward {
     }
     // Refused: the answer is the app's own.
     const onResponse = (down: IncomingMessage): void => {
-      hasAnswered = true
-      socket.write(headOf(down), 'latin1')
+      onAnswer(down)
       down.on('error', () => socket.destroy())
       down.pipe(socket)
       // The client may leave its half open for ever.
       socket.once('finish', () => socket.destroy())
     }
     socket.on('error', error => debug('upgrade: %s', error.message))
-    // None was sent where its head may not be sent.
-    socket.once('close', () => up?.destroy())
+    socket.once('close', () => {
+      clearTimeout(timer)
+      // None was sent where its head may not be sent.
+      up?.destroy()
+    })
     ask()
+    if (requestTimeout > 0) timer = setTimeout(onTimeout, requestTimeout)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { VhostError } from '../errors.ts'
 import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
@@ -20,7 +21,7 @@ export class Forward {
   constructor(options: ForwardOptions) {
     this.#options = options
     this.#pool = new ConnectionPool(options.socketPath)
-    this.#upgrades = new UpgradeForward(options.socketPath, options.broken)
+    this.#upgrades = new UpgradeForward(options)
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
@@ -29,8 +30,14 @@ export class Forward {
     new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 
-  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    this.#upgrades.forward(requestHeaders(req, this.#options.trusts), req, socket, head)
+  /** `failed` as of `UpgradeForward`. */
+  readonly upgrade = (
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    failed: (error: VhostError) => void,
+  ): void => {
+    this.#upgrades.forward(requestHeaders(req, this.#options.trusts), req, socket, head, failed)
   }
 
   /** Closes its connections. */

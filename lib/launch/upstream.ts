@@ -135,9 +135,10 @@ export class Upstream implements Launched {
     clearTimeout(timer)
   }
 
-  readonly #upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  /** Rejects where the app has not answered; never settles where it has. */
+  readonly #upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): Promise<never> => {
     this.#beginHeartbeat()
-    this.#forward.upgrade(req, socket, head)
+    return new Promise((_, reject) => this.#forward.upgrade(req, socket, head, reject))
   }
 
   #becomeReady(): Promise<void> {

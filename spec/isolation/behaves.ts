@@ -589,6 +589,19 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.deepEqual(world.events('evict'), [])
     })
 
+    it('an upgrade that is not answered in requestTimeout is 504, and an error of the app', async () => {
+      await using world = await start({ requestTimeout: 200 })
+      world.write(
+        'aries.test/app/index.js',
+        `exports.handler = (req, res) => res.end('ok')
+         exports.upgrade = (req, socket) => socket.resume()`,
+      )
+      assert.equal(await upgradeStatus(world.port, 'aries.test'), 504)
+      const { errors, inFlight } = onlyOf(world)
+      assert.deepEqual([errors, inFlight], [1, 0])
+      assert.equal(await world.body('aries.test'), 'ok')
+    })
+
     it('loses none of 800 requests at a time, whatever their method, while it is busy for a moment', async () => {
       await using world = await start()
       world.write(

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
-import { UpgradeForward } from '../../lib/launch/forward-upgrade.ts'
+import { UpgradeForward, type UpgradeForwardOptions } from '../../lib/launch/forward-upgrade.ts'
+import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
 import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
@@ -38,11 +39,11 @@ describe('UpgradeForward', () => {
 
   it('throws where the head may not be sent, and nothing when the socket closes then', async () => {
     await using app = await StoppedServer.start()
-    const forward = new UpgradeForward(app.path, () => assert.fail('nothing was sent'))
+    const forward = new UpgradeForward({ ...optionsOf(app), broken: () => assert.fail('nothing was sent') })
     const socket = new PassThrough()
     const req = new IncomingMessage(new Socket())
     req.url = '/a b'
-    assert.throws(() => forward.forward([], req, socket, Buffer.alloc(0)), {
+    assert.throws(() => forward.forward([], req, socket, Buffer.alloc(0), assert.fail), {
       code: 'ERR_UNESCAPED_CHARACTERS',
     })
     socket.destroy()
@@ -72,12 +73,51 @@ describe('UpgradeForward', () => {
     client.destroy()
   })
 
+  describe('where there is a limit of time', () => {
+    it('is refused where the app does not answer, whose connection ends', async () => {
+      let isClosed = false
+      await using app = await UpgradeApp.start(socket => {
+        socket.resume().on('close', () => {
+          isClosed = true
+        })
+        socket.on('end', () => socket.end())
+      })
+      await using door = await Door.open(app.path, 50)
+      const [client] = (await door.enter(1)) as [Socket]
+      assert.match(await text(client), /^HTTP\/1\.1 504 Gateway Timeout\r\n/)
+      await eventually(() => isClosed)
+      assert.deepEqual(door.failures, [])
+    })
+
+    it('is refused while it waits for room, and asks no more', async () => {
+      await using app = await StoppedServer.start()
+      await using door = await Door.open(app.path, 50)
+      const clients = await door.enter(CLIENTS)
+      for (const answer of await Promise.all(clients.map(text))) assert.match(answer, /^HTTP\/1\.1 504 /)
+      app.kill()
+      assert.deepEqual(door.failures, [])
+    })
+
+    it('is given an answer that is there in time, also where the router is held up until it is late', async t => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      await using app = await UpgradeApp.start(socket => {
+        socket.end(`${SWITCHED}in time`)
+        // The timer of the router comes first, then what has long been there to read.
+        t.mock.timers.tick(100)
+      })
+      await using door = await Door.open(app.path, 100)
+      const [client] = (await door.enter(1)) as [Socket]
+      assert.match(await text(client), /^HTTP\/1\.1 101 [\s\S]*in time$/)
+      t.mock.timers.tick(100)
+    })
+  })
+
   describe('where the app has ended, and the client has not read all of it,', () => {
     const answer = async (app: UpgradeApp): Promise<SlowSocket> => {
       const socket = new SlowSocket()
       const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' })
       req.headers.upgrade = 'a'
-      new UpgradeForward(app.path, assert.fail).forward(['Host', 'a'], req, socket, Buffer.alloc(0))
+      new UpgradeForward(optionsOf(app)).forward(['Host', 'a'], req, socket, Buffer.alloc(0), assert.fail)
       await eventually(() => socket.waits > 0 || socket.destroyed)
       return socket
     }
@@ -127,6 +167,10 @@ class SlowSocket extends Duplex {
   }
 }
 
+function optionsOf({ path }: { path: string }): UpgradeForwardOptions {
+  return { socketPath: path, requestTimeout: 0, broken: assert.fail }
+}
+
 /** An app behind a private socket that takes upgrades. */
 class UpgradeApp {
   readonly path: string
@@ -161,16 +205,20 @@ class Door {
   readonly #sockets: Duplex[] = []
   readonly #server: Server
 
-  private constructor(path: string) {
-    const forward = new UpgradeForward(path, error => this.failures.push(error))
+  private constructor(path: string, requestTimeout: number) {
+    const forward = new UpgradeForward({
+      socketPath: path,
+      requestTimeout,
+      broken: error => this.failures.push(error),
+    })
     this.#server = createServer().on('upgrade', (req, socket, head) => {
       this.#sockets.push(socket)
-      forward.forward(['Host', 'a'], req, socket, head)
+      forward.forward(['Host', 'a'], req, socket, head, ({ status }) => refuseUpgrade(socket, status))
     })
   }
 
-  static async open(path: string): Promise<Door> {
-    const door = new Door(path)
+  static async open(path: string, requestTimeout = 0): Promise<Door> {
+    const door = new Door(path, requestTimeout)
     await once(door.#server.listen(0, '127.0.0.1'), 'listening')
     return door
   }

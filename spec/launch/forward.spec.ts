@@ -21,6 +21,7 @@ import { createFront } from '../../lib/entry/front-server.ts'
 import type { VhostError } from '../../lib/index.ts'
 import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
+import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
 import { eventually } from '../support/world.ts'
 
 /** Where an error was made: a file of this machine. */
@@ -1704,7 +1705,9 @@ class Wall {
       res.end()
     })
     this.#outer = http.createServer(server, around)
-    this.#outer.on('upgrade', this.forward.upgrade)
+    this.#outer.on('upgrade', (req, socket, head) => {
+      this.forward.upgrade(req, socket, head, ({ status }) => refuseUpgrade(socket, status))
+    })
   }
 
   static async start(
