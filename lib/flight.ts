@@ -74,8 +74,10 @@ export class Flight {
   readonly next = (error?: unknown): void => {
     this.end()
     this.#restorePrototypes()
-    if (error instanceof Untouched && this.#res) {
-      error.redo(this.#req, this.#res, this.#next)
+    if (error instanceof Untouched) {
+      // An upgrade is redone by whoever routes it.
+      if (this.#res) error.redo(this.#req, this.#res, this.#next)
+      else this.#next(error)
       return
     }
     if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.app.errors++

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import { debug } from './events.ts'
+import { Untouched } from './launch/untouched.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 
 /** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
@@ -26,13 +27,23 @@ export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer,
     answer(req)
     return
   }
+  findAndHandOver(req, socket, head, findApp)
+}
+
+function findAndHandOver(req: IncomingMessage, socket: Duplex, head: Buffer, findApp: FindApp): void {
   void findApp(req).then(
-    app => handOver(app, req, socket, head),
+    app => handOver(app, req, socket, head, findApp),
     error => refuseUpgrade(socket, error instanceof VhostError ? error.status : 500),
   )
 }
 
-function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+function handOver(
+  app: App | undefined,
+  req: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  findApp: FindApp,
+): void {
   if (app) app.waiting--
   // Who ended it while the app was loaded has gone: no listener of the app would ever be told.
   if (socket.readableEnded) socket.destroy()
@@ -40,7 +51,8 @@ function handOver(app: App | undefined, req: IncomingMessage, socket: Duplex, he
   if (app?.takesUpgrades) {
     app.upgrade(req, socket, head, error => {
       debug('upgrade: the app failed: %o', error)
-      if (error instanceof VhostError) refuseUpgrade(socket, error.status)
+      if (error instanceof Untouched) findAndHandOver(req, socket, head, findApp)
+      else if (error instanceof VhostError) refuseUpgrade(socket, error.status)
       else socket.destroy()
     })
   } else if (serverOf(req).listenerCount('upgrade') <= 1) {

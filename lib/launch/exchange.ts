@@ -6,6 +6,7 @@ import {
   type ServerResponse,
   request as sendRequest,
 } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { cutAnswer } from '../cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames } from '../errors.ts'
@@ -28,9 +29,13 @@ export interface ExchangeOptions {
   readonly requestTimeout: number
   /**
    * Is asked where a request without a body got no connection, or an idempotent one met a broken connection before a
-   * byte of its answer; whether it takes the request over.
+   * byte of its answer; whether it takes the request over. Of an upgrade the answer is its socket.
    */
-  readonly retry: (req: IncomingMessage, res: ServerResponse, next: Next) => boolean
+  readonly retry: (
+    req: IncomingMessage,
+    answer: ServerResponse | Duplex,
+    next: (error: VhostError) => void,
+  ) => boolean
   /** Is told of each broken connection, before `retry` is asked. */
   readonly broken: (error: NodeJS.ErrnoException) => void
 }
@@ -190,10 +195,10 @@ export class Exchange extends AsyncResource {
     }
     const { retry, broken } = this.#options
     broken(error)
-    const mayRetry = !this.#hasBody && (isUnsent(error) || IDEMPOTENT.has(this.#req.method ?? ''))
+    const isAskable = !this.#hasBody && mayRetry(error, this.#req)
     this.end()
     this.runInAsyncScope(() => {
-      if (mayRetry && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
+      if (isAskable && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
       this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
     })
   }
@@ -236,6 +241,11 @@ export class Exchange extends AsyncResource {
     this.#up.destroy()
     this.#next(error)
   }
+}
+
+/** Whether a request without a body that met a broken connection is safe to be asked again. */
+export function mayRetry(error: NodeJS.ErrnoException, { method = '' }: IncomingMessage): boolean {
+  return isUnsent(error) || IDEMPOTENT.has(method)
 }
 
 /** Whether the app was never reached. */

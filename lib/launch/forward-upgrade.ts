@@ -5,13 +5,13 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
-import type { ExchangeOptions } from './exchange.ts'
+import { type ExchangeOptions, mayRetry } from './exchange.ts'
 import { FullQueue, isFull } from './full-queue.ts'
 
 /** How long who reads nothing keeps the other side's last words waiting, in milliseconds. */
 const FLUSH_TIMEOUT = 30 * 1000
 
-export interface UpgradeForwardOptions extends Pick<ExchangeOptions, 'requestTimeout' | 'broken'> {
+export interface UpgradeForwardOptions extends Pick<ExchangeOptions, 'requestTimeout' | 'retry' | 'broken'> {
   readonly socketPath: string
 }
 
@@ -40,7 +40,7 @@ export class UpgradeForward {
     head: Buffer,
     failed: (error: VhostError) => void,
   ): void {
-    const { socketPath, requestTimeout, broken } = this.#options
+    const { socketPath, requestTimeout, retry, broken } = this.#options
     const hostname = req.vhost?.hostname
     let up: ClientRequest | undefined
     let timer: NodeJS.Timeout | undefined
@@ -72,8 +72,10 @@ export class UpgradeForward {
     const onTimeout = (): void => {
       isLate = true
       afterReading(() => {
-        if (isLate && !hasAnswered && !isOver())
-          fail(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname }))
+        if (!isLate || hasAnswered || isOver()) return
+        end()
+        up?.destroy()
+        failed(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname }))
       })
     }
     const onAnswer = (down: IncomingMessage): void => {
@@ -81,11 +83,9 @@ export class UpgradeForward {
       clearTimeout(timer)
       socket.write(headOf(down), 'latin1')
     }
-    const fail = (error: VhostError): void => {
+    const end = (): void => {
       hasFailed = true
       clearTimeout(timer)
-      up?.destroy()
-      failed(error)
     }
     const onError = (error: NodeJS.ErrnoException): void => {
       debug('upgrade: %s', error.message)
@@ -96,7 +96,12 @@ export class UpgradeForward {
       }
       broken(error)
       if (hasAnswered || socket.destroyed) socket.destroy()
-      else fail(new VhostError('ERR_VHOST_CRASHED', { hostname, cause: error }))
+      else {
+        end()
+        if (!mayRetry(error, req) || !retry(req, socket, failed)) {
+          failed(new VhostError('ERR_VHOST_CRASHED', { hostname, cause: error }))
+        }
+      }
       this.#waiting.askAll()
     }
     const onUpgrade = (down: IncomingMessage, far: Duplex, farHead: Buffer): void => {

@@ -8,7 +8,7 @@ import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
 import { Forward } from './forward.ts'
-import { CLOSE_TIMEOUT, type Launched, type Next, type UpstreamFigures } from './launch.ts'
+import { CLOSE_TIMEOUT, type Launched, type UpstreamFigures } from './launch.ts'
 import { readProcessFigures } from './process-figures.ts'
 import type { Exit, Runner } from './runner.ts'
 import { type Redo, Untouched } from './untouched.ts'
@@ -219,12 +219,16 @@ export class Upstream implements Launched {
   }
 
   /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
-  readonly #retry = (req: RoutedRequest, res: ServerResponse, next: Next): boolean => {
+  readonly #retry = (
+    req: RoutedRequest,
+    answer: ServerResponse | Duplex,
+    next: (error: VhostError) => void,
+  ): boolean => {
     if (this.#isStopping || this.#redone.has(req)) return false
     this.#redone.add(req)
     void this.#isDead().then(isDead => {
       const hostname = req.vhost?.hostname
-      if (isDead && !res.destroyed) next(new Untouched(hostname, this.#redo))
+      if (isDead && !answer.destroyed) next(new Untouched(hostname, this.#redo))
       else next(new VhostError('ERR_VHOST_CRASHED', { hostname }))
     })
     return true

@@ -679,6 +679,25 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
+    it('an upgrade that was there at the moment of a crash is redone as a request is, once', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `const fs = require('fs'); const file = '${world.path('once')}'
+         exports.handler = (req, res) => res.end('ok')
+         exports.upgrade = (req, socket) => {
+           if (req.url === '/always' || !fs.existsSync(file)) { fs.writeFileSync(file, ''); process.exit(1) }
+           socket.end('HTTP/1.1 418 No\\r\\n\\r\\n')
+         }`,
+      )
+      assert.equal(await upgradeStatus(world.port, 'aries.test'), 418)
+      assert.equal(world.events('evict')[0]?.reason, 'crashed')
+      assert.equal(onlyOf(world).errors, 0)
+      await eventually(() => world.vhosts.stats().totals.inFlight === 0)
+      assert.match(String(await upgradeStatus(world.port, 'aries.test', '/always')), /50[23]/)
+      assert.ok(world.events('load').length <= 4)
+    })
+
     it('a request that crashes every app is redone once, and no more', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', 'module.exports = () => process.exit(1)')
@@ -888,10 +907,10 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(await world.body('leo.test'), 'leo')
     })
 
-    for (const [what, ask] of [
-      ['a request with a body', world => world.get('aries.test', '/', { method: 'POST', body: 'body' })],
-      ['an upgrade', async world => ({ status: await upgradeStatus(world.port, 'aries.test') })],
-    ] as [string, (world: World) => Promise<{ status: number }>][]) {
+    for (const [what, first, ask] of [
+      ['a request with a body', 502, world => world.get('aries.test', '/', { method: 'POST', body: 'body' })],
+      ['an upgrade', 418, async world => ({ status: await upgradeStatus(world.port, 'aries.test') })],
+    ] as [string, number, (world: World) => Promise<{ status: number }>][]) {
       it(`an app whose socket somebody has removed is replaced where ${what} finds it so`, async () => {
         const before = socketFolders()
         await using world = await start()
@@ -902,7 +921,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         await world.vhosts.load('aries.test')
         const [folder = ''] = socketFolders().filter(name => !before.includes(name))
         rmSync(folder, { recursive: true })
-        assert.equal((await ask(world)).status, 502)
+        assert.equal((await ask(world)).status, first)
         await eventually(() => world.events('load').length === 2)
         assert.match(String((await ask(world)).status), /200|418/)
       })
@@ -979,9 +998,9 @@ export function behaves(isolation: 'thread' | 'process'): void {
 }
 
 /** What a request for an upgrade is answered with. */
-async function upgradeStatus(port: number, host: string): Promise<number> {
+async function upgradeStatus(port: number, host: string, path = '/'): Promise<number> {
   const socket = connect(port, '127.0.0.1').setEncoding('latin1')
-  socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
   const [head] = await once(socket, 'data')
   socket.destroy()
   return Number(String(head).split(' ')[1])

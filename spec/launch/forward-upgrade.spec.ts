@@ -168,7 +168,7 @@ class SlowSocket extends Duplex {
 }
 
 function optionsOf({ path }: { path: string }): UpgradeForwardOptions {
-  return { socketPath: path, requestTimeout: 0, broken: assert.fail }
+  return { socketPath: path, requestTimeout: 0, retry: () => false, broken: assert.fail }
 }
 
 /** An app behind a private socket that takes upgrades. */
@@ -209,6 +209,7 @@ class Door {
     const forward = new UpgradeForward({
       socketPath: path,
       requestTimeout,
+      retry: () => false,
       broken: error => this.failures.push(error),
     })
     this.#server = createServer().on('upgrade', (req, socket, head) => {
