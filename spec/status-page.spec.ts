@@ -371,8 +371,12 @@ describe('statusPage()', () => {
       const { rows } = await stream.until(({ rows }) => rows.some(({ state }) => state === 'evicted'))
       const evicted = rows.find(({ state }) => state === 'evicted')
       assert.deepEqual([evicted?.hostnames, evicted?.reason], [['aries.test'], 'idle'])
-      await world.get('aries.test')
+      world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.write("begun")')
+      // It is in use until it was told of: evicted anew before that, it would be shown as it was.
+      const open = http.get({ port: world.port, agent: false, headers: { host: 'aries.test' } })
+      await once(open, 'response')
       await stream.until(({ gone }) => gone.includes(evicted?.id ?? ''))
+      open.destroy()
       stream.end()
     })
 
