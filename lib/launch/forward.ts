@@ -4,9 +4,9 @@ import type { VhostError } from '../errors.ts'
 import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Exchange, type ExchangeOptions } from './exchange.ts'
-import { requestHeaders } from './forward-headers.ts'
-import { UpgradeForward } from './forward-upgrade.ts'
+import { FullQueue } from './full-queue.ts'
 import type { Next } from './launch.ts'
+import { UpgradeExchange, type UpgradeQueue } from './upgrade-exchange.ts'
 
 export interface ForwardOptions extends ExchangeOptions {
   readonly socketPath: string
@@ -16,12 +16,14 @@ export interface ForwardOptions extends ExchangeOptions {
 export class Forward {
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
-  readonly #upgrades: UpgradeForward
+  readonly #upgrades: UpgradeQueue = new FullQueue(
+    upgrade => upgrade.ask(),
+    ({ isOver }) => isOver,
+  )
 
   constructor(options: ForwardOptions) {
     this.#options = options
     this.#pool = new ConnectionPool(options.socketPath)
-    this.#upgrades = new UpgradeForward(options)
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
@@ -30,14 +32,14 @@ export class Forward {
     new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 
-  /** `failed` as of `UpgradeForward`. */
+  /** `failed` as of `UpgradeExchange`. */
   readonly upgrade = (
     req: IncomingMessage,
     socket: Duplex,
     head: Buffer,
     failed: (error: VhostError) => void,
   ): void => {
-    this.#upgrades.forward(requestHeaders(req, this.#options.trusts), req, socket, head, failed)
+    new UpgradeExchange(this.#options, this.#upgrades, req, socket, head, failed).begin()
   }
 
   /** Closes its connections. */

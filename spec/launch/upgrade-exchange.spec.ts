@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
-import { UpgradeForward, type UpgradeForwardOptions } from '../../lib/launch/forward-upgrade.ts'
+import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
 import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
 import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
@@ -16,7 +16,7 @@ import { eventually } from '../support/world.ts'
 const CLIENTS = 20
 const SWITCHED = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n'
 
-describe('UpgradeForward', () => {
+describe('UpgradeExchange', () => {
   it('waits where an app that is busy has no room for a connection', async () => {
     await using app = await StoppedServer.start()
     await using door = await Door.open(app.path)
@@ -39,11 +39,11 @@ describe('UpgradeForward', () => {
 
   it('throws where the head may not be sent, and nothing when the socket closes then', async () => {
     await using app = await StoppedServer.start()
-    const forward = new UpgradeForward({ ...optionsOf(app), broken: () => assert.fail('nothing was sent') })
+    const forward = new Forward({ ...optionsOf(app), broken: () => assert.fail('nothing was sent') })
     const socket = new PassThrough()
     const req = new IncomingMessage(new Socket())
     req.url = '/a b'
-    assert.throws(() => forward.forward([], req, socket, Buffer.alloc(0), assert.fail), {
+    assert.throws(() => forward.upgrade(req, socket, Buffer.alloc(0), assert.fail), {
       code: 'ERR_UNESCAPED_CHARACTERS',
     })
     socket.destroy()
@@ -117,7 +117,7 @@ describe('UpgradeForward', () => {
       const socket = new SlowSocket()
       const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' })
       req.headers.upgrade = 'a'
-      new UpgradeForward(optionsOf(app)).forward(['Host', 'a'], req, socket, Buffer.alloc(0), assert.fail)
+      new Forward(optionsOf(app)).upgrade(req, socket, Buffer.alloc(0), assert.fail)
       await eventually(() => socket.waits > 0 || socket.destroyed)
       return socket
     }
@@ -167,8 +167,8 @@ class SlowSocket extends Duplex {
   }
 }
 
-function optionsOf({ path }: { path: string }): UpgradeForwardOptions {
-  return { socketPath: path, requestTimeout: 0, retry: () => false, broken: assert.fail }
+function optionsOf({ path }: { path: string }): ForwardOptions {
+  return { trusts: undefined, socketPath: path, requestTimeout: 0, retry: () => false, broken: assert.fail }
 }
 
 /** An app behind a private socket that takes upgrades. */
@@ -206,7 +206,8 @@ class Door {
   readonly #server: Server
 
   private constructor(path: string, requestTimeout: number) {
-    const forward = new UpgradeForward({
+    const forward = new Forward({
+      trusts: undefined,
       socketPath: path,
       requestTimeout,
       retry: () => false,
@@ -214,7 +215,7 @@ class Door {
     })
     this.#server = createServer().on('upgrade', (req, socket, head) => {
       this.#sockets.push(socket)
-      forward.forward(['Host', 'a'], req, socket, head, ({ status }) => refuseUpgrade(socket, status))
+      forward.upgrade(req, socket, head, ({ status }) => refuseUpgrade(socket, status))
     })
   }
 

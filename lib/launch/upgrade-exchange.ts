@@ -1,0 +1,171 @@
+import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { VhostError } from '../errors.ts'
+import { debug } from '../events.ts'
+import type { RoutedRequest } from '../vhost-info.ts'
+import { afterReading } from './after-reading.ts'
+import { type ExchangeOptions, mayRetry } from './exchange.ts'
+import { requestHeaders } from './forward-headers.ts'
+import { type FullQueue, isFull } from './full-queue.ts'
+import { joinSockets } from './join-sockets.ts'
+
+export interface UpgradeExchangeOptions extends ExchangeOptions {
+  readonly socketPath: string
+}
+
+/** Of connections that are to be had to the app. */
+export type UpgradeQueue = FullQueue<UpgradeExchange>
+
+/** One upgrade on its way to the app; where it agrees, the two connections are joined. */
+export class UpgradeExchange {
+  readonly #options: UpgradeExchangeOptions
+  readonly #queue: UpgradeQueue
+  readonly #req: RoutedRequest
+  readonly #socket: Duplex
+  readonly #head: Buffer
+  readonly #failed: (error: VhostError) => void
+  readonly #headers: string[]
+  #up: ClientRequest | undefined
+  #timer: NodeJS.Timeout | undefined
+  #hasAnswered = false
+  #hasFailed = false
+  #isLate = false
+
+  /** `failed` is told why the app has not answered; the socket is then left to whoever is told. */
+  constructor(
+    options: UpgradeExchangeOptions,
+    queue: UpgradeQueue,
+    req: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    failed: (error: VhostError) => void,
+  ) {
+    this.#options = options
+    this.#queue = queue
+    this.#req = req
+    this.#socket = socket
+    this.#head = head
+    this.#failed = failed
+    this.#headers = requestHeaders(req, options.trusts)
+  }
+
+  /** Whether there is nobody left to ask for. */
+  get isOver(): boolean {
+    return this.#hasFailed || this.#socket.destroyed
+  }
+
+  begin(): void {
+    const { requestTimeout } = this.#options
+    this.#socket.on('error', error => debug('upgrade: %s', error.message))
+    this.#socket.once('close', this.#onClientGone)
+    this.ask()
+    if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+  }
+
+  /** Also once more, where the app had no room for a connection. */
+  ask(): void {
+    const { method, url, headers } = this.#req
+    const up = sendRequest({
+      socketPath: this.#options.socketPath,
+      agent: false,
+      method,
+      path: url,
+      headers: [...this.#headers, 'Connection', 'Upgrade', 'Upgrade', headers.upgrade ?? ''],
+      setHost: false,
+    })
+    this.#up = up
+    up.once('socket', far => far.once('connect', this.#onConnect))
+    up.on('error', this.#onError)
+    up.on('upgrade', this.#onUpgrade)
+    up.on('response', this.#onRefusal)
+    up.end()
+  }
+
+  readonly #onConnect = (): void => {
+    // The app has all of its time from here on.
+    this.#isLate = false
+    this.#timer?.refresh()
+    this.#queue.askAll()
+  }
+
+  readonly #onUpgrade = (down: IncomingMessage, far: Duplex, farHead: Buffer): void => {
+    this.#answer(down)
+    if (farHead.length > 0) this.#socket.write(farHead)
+    if (this.#head.length > 0) far.write(this.#head)
+    joinSockets(this.#socket, far)
+  }
+
+  /** The answer is the app's own. */
+  readonly #onRefusal = (down: IncomingMessage): void => {
+    const socket = this.#socket
+    this.#answer(down)
+    down.on('error', () => socket.destroy())
+    down.pipe(socket)
+    // The client may leave its half open for ever.
+    socket.once('finish', () => socket.destroy())
+  }
+
+  readonly #onError = (error: NodeJS.ErrnoException): void => {
+    debug('upgrade: %s', error.message)
+    if (this.#hasFailed) return
+    if (isFull(error)) {
+      this.#queue.wait(this)
+      return
+    }
+    const { retry, broken } = this.#options
+    broken(error)
+    if (this.#hasAnswered || this.#socket.destroyed) this.#socket.destroy()
+    else {
+      this.#end()
+      if (!mayRetry(error, this.#req) || !retry(this.#req, this.#socket, this.#failed)) {
+        this.#failed(new VhostError('ERR_VHOST_CRASHED', { hostname: this.#hostname, cause: error }))
+      }
+    }
+    this.#queue.askAll()
+  }
+
+  readonly #onTimeout = (): void => {
+    this.#isLate = true
+    afterReading(() => {
+      if (!this.#isLate || this.#hasAnswered || this.isOver) return
+      this.#end()
+      this.#up?.destroy()
+      this.#failed(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname: this.#hostname }))
+    })
+  }
+
+  readonly #onClientGone = (): void => {
+    clearTimeout(this.#timer)
+    // None was sent where its head may not be sent.
+    this.#up?.destroy()
+  }
+
+  #answer(down: IncomingMessage): void {
+    this.#hasAnswered = true
+    clearTimeout(this.#timer)
+    this.#socket.write(headOf(down), 'latin1')
+  }
+
+  #end(): void {
+    this.#hasFailed = true
+    clearTimeout(this.#timer)
+  }
+
+  get #hostname(): string | undefined {
+    return this.#req.vhost?.hostname
+  }
+}
+
+/** As the app wrote it; a body whose length it does not say ends with the connection. */
+function headOf(down: IncomingMessage): string {
+  const { statusCode = 502, statusMessage, rawHeaders } = down
+  const lines = [`HTTP/1.1 ${statusCode} ${statusMessage || (STATUS_CODES[statusCode] ?? '')}`]
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    const isSwitch = statusCode === 101
+    if (!isSwitch && /^(?:connection|keep-alive|transfer-encoding)$/i.test(name)) continue
+    lines.push(`${name}: ${rawHeaders[at + 1]}`)
+  }
+  if (statusCode !== 101) lines.push('Connection: close')
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
