@@ -9,6 +9,7 @@ import type { Flight } from './flight.ts'
 import type { Launch } from './launch/launch.ts'
 import { LoadQueue, type Urgency } from './load-queue.ts'
 import type { Settings } from './options.ts'
+import { isLack, PassingLacks } from './passing-lacks.ts'
 import type { Release } from './release.ts'
 import { RELOADS_A_MINUTE, ReloadRate } from './reload-rate.ts'
 import type { Vhost } from './vhost-table.ts'
@@ -54,6 +55,7 @@ export class AppCache {
   readonly #apps = new Map<string, App>()
   readonly #flights = new Chain<Flight>()
   readonly #failures: Failures
+  readonly #lacks = new PassingLacks()
   readonly #loads = new Map<string, Load>()
   readonly #crashes = new Crashes()
   readonly #reloadRate = new ReloadRate()
@@ -272,7 +274,7 @@ export class AppCache {
       if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
-      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, own())
+      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, reason, own())
     } finally {
       this.#loads.delete(release.realPath)
     }
@@ -418,13 +420,30 @@ export class AppCache {
     return this.#apps.size >= this.#settings.maxApps
   }
 
-  #noteFailure(release: Release, thrown: unknown, serving: App | undefined, load: Load): VhostError {
+  #noteFailure(
+    release: Release,
+    thrown: unknown,
+    serving: App | undefined,
+    reason: EvictReason,
+    load: Load,
+  ): VhostError {
     if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
     if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
-    const hostnames = [...new Set([...this.#hooks.hostnamesOf(release.realPath), ...load.hostnames])]
-    this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
+    const { realPath } = release
+    const tell = (): void => {
+      const hostnames = [...new Set([...this.#hooks.hostnamesOf(realPath), ...load.hostnames])]
+      this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
+    }
+    if (serving && reason === 'changed' && isLack(error)) {
+      this.#lacks.hold(realPath, () => {
+        if (!this.#isClosed && this.#failures.of(release)) tell()
+      })
+    } else {
+      this.#lacks.forget(realPath)
+      tell()
+    }
     return error
   }
 

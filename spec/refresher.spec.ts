@@ -61,6 +61,15 @@ function countingSite(world: World, folder: string): { loads: number } {
   return counter
 }
 
+/** That needs a file of its own. */
+function needySite(world: World): void {
+  world.write('aries.test/app/lib/needed.js', '')
+  world.write(
+    'aries.test/app/index.js',
+    `require('./lib/needed')\nmodule.exports = (req, res) => res.end('needy')`,
+  )
+}
+
 /** Releases, each of which loads until its gate is opened and then answers with its name. */
 class Gates {
   readonly #key: string
@@ -124,6 +133,28 @@ describe('what is gone', { concurrency: 4 }, () => {
       assert.deepEqual(
         world.events('evict').map(({ reason, hostnames }) => [reason, ...hostnames]),
         [['deleted', 'aries.test']],
+      )
+    })
+
+    it(`is told as no error where it goes file by file, ${way}`, async () => {
+      await using world = await World.start(options)
+      needySite(world)
+      world.site('taurus.test', 'taurus')
+      assert.equal(await world.body('aries.test'), 'needy')
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      for (const part of ['app/lib/needed.js', 'app/index.js', '.']) {
+        world.remove(join('aries.test', part))
+        if (part === '.') break
+        touch(world.path('aries.test/app'))
+        await eventually(async () => (await world.vhosts.why('aries.test')).state === 'serving older')
+      }
+      await eventually(() => world.events('evict').length === 1)
+      // Held back as long as theirs, and later.
+      world.remove('taurus.test/app/index.js')
+      await eventually(() => world.events('error').length > 0)
+      assert.deepEqual(
+        world.events('error').flatMap(({ hostnames }) => hostnames),
+        ['taurus.test'],
       )
     })
 
@@ -534,6 +565,25 @@ describe('a release that does not load', { concurrency: 4 }, () => {
       assert.equal(serving(world)?.state, 'serving')
     })
   }
+
+  it('for want of a file is told once, when that was not there for a second', async () => {
+    await using world = await World.start()
+    needySite(world)
+    assert.equal(await world.body('aries.test'), 'needy')
+    const start = performance.now()
+    world.remove('aries.test/app/lib/needed.js')
+    touch(world.path('aries.test/app'))
+    await eventually(async () => (await world.vhosts.why('aries.test')).error !== null)
+    world.remove('aries.test/app/index.js')
+    const stop = ask(world, 'aries.test')
+    await eventually(() => world.events('error').length > 0)
+    assert.ok(performance.now() - start >= 1000)
+    assert.deepEqual(await stop(), ['needy'])
+    const [{ error, serving } = {}, ...others] = world.events('error')
+    assert.match(String(error), /no entry module/)
+    assert.equal(serving?.realPath, world.path('aries.test'))
+    assert.deepEqual(others, [])
+  })
 
   it('heals without a change: by time, while it is asked for', async () => {
     await using world = await World.start({ updateInterval: 40 })
