@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AppCache } from './app-cache.ts'
 import { unlessGone } from './gone.ts'
@@ -19,7 +19,7 @@ export class VhostWatch {
   readonly #apps: AppCache
   readonly #watcher: Watcher
   readonly #keeper: Keeper = {
-    isComplete: vhost => vhost.isFirstChoice && isWatchable(vhost.lastRead) && this.isQuiet(vhost),
+    isComplete: vhost => isWatchable(vhost.lastRead) && this.isQuiet(vhost),
     placesOf: vhost => this.#placesOf(vhost),
   }
   /** The names in the folder of a vhost that matter. */
@@ -73,7 +73,7 @@ export class VhostWatch {
   }
 
   async #placesOf(vhost: Vhost): Promise<Places> {
-    const { vhostPath, lastRead } = vhost
+    const { hostname, vhostPath, lastRead } = vhost
     const { appDir } = this.#settings
     const places: Places = new Map()
     const seen: SeenLinks = new Map()
@@ -85,6 +85,10 @@ export class VhostWatch {
     // `main` may lie in a folder below, or be a link.
     for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
       if (file) await addPlaces(places, dirname(file), [basename(file)], seen)
+    }
+    // By which it would be overruled.
+    for (const path of vhost.isFirstChoice ? [] : pathsBefore(vhostPath, hostname, this.#settings)) {
+      await addPlaces(places, path, undefined, seen)
     }
     return places
   }
@@ -123,4 +127,13 @@ function isWatchable(release: ReadRelease | undefined): boolean {
 
 function firstPart(path: string): string {
   return path.split('/')[0] as string
+}
+
+/** Where the patterns that come before the one that gave a path would have led. */
+function pathsBefore(vhostPath: string, hostname: string, { basePath, vhostPatterns }: Settings): string[] {
+  const paths = vhostPatterns.flatMap(pattern => {
+    const path = pattern.pathOf(hostname)
+    return path === undefined ? [] : resolve(basePath, path)
+  })
+  return paths.slice(0, paths.indexOf(vhostPath))
 }

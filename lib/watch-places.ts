@@ -15,8 +15,8 @@ const MAX_LINKS = 40
 
 /**
  * What to watch, so as to hear when another file or folder stands at a path: each folder that holds a symlink on the
- * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it.
- * Resolves to whether it leads anywhere.
+ * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it, or
+ * that in which the next step is missing. Resolves to whether it leads anywhere.
  */
 export async function addPlaces(
   places: Places,
@@ -40,6 +40,7 @@ export async function addPlaces(
     passed.push([here, name])
     const target = await targetAt(join(here, name), seen)
     if (target === null) {
+      add(places, here, [name])
       isThere = false
     } else if (target === undefined) {
       here = join(here, name)

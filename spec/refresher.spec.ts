@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs'
 import http from 'node:http'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostError, VhostRouterOptions } from '../lib/index.ts'
@@ -228,6 +228,23 @@ describe('what is gone', { concurrency: 4 }, () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'aries'))
     assert.equal(await world.body('taurus.test'), 'default')
   })
+
+  for (const [pattern, place] of [
+    ['%0', 'aries.test'],
+    ['%0/current', 'aries.test/current'],
+    ['sites/%2/%1', 'sites/test/aries'],
+  ] as const) {
+    it(`is overruled as soon as ${pattern} finds it, by events alone`, async () => {
+      await using world = await World.start({ vhostDir: [pattern, '.default'], updateInterval: 60_000 })
+      world.site('.default', 'default')
+      for (const host of ['aries.test', 'taurus.test']) assert.equal(await world.body(host), 'default')
+      world.site('.new', 'aries')
+      mkdirSync(dirname(world.path(place)), { recursive: true })
+      renameSync(world.path('.new'), world.path(place))
+      await eventually(async () => assert.equal(await world.body('aries.test'), 'aries'))
+      assert.equal(await world.body('taurus.test'), 'default')
+    })
+  }
 
   it('is overruled by a link that leads to the same release, too', async () => {
     await using world = await World.start({ vhostDir: ['%0', '.any.%2+'], updateInterval: 30 })

@@ -113,10 +113,11 @@ describe('addPlaces', () => {
     })
   })
 
-  it('watches as far as the way goes', async () => {
+  it('watches for what is missing where the way ends', async () => {
+    folder('www')
     link('www/aries.test', '../releases/r1')
-    assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test' })
-    assert.deepEqual(await placesOf('www/virgo.test/app'), {})
+    assert.deepEqual(await placesOf('www/aries.test/app'), { '.': 'releases www', www: 'aries.test' })
+    assert.deepEqual(await placesOf('www/virgo.test/app'), { www: 'virgo.test' })
   })
 
   it('ends at a loop', async () => {
@@ -138,7 +139,7 @@ describe('addPlaces', () => {
   it('ends at a file', async () => {
     folder('www')
     writeFileSync(join(base, 'www/aries.test'), '')
-    assert.deepEqual(await placesOf('www/aries.test/app'), {})
+    assert.deepEqual(await placesOf('www/aries.test/app'), { 'www/aries.test': 'app' })
   })
 
   it('joins what is asked of one folder; all names outdo some', async () => {
