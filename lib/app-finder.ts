@@ -8,7 +8,7 @@ import { unreadable, VhostError } from './errors.ts'
 import type { Follower } from './follower.ts'
 import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
-import { isSameRelease, readRelease } from './release.ts'
+import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
@@ -91,6 +91,11 @@ export class AppFinder {
     })
   }
 
+  /** Of a release that serves, and is compared with the disk for another name, nothing is read for this one. */
+  #lastRead(realPath: string): ReadRelease | undefined {
+    return this.#apps.peek(realPath) && this.#table.lastRead(realPath)
+  }
+
   /** What another request has had loaded for the name while this one waited for what does not load. */
   #serving(hostname: string, host: string, req: IncomingMessage): App | undefined {
     const vhost = this.#isClosed ? undefined : this.#table.get(hostname)
@@ -110,7 +115,7 @@ export class AppFinder {
   ): Promise<App | undefined> {
     const { realPath } = location
     tell(location)
-    const release = await readRelease(location, this.#settings)
+    const release = this.#lastRead(realPath) ?? (await readRelease(location, this.#settings))
     let now: VhostLocation | undefined
     try {
       if (release) return await this.#apps.acquire(release, hostname)

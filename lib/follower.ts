@@ -75,7 +75,7 @@ export class Follower {
 
   /**
    * Enters a name for what a request has found, unless it leads to another app by now: this reading may be older, or of
-   * a release that does not load.
+   * a release that does not load. Nor is each of the many names that a wildcard leads to one release.
    */
   found(hostname: string, found: Found): void {
     const known = this.#table.peek(hostname)
@@ -85,7 +85,7 @@ export class Follower {
       this.#retireUnled(found.realPath)
       return
     }
-    this.enter(hostname, found)
+    if (known || this.#table.hasRoomFor(found.realPath)) this.enter(hostname, found)
   }
 
   /** Lets a name go. */

@@ -27,6 +27,8 @@ export interface Vhost extends Used, Told {
 
 /** Where wildcards lead any name to one release, it keeps this many; so strangers cannot crowd out other sites' names. */
 const MAX_NAMES_PER_RELEASE = 100
+/** Once one of them has given way, the next does so many milliseconds later: to keep an eye on a name is not for nothing. */
+const CROWD_PAUSE = 100
 /** The share of names that goes at once when there are too many: to find the least recent ones takes a look at all. */
 const LEAVING = 0.01
 
@@ -40,6 +42,8 @@ export class VhostTable {
   readonly #left: (vhost: Vhost) => void
   readonly #byHostname = new Map<string, Vhost>()
   readonly #byRealPath = new Map<string, string[]>()
+  /** When one of as many names as a release may have gave way last, by `performance.now()`. */
+  readonly #crowdedAt = new Map<string, number>()
   #uses = 0
 
   /** `isBusy` says whether an app has requests; `left` is told of each name that had to make room for another. */
@@ -68,7 +72,10 @@ export class VhostTable {
     const names = this.#byRealPath.get(realPath)
     if (names) names.push(hostname)
     else this.#byRealPath.set(realPath, [hostname])
-    if (names && names.length > MAX_NAMES_PER_RELEASE) this.#crowdOut(this.#leastRecentOf(names))
+    if (names && names.length > MAX_NAMES_PER_RELEASE) {
+      this.#crowdedAt.set(realPath, performance.now())
+      this.#crowdOut(this.#leastRecentOf(names))
+    }
     if (this.#byHostname.size > this.#max) this.#makeRoom()
   }
 
@@ -77,13 +84,30 @@ export class VhostTable {
     if (!vhost) return
     this.#byHostname.delete(hostname)
     const names = this.#byRealPath.get(vhost.realPath) as string[]
-    if (names.length === 1) this.#byRealPath.delete(vhost.realPath)
-    else names.splice(names.indexOf(hostname), 1)
+    if (names.length > 1) {
+      names.splice(names.indexOf(hostname), 1)
+      return
+    }
+    this.#byRealPath.delete(vhost.realPath)
+    this.#crowdedAt.delete(vhost.realPath)
   }
 
   /** Every name that leads to a real path. */
   hostnames(realPath: string): string[] {
     return [...(this.#byRealPath.get(realPath) ?? [])]
+  }
+
+  /** Whether another name that leads to a real path is worth its place: one of many is so now and then. */
+  hasRoomFor(realPath: string): boolean {
+    const { length } = this.#byRealPath.get(realPath) ?? []
+    const crowdedAt = this.#crowdedAt.get(realPath) ?? Number.NEGATIVE_INFINITY
+    return length < MAX_NAMES_PER_RELEASE || performance.now() - crowdedAt >= CROWD_PAUSE
+  }
+
+  /** What was read last of a release by one of the names that lead to it. */
+  lastRead(realPath: string): ReadRelease | undefined {
+    const [hostname = ''] = this.#byRealPath.get(realPath) ?? []
+    return this.#byHostname.get(hostname)?.lastRead
   }
 
   /** Looks up anew what app serves there. */

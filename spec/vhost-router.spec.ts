@@ -320,6 +320,21 @@ function behaves(isolation: Isolation): void {
     assert.deepEqual(world.events('evict'), [])
   })
 
+  it('neither reads the release anew nor keeps an eye on it for each other name that a wildcard leads there', async () => {
+    await using world = await start({ vhostDir: ['%0', '.any'], updateInterval: 60_000 })
+    world.site('.any', 'any')
+    for (let name = 0; name < 100; name++) assert.equal(await world.body(`name-${name}.test`), 'any')
+    using calls = new FsCalls()
+    const names = Array.from({ length: 400 }, (_, name) => `other-${name}.test`)
+    for (const name of names) assert.equal(await world.body(name), 'any')
+    const looks = new Map<string, number>()
+    for (const path of calls.paths) looks.set(path, (looks.get(path) ?? 0) + 1)
+    const others = names.filter(name => looks.get(world.path(name)) === 1)
+    assert.ok(others.length > names.length / 2, `${others.length} were looked for once`)
+    const reads = looks.get(world.path('.any/app/package.json')) ?? 0
+    assert.ok(reads < names.length / 2, `${reads} readings`)
+  })
+
   if (isHere)
     it('gives the documents of a release that is being loaded, where the one before it was deleted', async () => {
       await using world = await start({}, (app, vhosts) => app.use(vhosts.static(), vhosts))

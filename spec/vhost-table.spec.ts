@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { App } from '../lib/app.ts'
 import { type Vhost, VhostTable } from '../lib/vhost-table.ts'
+import { eventually } from './support/world.ts'
 
 describe('VhostTable', () => {
   it('gives what a name leads to, and nothing for a name it does not know', () => {
@@ -110,6 +111,34 @@ describe('VhostTable', () => {
     for (const name of ['103', '104']) table.set(vhost(`${name}.aries.test`, '/aries'))
     assert.deepEqual(left.slice(3), ['5.aries.test', '6.aries.test'])
     assert.deepEqual(table.hostnames('/taurus'), ['taurus.test'])
+  })
+
+  it('has room for one more than a hundred names of a release now and then', async () => {
+    const { table } = tableOf(1000)
+    const enter = (name: number): void => table.set(vhost(`${name}.aries.test`, '/aries'))
+    for (let name = 0; name < 100; name++) {
+      assert.equal(table.hasRoomFor('/aries'), true)
+      enter(name)
+    }
+    assert.equal(table.hasRoomFor('/aries'), true, 'the first that one gives way to')
+    enter(100)
+    assert.deepEqual([table.hasRoomFor('/aries'), table.hasRoomFor('/taurus')], [false, true])
+    await eventually(() => table.hasRoomFor('/aries'))
+    enter(101)
+    assert.equal(table.hasRoomFor('/aries'), false)
+    table.delete('101.aries.test')
+    assert.equal(table.hasRoomFor('/aries'), true)
+  })
+
+  it('gives what was read last of a release, by whichever name', () => {
+    const { table } = tableOf(10)
+    const lastRead = { realPath: '/aries', version: 1, entry: undefined, entryStamp: undefined }
+    table.set({ ...vhost('aries.test', '/aries'), lastRead })
+    table.set({ ...vhost('taurus.test', '/taurus'), lastRead: undefined })
+    assert.deepEqual(
+      ['/aries', '/taurus', '/virgo'].map(path => table.lastRead(path)),
+      [lastRead, undefined, undefined],
+    )
   })
 
   it('says nothing of a name that was deleted', () => {
