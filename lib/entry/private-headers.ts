@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
 import { isPlainError, type PlainError, plainError, toError } from './messages.ts'
@@ -126,11 +126,17 @@ export function isUnread(told: string): boolean {
   return told === UNREAD
 }
 
+/** Where Node keeps how long `rawHeaders` are: `headersDistinct` is made of so many once somebody asks for it. */
+const COUNT = Object.getOwnPropertySymbols(new IncomingMessage(undefined as unknown as Socket)).find(
+  ({ description }) => description === 'kHeadersCount',
+) as symbol
+
 function hide(req: IncomingMessage): void {
   delete req.headers[VHOST]
   delete req.headers[CLIENT]
   const { rawHeaders } = req
   while (rawHeaders[0]?.startsWith(PRIVATE_PREFIX)) rawHeaders.splice(0, 2)
+  Object.assign(req, { [COUNT]: rawHeaders.length })
 }
 
 // In nearly all requests in a row it is the same object, made once by either side.

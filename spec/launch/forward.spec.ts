@@ -58,6 +58,17 @@ describe('Forward', () => {
       })
     }
 
+    it('arrives in each form that Node has for headers, and with nothing beside', async () => {
+      await using wall = await Wall.start((req, res) => res.end(JSON.stringify(req.headersDistinct)))
+      const headers = { 'x-one': ['1', '2'], 'content-type': 'a/b' }
+      const seen = JSON.parse((await wall.ask({ headers })).body)
+      assert.deepEqual([seen['x-one'], seen['content-type']], [['1', '2'], ['a/b']])
+      assert.deepEqual(
+        Object.keys(seen).filter(name => name.startsWith('x-express-van')),
+        [],
+      )
+    })
+
     it('arrives without a body as such: nobody waits for one', async () => {
       await using wall = await Wall.start((req, res) => {
         void bodyOf(req).then(body => res.end(JSON.stringify([req.headers['content-length'], body])))
