@@ -60,10 +60,9 @@ export function applyClient(req: MountedRequest): void {
     family: family === ABSENT ? undefined : family,
     isEncrypted: protocol === 'https',
   })
-  if (baseUrl !== '') req.baseUrl = decodeURI(baseUrl)
-  if (baseUrl !== '' || original !== '') {
-    req.originalUrl = original === '' ? `${decodeURI(baseUrl)}${req.url}` : decodeURI(original)
-  }
+  // Also where the app is none of Express, which would say so itself.
+  req.baseUrl = decodeURI(baseUrl)
+  req.originalUrl = original === '' ? `${req.baseUrl}${req.url}` : decodeURI(original)
   if (typeof vhost === 'string') req.vhost = vhostOf(vhost)
 }
 

@@ -36,7 +36,7 @@ describe('private headers', () => {
     assert.equal((got.socket as { encrypted?: boolean }).encrypted, true)
     assert.deepEqual(got.rawHeaders, ['Host', 'aries.test', 'Connection', 'keep-alive'])
     assert.deepEqual(Object.keys(got.headers), ['host', 'connection'])
-    assert.equal('baseUrl' in got, false)
+    assert.deepEqual([got.baseUrl, got.originalUrl], ['', '/path'])
   })
 
   it('of the next request on a connection take the place of those before', () => {

@@ -22,6 +22,7 @@ import type { VhostError } from '../../lib/index.ts'
 import { Forward, type ForwardOptions } from '../../lib/launch/forward.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
 import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
+import type { RoutedRequest } from '../../lib/vhost-info.ts'
 import { eventually } from '../support/world.ts'
 
 /** Where an error was made: a file of this machine. */
@@ -1489,6 +1490,19 @@ describe('Forward', () => {
       const { baseUrl, originalUrl, url } = JSON.parse((await wall.ask({ path: '/m%C3%BCnt/%20/x' })).body)
       assert.equal(url, '/x')
       assert.equal(originalUrl, `${baseUrl}/x`)
+    })
+
+    it('asked for a target that is told to an app of no framework, too', async () => {
+      await using wall = await Wall.start((req, res) => {
+        const { baseUrl, originalUrl, url } = req as RoutedRequest & {
+          baseUrl?: string
+          originalUrl?: string
+        }
+        res.end(JSON.stringify([baseUrl, originalUrl, url]))
+      })
+      assert.deepEqual(JSON.parse((await wall.ask({ path: '/y?z' })).body), ['', '/y?z', '/y?z'])
+      wall.mount = '/mount'
+      assert.deepEqual(JSON.parse((await wall.ask({})).body), ['/mount', '/mount/x', '/x'])
     })
 
     it('is the one that a trusted proxy names, and no other', async () => {
