@@ -155,7 +155,10 @@ export class Exchange extends AsyncResource {
       if (head.next !== undefined) handedOn = passedOn(head.next)
       setHeaders(res, down.statusCode as number, head)
       res.statusCode = down.statusCode as number
-      if (this.#req.httpVersionMajor < 2 && down.statusMessage) res.statusMessage = down.statusMessage
+      // Whoever comes next may have another status.
+      const isOurs = head.next === undefined
+      if (isOurs && this.#req.httpVersionMajor < 2 && down.statusMessage)
+        res.statusMessage = down.statusMessage
     } catch (cause) {
       down.destroy()
       this.#fail(this.#malformed({ cause }))
@@ -163,8 +166,6 @@ export class Exchange extends AsyncResource {
     }
     if (head.next !== undefined) {
       down.resume()
-      res.statusCode = 200
-      if (this.#req.httpVersionMajor < 2) res.statusMessage = ''
       const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
       this.end()
       this.#next(isLost ? lostBody() : handedOn)

@@ -1313,6 +1313,19 @@ describe('Forward', () => {
       )
     })
 
+    it('goes on here, with the status it had set, by which Express answers errors', async () => {
+      await using wall = await Wall.start((req, res, next) => {
+        res.statusCode = 410
+        res.statusMessage = 'No More'
+        next(req.url === '/error' ? new Error('gone') : undefined)
+      })
+      wall.otherwise = async (_, res) => void res.end('else')
+      for (const path of ['/error', '/']) {
+        const answer = await wall.raw(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+        assert.match(answer, /^HTTP\/1\.1 410 Gone\r\n/)
+      }
+    })
+
     for (const [how, framing] of [
       ['of a known length', (body: string) => ({ headers: { 'content-length': body.length } })],
       ['in chunks', () => ({ headers: { 'transfer-encoding': 'chunked' } })],
@@ -1726,7 +1739,8 @@ class Wall {
     around.use((error: { status?: number }, req: IncomingMessage, res: ServerResponse, _: unknown) => {
       this.after(req)
       this.errors.push(error)
-      res.statusCode = error.status ?? 500
+      // As Express does.
+      res.statusCode = error.status ?? (res.statusCode < 400 ? 500 : res.statusCode)
       res.end()
     })
     this.#outer = http.createServer(server, around)
