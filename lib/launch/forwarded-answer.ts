@@ -75,7 +75,7 @@ export class ForwardedAnswer {
     const isOurs = spent && this.#isOurs && !isHeard(this.#down, 1) && isNodes
     const written = isOurs ? spent : undefined
     // It waits for an answer before it, and Node puts a head whose body is bytes before hints that wait already.
-    if (!res.socket && !res.headersSent) res.write('', 'latin1')
+    if (!res.headersSent && (!res.socket || hasForeignName(res))) res.write('', 'latin1')
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // The last byte: nothing follows that would be worth waiting for.
@@ -114,4 +114,10 @@ export class ForwardedAnswer {
     this.#exchange.end()
     cutAnswer(this.#res)
   }
+}
+
+/** Names a file beyond ASCII: Node, given head and body at once, reads that name, which is Latin-1, as UTF-8. */
+function hasForeignName(res: ServerResponse): boolean {
+  const disposition = res.getHeader('content-disposition')
+  return disposition !== undefined && /[^\0-\x7f]/.test(String(disposition))
 }

@@ -479,6 +479,16 @@ describe('Forward', () => {
       }
     })
 
+    it('keeps the name of a file beyond ASCII, as a download by Express has it', async () => {
+      const disposition = 'attachment; filename="K\u00e4se.txt"'
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Content-Disposition', disposition).setHeader('Content-Length', 4)
+        res.write(Buffer.from('some'))
+        res.end()
+      })
+      assert.equal((await wall.ask({})).headers['content-disposition'], disposition)
+    })
+
     it('is whole where it comes in pieces, of a known length or not', async () => {
       await using wall = await Wall.start((req, res) => {
         const [, pieces = '', known] = (req.url ?? '').split('/')
