@@ -30,8 +30,9 @@ function _storeHeader(this: Answer, firstLine: string, headers: unknown): void {
   const isLeft = !this.req.complete
   const line = isLeft ? `${firstLine}${LEFT}: 1\r\n` : firstLine
   ;(ServerResponse.prototype as Answer)._storeHeader.call(this, line, headers)
-  // The router sends still, and would find the connection closed before it has read the answer. It closes it then.
-  if (isLeft && !endsByClose(this)) this._last = false
+  // The router sends still, if only that the body is over, and would find the connection closed before it has read the
+  // answer. It closes it then.
+  if (!endsByClose(this)) this._last = false
 }
 
 function endsByClose({ _hasBody, _contentLength, chunkedEncoding }: Answer): boolean {

@@ -107,7 +107,9 @@ export function passOn(res: ServerResponse, error: unknown): void {
     if (!isNone && !res.writableEnded) (res.socket as Socket | null)?.destroy()
     return
   }
-  for (const name of ['content-length', 'transfer-encoding', 'trailer']) res.removeHeader(name)
+  for (const name of ['transfer-encoding', 'trailer']) res.removeHeader(name)
+  // Without it the answer would end with its connection.
+  res.setHeader('content-length', 0)
   res.setHeader(NEXT, isNone ? (res.req.readableDidRead ? NO_ERROR : UNREAD) : encode(plainError(error)))
   res.end()
 }

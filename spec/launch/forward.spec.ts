@@ -958,6 +958,27 @@ describe('Forward', () => {
       }
     })
 
+    for (const [how, path, left] of [
+      ['with Connection: close', '/close', 0],
+      ['by next()', '/next', 1],
+    ] as const) {
+      it(`an answer ${how} to a whole upload leaves its connection to the router, which may yet say that it is all`, async () => {
+        let isEndedByApp: boolean | undefined
+        await using wall = await Wall.start((req, res, next) => {
+          res.once('finish', () => {
+            isEndedByApp = req.socket.writableEnded
+          })
+          req.resume().once('end', () => {
+            if (req.url === '/next') next()
+            else res.writeHead(200, { connection: 'close' }).end('all')
+          })
+        })
+        const { status } = await wall.ask({ method: 'POST', body: 'some', path })
+        assert.deepEqual([status, isEndedByApp], [path === '/next' ? 404 : 200, false])
+        await eventually(async () => (await wall.connections()) === left)
+      })
+    }
+
     it('an early answer that ends with its connection does end', async () => {
       await using wall = await Wall.start((_, res) => {
         res.removeHeader('Transfer-Encoding')
