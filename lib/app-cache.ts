@@ -104,6 +104,12 @@ export class AppCache {
     return this.#loads.has(realPath)
   }
 
+  /** The names that lead there, and those that wait for it to be loaded. */
+  hostnamesOf(realPath: string): string[] {
+    const waiting = this.#loads.get(realPath)?.hostnames ?? []
+    return [...new Set([...this.#hooks.hostnamesOf(realPath), ...waiting])]
+  }
+
   get apps(): App[] {
     return [...this.#apps.values()]
   }
@@ -274,7 +280,7 @@ export class AppCache {
       if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
       return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
     } catch (error) {
-      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, reason, own())
+      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, reason)
     } finally {
       this.#loads.delete(release.realPath)
     }
@@ -303,7 +309,7 @@ export class AppCache {
       throw error
     }
     app.waiting = load.waiting
-    this.#insert(app, serving, reason, [...load.hostnames])
+    this.#insert(app, serving, reason)
     return app
   }
 
@@ -314,11 +320,11 @@ export class AppCache {
     return present.some(name => !hostnames.has(name))
   }
 
-  #insert(app: App, serving: App | undefined, reason: EvictReason, asking: string[]): void {
+  #insert(app: App, serving: App | undefined, reason: EvictReason): void {
     const { release, loadDurationMs: durationMs } = app
     const { realPath } = release
     const replaced = this.#apps.get(realPath)
-    const hostnames = [...new Set([...this.#hooks.hostnamesOf(realPath), ...asking])]
+    const hostnames = this.hostnamesOf(realPath)
     this.#switch(realPath, app)
     this.#use(app)
     this.#failures.delete(realPath)
@@ -420,20 +426,14 @@ export class AppCache {
     return this.#apps.size >= this.#settings.maxApps
   }
 
-  #noteFailure(
-    release: Release,
-    thrown: unknown,
-    serving: App | undefined,
-    reason: EvictReason,
-    load: Load,
-  ): VhostError {
+  #noteFailure(release: Release, thrown: unknown, serving: App | undefined, reason: EvictReason): VhostError {
     if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
     if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
     const { realPath } = release
     const tell = (): void => {
-      const hostnames = [...new Set([...this.#hooks.hostnamesOf(realPath), ...load.hostnames])]
+      const hostnames = this.hostnamesOf(realPath)
       this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
     }
     if (serving && reason === 'changed' && isLack(error)) {

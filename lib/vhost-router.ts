@@ -216,7 +216,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function tellLine({ realPath, version }: Release, stream: 'stdout' | 'stderr', line: string): void {
-    const hostnames = table.hostnames(realPath)
+    const hostnames = apps.hostnamesOf(realPath)
     writeLine(hostnames[0] ?? pathBelow(settings.basePath, realPath), stream, line)
     events.emit('log', { hostnames, realPath, version, stream, line })
   }

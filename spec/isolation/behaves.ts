@@ -439,6 +439,15 @@ export function behaves(isolation: 'thread' | 'process'): void {
         'stdout unfinished aries.test',
       ])
     })
+
+    it('of a first load has the name that waits for it', async () => {
+      await using world = await start()
+      world.write('releases/1/app/index.js', 'console.log("connecting"); throw new Error("no database")')
+      world.link('aries.test', 'releases/1')
+      await world.body('aries.test')
+      const { hostnames } = world.events('log').find(({ line }) => line === 'connecting') ?? {}
+      assert.deepEqual(hostnames, ['aries.test'])
+    })
   })
 
   describe('faults, with a neighbour that never notices', () => {
