@@ -72,8 +72,13 @@ export function exportsNothing(exports: unknown): boolean {
 async function namedExport(exports: unknown, exportName: string): Promise<unknown> {
   const isCalled = exportName.endsWith('()')
   const name = isCalled ? exportName.slice(0, -2) : exportName
-  const found = member(exports, name) ?? member(member(exports, 'default'), name)
+  const found = member(exports, name) ?? member(member(exports, 'default'), name) ?? bareExport(exports, name)
   return await (isCalled && typeof found === 'function' ? found() : found)
+}
+
+/** `module.exports` is the default export of CommonJS that has no other. */
+function bareExport(exports: unknown, name: string): unknown {
+  return name === 'default' && typeof exports === 'function' ? exports : undefined
 }
 
 /** In order of preference. CommonJS imported by an ES module, or compiled from one, hides behind `default`. */

@@ -48,6 +48,8 @@ describe('findHandler', () => {
       ['exportName in the default export', { default: { site: handle } }, 'site'],
       ['exportName default', { default: handle }, 'default'],
       ['exportName that is a promise', { site: Promise.resolve(handle) }, 'site'],
+      ['exportName default of module.exports', handle, 'default'],
+      ['what default() of module.exports resolves to', async () => server, 'default()', server],
       ['what exportName() gives', { createApp: () => handle }, 'createApp()'],
       ['what async exportName() resolves to', { createApp: async () => server }, 'createApp()', server],
       ['exportName() in the default export', { default: { createApp: async () => handle } }, 'createApp()'],
