@@ -1,9 +1,7 @@
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { extname, isAbsolute } from 'node:path'
+import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
-import { compileFunction } from 'node:vm'
 import { importFor } from '../package-import.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
@@ -19,12 +17,13 @@ import {
   withGeneration,
 } from './generation-hook.ts'
 import { hookRequire, type Parent } from './module-paths.ts'
-import { moduleTypeOf } from './module-type.ts'
+import { isSurelyCommonJS } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
 import { lookingOnce } from './package-folders.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { isWithin } from './real-path-map.ts'
 import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
+import { tellPlace } from './syntax-error-place.ts'
 
 let lastGeneration = 0
 
@@ -78,7 +77,12 @@ export class FreshImport {
     setRelease(realPath, { generation: this.#generation, modulePaths })
     if (isSurelyCommonJS(entry)) return lookingOnce(() => createRequire(entry)(entry))
     this.#isImported = true
-    return await import(withGeneration(pathToFileURL(entry).href, this.#generation))
+    try {
+      return await import(withGeneration(pathToFileURL(entry).href, this.#generation))
+    } catch (error) {
+      await tellPlace(error, entry)
+      throw error
+    }
   }
 
   /** Imports a package as the entry would; undefined where it finds none. */
@@ -150,21 +154,4 @@ function setAside(realPath: string): { entries: [string, NodeJS.Module][]; stale
   forgetRequests(realPath, requests)
   const stale = entries.filter(([, { exports }]) => types.isModuleNamespaceObject(exports))
   return { entries, stale: stale.map(([file]) => file) }
-}
-
-/** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */
-function isSurelyCommonJS(entry: string): boolean {
-  const type = moduleTypeOf(entry)
-  if (type !== undefined) return type === 'commonjs'
-  return extname(entry) === '.js' && compilesAsCommonJS(readFileSync(entry, 'utf8'))
-}
-
-function compilesAsCommonJS(source: string): boolean {
-  try {
-    compileFunction(source.replace(/^#!.*/, ''), ['exports', 'require', 'module', '__filename', '__dirname'])
-    return true
-  } catch {
-    // An ES module, or a mistake, which import() reports.
-    return false
-  }
 }

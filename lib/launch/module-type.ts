@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
+import { compileFunction } from 'node:vm'
 
 /**
  * What Node takes a file for without a look into it, `module` or `commonjs`: by its extension, else by `type` in the
@@ -12,6 +13,13 @@ export function moduleTypeOf(file: string): string | undefined {
   return typeAbove(dirname(file))
 }
 
+/** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */
+export function isSurelyCommonJS(file: string): boolean {
+  const type = moduleTypeOf(file)
+  if (type !== undefined) return type === 'commonjs'
+  return extname(file) === '.js' && compilesAsCommonJS(readFileSync(file, 'utf8'))
+}
+
 /** As Node looks for it: above the release too, and not above `node_modules`. */
 function typeAbove(folder: string): string | undefined {
   if (basename(folder) === 'node_modules') return undefined
@@ -22,5 +30,15 @@ function typeAbove(folder: string): string | undefined {
     return JSON.parse(readFileSync(file, 'utf8')).type
   } catch {
     return undefined
+  }
+}
+
+function compilesAsCommonJS(source: string): boolean {
+  try {
+    compileFunction(source.replace(/^#!.*/, ''), ['exports', 'require', 'module', '__filename', '__dirname'])
+    return true
+  } catch {
+    // An ES module, or a mistake, which import() reports.
+    return false
   }
 }

@@ -16,6 +16,7 @@ import { startProcess } from './process-runner.ts'
 import { Reaper } from './reaper.ts'
 import type { RunnerSettings } from './runner.ts'
 import { SocketFolder } from './socket-folder.ts'
+import { tellPlace } from './syntax-error-place.ts'
 import { startThread } from './thread-runner.ts'
 import type { Redo } from './untouched.ts'
 import { Upstream } from './upstream.ts'
@@ -55,14 +56,17 @@ export class Upstreams {
     tell: Tell,
   ): Promise<Launched> {
     let upstream: Upstream | undefined
+    let setup: Setup | undefined
     try {
       const runnerSettings = await this.#runnerSettings(release, own)
+      setup = runnerSettings.setup
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       upstream = this.#start(release, isolation, runnerSettings)
       await this.#inTime(serves(upstream, own, tell))
       return upstream
     } catch (error) {
       if (upstream) void upstream.kill()
+      if (setup) await tellPlace((error as VhostError).cause, setup.entry, setup.owner)
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     } finally {
       if (upstream) this.#starting.delete(upstream)

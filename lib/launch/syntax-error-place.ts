@@ -1,0 +1,30 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { Setup } from '../entry/messages.ts'
+
+const PROGRAM = fileURLToPath(new URL('../entry/parse-modules.js', import.meta.url))
+const FLAGS = ['--experimental-vm-modules', '--no-warnings']
+const PATIENCE = 5000
+
+/**
+ * Has the error of an ES module that V8 cannot parse tell where, as Node does where it ends a program; before that no error
+ * does. `owner` is whose rights the app has, where they are not the router's.
+ */
+export async function tellPlace(error: unknown, entry: string, owner?: Setup['owner']): Promise<void> {
+  if (!isWithoutPlace(error)) return
+  const place = await placeIn(entry, owner)
+  if (place !== undefined) error.stack = `${place}\n\n${error.stack}`
+}
+
+function isWithoutPlace(error: unknown): error is Error {
+  return error instanceof Error && /^SyntaxError: .*\n\s+at compileSourceTextModule /.test(error.stack ?? '')
+}
+
+function placeIn(entry: string, owner: Setup['owner']): Promise<string | undefined> {
+  return new Promise(resolve => {
+    const options = { env: {}, cwd: '/', timeout: PATIENCE, ...owner }
+    execFile(process.execPath, [...FLAGS, PROGRAM, entry], options, (_, __, stderr) => {
+      resolve(/^(file:.*?)\n\nSyntaxError: /s.exec(stderr)?.[1])
+    })
+  })
+}
