@@ -27,6 +27,7 @@ interface ResolveContext {
 }
 interface Resolved {
   readonly url: string
+  readonly format?: string | null | undefined
   readonly shortCircuit?: boolean
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
@@ -124,10 +125,13 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   // What is required has no URL of its own: require.cache is purged for it.
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
-  if (!parent) return next(specifier, context)
+  if (!parent) {
+    const resolved = next(specifier, context)
+    return GENERATION.test(specifier) ? withTypeNow(resolved) : resolved
+  }
   const key = keyOf(specifier, parent, context)
   const resolved =
-    knownImport(key, parent) ?? noteImport(key, parent, search(specifier, context, parent, next))
+    knownImport(key, parent) ?? noteImport(key, parent, withTypeNow(search(specifier, context, parent, next)))
   return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
 }
 
@@ -150,6 +154,16 @@ function search(
     }
     throw error
   }
+}
+
+/**
+ * Node reads each package.json once, so it would refuse an app whose `type` was mended as it told whoever deployed it. The
+ * other way round there is nothing to be done: CommonJS is loaded by what Node has read.
+ */
+function withTypeNow(resolved: Resolved): Resolved {
+  const { url, format } = resolved
+  if (format !== 'commonjs' || !url.startsWith('file:')) return resolved
+  return moduleTypeOf(fileURLToPath(url)) === 'module' ? { ...resolved, format: 'module' } : resolved
 }
 
 /** Node 20: called in the thread of the hooks. */

@@ -835,6 +835,20 @@ describe('FreshImport', () => {
     assert.equal(await release.ask('app/index.js'), 'two')
   })
 
+  it('takes a module for what its package.json says by now, though Node has read another', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    site.write({
+      'package.json': '{ "type": "commonjs" }',
+      'app/index.js': `import { n } from './lib.js'; export default () => n`,
+      'app/lib.js': `export const n = 'lib'`,
+    })
+    assert.match(String(await site.fail('app/index.js')), /outside a module/)
+    site.write({ 'package.json': '{ "type": "module" }' })
+    assert.equal(await site.ask('app/index.js'), 'lib')
+    assert.equal(await site.ask('app/index.js'), 'lib')
+  })
+
   describe('tells a module where it is:', () => {
     it('CommonJS', async () => {
       await using world = new World()
