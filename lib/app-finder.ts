@@ -10,8 +10,8 @@ import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
-import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
-import type { VhostTable } from './vhost-table.ts'
+import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
+import type { Vhost, VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
@@ -32,6 +32,7 @@ export class AppFinder {
   readonly #apps: AppCache
   readonly #follower: Follower
   readonly #faults: DiskFaults
+  readonly #seeking: PathSettings
   /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
   readonly #located = Symbol('express-van')
   #isClosed = false
@@ -42,6 +43,7 @@ export class AppFinder {
     this.#apps = apps
     this.#follower = follower
     this.#faults = faults
+    this.#seeking = { ...settings, servedFrom: vhostPath => this.#servedFrom(vhostPath) }
   }
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
@@ -50,9 +52,7 @@ export class AppFinder {
     try {
       location = await (req ? this.#locate(hostname, req) : locateVhost(hostname, this.#settings))
       if (!location) return undefined
-      return await this.#acquire(location, hostname, found => {
-        if (req) tellVhost(req, makeInfo({ hostname, ...found }, host))
-      })
+      return await this.#acquire(location, hostname, host, req)
     } catch (error) {
       const kept = req && this.#serving(hostname, host, req)
       if (kept) return kept
@@ -77,12 +77,17 @@ export class AppFinder {
       kept[this.#located] = located
       done(located)
     }
-    seekVhost(hostname, this.#settings, found, false)
+    seekVhost(hostname, this.#seeking, found, false)
   }
 
   /** Tries no load again, and enters no name, from now on. */
   close(): void {
     this.#isClosed = true
+  }
+
+  #servedFrom(vhostPath: string): Vhost | undefined {
+    const vhost = this.#table.sharing(vhostPath)
+    return vhost && this.#apps.peek(vhost.realPath) && vhost
   }
 
   #locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {
@@ -93,7 +98,10 @@ export class AppFinder {
 
   /** Of a release that serves, and is compared with the disk for another name, nothing is read for this one. */
   #lastRead(realPath: string): ReadRelease | undefined {
-    return this.#apps.peek(realPath) && this.#table.lastRead(realPath)
+    const serving = this.#apps.peek(realPath)?.release
+    return (
+      serving && (this.#table.lastRead(realPath) ?? { ...serving, entry: undefined, entryStamp: undefined })
+    )
   }
 
   /** What another request has had loaded for the name while this one waited for what does not load. */
@@ -106,15 +114,16 @@ export class AppFinder {
     return app
   }
 
-  /** `tell` is told where it is looked for: a link may be flipped, and what it led to deleted, meanwhile. */
+  /** Tells the request where it is looked for: a link may be flipped, and what it led to deleted, meanwhile. */
   async #acquire(
     location: VhostLocation,
     hostname: string,
-    tell: (location: VhostLocation) => void,
+    host: string,
+    req: IncomingMessage | undefined,
     attempt = 1,
   ): Promise<App | undefined> {
     const { realPath } = location
-    tell(location)
+    if (req) tellVhost(req, makeInfo({ hostname, ...location }, host))
     const release = this.#lastRead(realPath) ?? (await readRelease(location, this.#settings))
     let now: VhostLocation | undefined
     try {
@@ -130,9 +139,13 @@ export class AppFinder {
       if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
       const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
-      if (leadsSomewhere && !this.#isClosed) this.#follower.found(hostname, { ...location, release })
+      // What is away is gone for good once no name is left: each would be another to wait for.
+      const isAway = this.#table.sharing(location.vhostPath)?.absence !== undefined
+      if (leadsSomewhere && !isAway && !this.#isClosed) {
+        this.#follower.found(hostname, { ...location, release }, req === undefined)
+      }
     }
-    return now && (await this.#acquire(now, hostname, tell, attempt + 1))
+    return now && (await this.#acquire(now, hostname, host, req, attempt + 1))
   }
 }
 

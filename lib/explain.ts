@@ -104,7 +104,8 @@ async function follow(
     if (!release) return { ...found, outcome: 'no app' }
     const entry = release.entry ?? (await entryOf(realPath, settings))
     const { refused, notes } = await foreseen(realPath, settings)
-    const app = apps.peek(known?.realPath ?? realPath)
+    const served = known ?? table.sharing(vhostPath)
+    const app = apps.peek(served?.realPath ?? realPath)
     const failure = apps.failure(realPath)
     return {
       ...found,

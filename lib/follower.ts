@@ -61,6 +61,8 @@ export class Follower {
       hostname,
       vhostPath: found.vhostPath,
       realPath: found.realPath,
+      identity: found.identity,
+      isExact: found.isExact,
       isFirstChoice: found.skipped === 0,
       captures: found.captures,
       readAt: found.readAt,
@@ -75,9 +77,9 @@ export class Follower {
 
   /**
    * Enters a name for what a request has found, unless it leads to another app by now: this reading may be older, or of
-   * a release that does not load. Nor is each of the many names that a wildcard leads to one release.
+   * a release that does not load. `isAsked`: also where it is only one of many that a wildcard leads to one release.
    */
-  found(hostname: string, found: Found): void {
+  found(hostname: string, found: Found, isAsked: boolean): void {
     const known = this.#table.peek(hostname)
     if (known?.realPath === found.realPath) return
     const isKept = known && (known.readAt > found.readAt || !this.#apps.peek(found.realPath))
@@ -85,7 +87,7 @@ export class Follower {
       this.#retireUnled(found.realPath)
       return
     }
-    if (known || this.#table.hasRoomFor(found.realPath)) this.enter(hostname, found)
+    if (known || isAsked || this.#table.hasRoomFor(found.realPath)) this.enter(hostname, found)
   }
 
   /** Lets a name go. */

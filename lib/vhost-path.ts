@@ -31,7 +31,11 @@ export interface PathSettings {
   /** With `'owner'` no user can lead to what is another's. */
   readonly user?: 'owner' | undefined
   readonly getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
+  /** What serves other names from the same folder, which a wildcard leads to: it serves one more, whatever lies there now. */
+  readonly servedFrom?: ((vhostPath: string) => Served | undefined) | undefined
 }
+
+type Served = Pick<VhostLocation, 'realPath' | 'identity' | 'readAt'>
 
 /** Is told an error, or what was found, or neither where nothing is there. */
 type Done<T> = (error: unknown, found?: T | undefined) => void
@@ -67,9 +71,13 @@ export function seekVhost(
     return
   }
   const readAt = performance.now()
-  const { getVhostPath } = settings
+  const { getVhostPath, servedFrom } = settings
   const placed: Done<Place> = (error, place) => {
-    if (place) tell(followPlace(hostname, place, readAt, settings), done)
+    const served = place && servedFrom?.(place.vhostPath)
+    if (served) {
+      const { realPath, identity, readAt } = served
+      done(null, { ...place, realPath, identity, readAt })
+    } else if (place) tell(followPlace(hostname, place, readAt, settings), done)
     else done(error)
   }
   if (getVhostPath) tell(askPath(hostname, settings, getVhostPath), placed)
@@ -103,7 +111,7 @@ function searchPatterns(
   skipped: number,
   done: Done<Place>,
 ): void {
-  const { basePath, vhostPatterns } = settings
+  const { basePath, vhostPatterns, servedFrom } = settings
   const pattern = vhostPatterns[skipped]
   if (!pattern) {
     done(null)
@@ -137,7 +145,8 @@ function searchPatterns(
   }
   const path = `${basePath}/${relativePath}`
   // The last one is followed wherever it leads, so to look at it first is to save that where it leads nowhere.
-  if (!isLast) lstat(path, look)
+  if (servedFrom?.(path)) look(null)
+  else if (!isLast) lstat(path, look)
   else if (isKnown) look(null)
   else stat(path, NO_ERROR, (error, stats) => (error || stats ? look(error) : done(null)))
 }

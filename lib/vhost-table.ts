@@ -9,6 +9,10 @@ export interface Vhost extends Used, Told {
   readonly vhostPath: string
   /** The real path of the release that serves this name; where none does, of the one that should. */
   readonly realPath: string
+  /** Device and inode of the real path. */
+  readonly identity: string
+  /** Whether it has its folder for itself, and does not share it with others by a wildcard. */
+  readonly isExact: boolean
   /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */
   readonly isFirstChoice: boolean
   /** What each specifier of that pattern stands for. */
@@ -29,6 +33,9 @@ export interface Vhost extends Used, Told {
 const MAX_NAMES_PER_RELEASE = 100
 /** Once one of them has given way, the next does so many milliseconds later: to keep an eye on a name is not for nothing. */
 const CROWD_PAUSE = 100
+/** Names by what they have in common. */
+type NameIndex = Map<string, string[]>
+
 /** The share of names that goes at once when there are too many: to find the least recent ones takes a look at all. */
 const LEAVING = 0.01
 
@@ -41,7 +48,9 @@ export class VhostTable {
   readonly #isBusy: (realPath: string) => boolean
   readonly #left: (vhost: Vhost) => void
   readonly #byHostname = new Map<string, Vhost>()
-  readonly #byRealPath = new Map<string, string[]>()
+  readonly #byRealPath: NameIndex = new Map()
+  /** Those alone that may share it. */
+  readonly #byVhostPath: NameIndex = new Map()
   /** When one of as many names as a release may have gave way last, by `performance.now()`. */
   readonly #crowdedAt = new Map<string, number>()
   #uses = 0
@@ -65,14 +74,13 @@ export class VhostTable {
   }
 
   set(vhost: Vhost): void {
-    const { hostname, realPath } = vhost
+    const { hostname, realPath, vhostPath, isExact } = vhost
     this.delete(hostname)
     vhost.usedAt = ++this.#uses
     this.#byHostname.set(hostname, vhost)
-    const names = this.#byRealPath.get(realPath)
-    if (names) names.push(hostname)
-    else this.#byRealPath.set(realPath, [hostname])
-    if (names && names.length > MAX_NAMES_PER_RELEASE) {
+    if (!isExact) addName(this.#byVhostPath, vhostPath, hostname)
+    const names = addName(this.#byRealPath, realPath, hostname)
+    if (names.length > MAX_NAMES_PER_RELEASE) {
       this.#crowdedAt.set(realPath, performance.now())
       this.#crowdOut(this.#leastRecentOf(names))
     }
@@ -82,14 +90,17 @@ export class VhostTable {
   delete(hostname: string): void {
     const vhost = this.#byHostname.get(hostname)
     if (!vhost) return
+    const { realPath, vhostPath, isExact } = vhost
     this.#byHostname.delete(hostname)
-    const names = this.#byRealPath.get(vhost.realPath) as string[]
-    if (names.length > 1) {
-      names.splice(names.indexOf(hostname), 1)
-      return
-    }
-    this.#byRealPath.delete(vhost.realPath)
-    this.#crowdedAt.delete(vhost.realPath)
+    removeName(this.#byRealPath, realPath, hostname)
+    if (!isExact) removeName(this.#byVhostPath, vhostPath, hostname)
+    if (!this.#byRealPath.has(realPath)) this.#crowdedAt.delete(realPath)
+  }
+
+  /** Of the names that wildcards lead to a folder, the first of those that were led there last. */
+  sharing(vhostPath: string): Vhost | undefined {
+    const vhosts = this.#byVhostPath.get(vhostPath)?.map(name => this.#byHostname.get(name) as Vhost)
+    return vhosts?.reduce((last, vhost) => (vhost.readAt > last.readAt ? vhost : last))
   }
 
   /** Every name that leads to a real path. */
@@ -104,10 +115,11 @@ export class VhostTable {
     return length < MAX_NAMES_PER_RELEASE || performance.now() - crowdedAt >= CROWD_PAUSE
   }
 
-  /** What was read last of a release by one of the names that lead to it. */
+  /** What was read last of a release by one of the names that lead to it, unless they are to be led elsewhere. */
   lastRead(realPath: string): ReadRelease | undefined {
     const [hostname = ''] = this.#byRealPath.get(realPath) ?? []
-    return this.#byHostname.get(hostname)?.lastRead
+    const lastRead = this.#byHostname.get(hostname)?.lastRead
+    return lastRead?.realPath === realPath ? lastRead : undefined
   }
 
   /** Looks up anew what app serves there. */
@@ -147,4 +159,17 @@ export class VhostTable {
     this.delete(hostname)
     this.#left(vhost)
   }
+}
+
+function addName(index: NameIndex, key: string, hostname: string): string[] {
+  const names = index.get(key)
+  if (names) names.push(hostname)
+  else index.set(key, [hostname])
+  return names ?? [hostname]
+}
+
+function removeName(index: NameIndex, key: string, hostname: string): void {
+  const names = index.get(key) as string[]
+  if (names.length === 1) index.delete(key)
+  else names.splice(names.indexOf(hostname), 1)
 }

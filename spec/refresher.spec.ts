@@ -477,6 +477,100 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
   })
 })
 
+/** As many names as are remembered of one release, and half as many more, which a wildcard leads to `link`. */
+class Crowd {
+  readonly names = Array.from({ length: 150 }, (_, name) => `name-${name}.test`)
+  readonly #world: World
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** What they are answered, all at once. */
+  async ask(): Promise<string[]> {
+    const answers = await Promise.all(this.names.map(name => this.#world.get(name)))
+    return [...new Set(answers.map(({ status, body }) => (status === 200 ? body : `${status}`)))]
+  }
+
+  get remembered(): readonly string[] {
+    return this.#world.vhosts.stats().vhosts.flatMap(({ hostnames }) => hostnames)
+  }
+
+  get strangers(): string[] {
+    const remembered = new Set(this.remembered)
+    return this.names.filter(name => !remembered.has(name))
+  }
+}
+
+describe('names beyond those that are remembered of a release', { concurrency: 4 }, () => {
+  async function start(options: VhostRouterOptions = {}): Promise<{ world: World; crowd: Crowd }> {
+    const world = await World.start({ vhostDir: ['%0', '.any'], ...options })
+    world.site('releases/r1', 'r1')
+    world.link('.any', 'releases/r1')
+    const crowd = new Crowd(world)
+    assert.deepEqual(await crowd.ask(), ['r1'])
+    assert.ok(crowd.strangers.length > 0)
+    return { world, crowd }
+  }
+
+  for (const [way, options] of WAYS) {
+    it(`are served by the last good release where the next does not load, also when that is deleted, ${way}`, async () => {
+      const { world, crowd } = await start(options)
+      await using _ = world
+      world.write('releases/r2/app/index.js', 'throw new Error("broken")')
+      world.link('.any', 'releases/r2')
+      assert.deepEqual(await crowd.ask(), ['r1'])
+      await eventually(() => world.events('error').length > 0)
+      assert.deepEqual(await crowd.ask(), ['r1'])
+      const [stranger = ''] = crowd.strangers
+      const { state, status } = await world.vhosts.why(stranger)
+      assert.deepEqual([state, status], ['serving older', 200])
+      world.remove('releases/r1')
+      assert.deepEqual(await crowd.ask(), ['r1'])
+      world.site('releases/r3', 'r3')
+      world.link('.any', 'releases/r3')
+      await eventually(async () => assert.deepEqual(await crowd.ask(), ['r3']))
+    })
+
+    it(`wait for no release that loads beside the one that serves, ${way}`, async () => {
+      const { world, crowd } = await start(options)
+      await using _ = world
+      using gates = new Gates(world, ['r2'])
+      world.link('.any', 'releases/r2')
+      await gates.reached('r2')
+      assert.deepEqual(await crowd.ask(), ['r1'])
+      gates.open('r2')
+      await eventually(async () => assert.deepEqual(await crowd.ask(), ['r2']))
+    })
+
+    it(`are served while the folder is away for a moment, and not when it is gone, ${way}`, async () => {
+      const { world, crowd } = await start(options)
+      await using _ = world
+      const [stranger = ''] = crowd.strangers
+      renameSync(world.path('.any'), world.path('.away'))
+      assert.equal(await world.body(stranger), 'r1')
+      renameSync(world.path('.away'), world.path('.any'))
+      assert.equal(await world.body(stranger), 'r1')
+      rmSync(world.path('.any'))
+      await eventually(async () => assert.deepEqual(await crowd.ask(), ['404']))
+      await eventually(() => world.events('evict').length === 1)
+    })
+  }
+
+  it('are loaded anew by reload(), and have a folder of their own from its first day', async () => {
+    const { world, crowd } = await start({ updateInterval: 60_000, watch: false })
+    await using _ = world
+    const [stranger = '', other = ''] = crowd.strangers
+    world.site(stranger, 'own')
+    assert.equal(await world.body(stranger), 'own')
+    world.site('releases/r1', 'r1 anew')
+    await world.vhosts.reload(other)
+    for (const name of crowd.names.slice(0, 100).filter(name => name !== stranger)) {
+      assert.equal(await world.body(name), 'r1 anew')
+    }
+  })
+})
+
 describe('names of one release', { concurrency: 4 }, () => {
   for (const [way, options] of WAYS) {
     it(`change together, loaded once, ${way}`, async () => {

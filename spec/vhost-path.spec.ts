@@ -177,6 +177,22 @@ describe('locateVhost', () => {
     assert.deepEqual(calls.paths, [nobody, join(nobody, 'current')])
   })
 
+  it('looks for nothing at a folder that serves other names, and for what comes before it as ever', async () => {
+    const served = { realPath: '/served', identity: '1:2', readAt: 3 }
+    const [own, any] = [join(basePath, 'aries.test'), join(basePath, '.any')]
+    const find = () =>
+      locate('aries.test', ['%0', '.any', '.default'], {
+        servedFrom: path => (path === any ? served : undefined),
+      })
+    using calls = new FsCalls()
+    const { vhostPath, realPath, identity, readAt, skipped } = (await find()) as VhostLocation
+    assert.deepEqual({ realPath, identity, readAt }, served)
+    assert.deepEqual([vhostPath, skipped], [any, 1])
+    assert.deepEqual(calls.paths, [own])
+    await folder('aries.test')
+    assert.equal((await find())?.realPath, own)
+  })
+
   it('saves a look where a name is known to lead somewhere', async () => {
     const path = await folder('aries.test')
     await folder('.default')
@@ -320,6 +336,13 @@ describe('locateVhost', () => {
     it('rejects where it rejects with nothing: that does not say that nothing is there', async () => {
       const getVhostPath = (): Promise<never> => Promise.reject()
       await assert.rejects(locate('aries.test', '%0', { getVhostPath }), { message: /getVhostPath/ })
+    })
+
+    it('is not followed where its folder serves other names', async () => {
+      const served = { realPath: '/served', identity: '1:2', readAt: 3 }
+      const servedFrom = (path: string) => (path === join(basePath, '.any') ? served : undefined)
+      const given = await locate('aries.test', '%0', { servedFrom, getVhostPath: () => '.any' })
+      assert.deepEqual([given?.realPath, given?.identity], ['/served', '1:2'])
     })
 
     it('rejects where it gives no text', async () => {

@@ -130,15 +130,29 @@ describe('VhostTable', () => {
     assert.equal(table.hasRoomFor('/aries'), true)
   })
 
-  it('gives what was read last of a release, by whichever name', () => {
+  it('gives what was read last of a release, unless its name is to be led elsewhere', () => {
     const { table } = tableOf(10)
     const lastRead = { realPath: '/aries', version: 1, entry: undefined, entryStamp: undefined }
     table.set({ ...vhost('aries.test', '/aries'), lastRead })
-    table.set({ ...vhost('taurus.test', '/taurus'), lastRead: undefined })
-    assert.deepEqual(
-      ['/aries', '/taurus', '/virgo'].map(path => table.lastRead(path)),
-      [lastRead, undefined, undefined],
-    )
+    table.set({ ...vhost('taurus.test', '/taurus'), lastRead })
+    const read = ['/aries', '/taurus', '/virgo'].map(path => table.lastRead(path))
+    assert.deepEqual(read, [lastRead, undefined, undefined])
+  })
+
+  it('gives the name that was led last to a folder that it shares with others', () => {
+    const { table } = tableOf(10)
+    const vhostPath = '/var/www/.any'
+    const shared = (name: string, readAt: number) =>
+      table.set({ ...vhost(name, '/any'), vhostPath, isExact: false, readAt })
+    shared('leo.test', 1)
+    for (const name of ['aries.test', 'taurus.test']) shared(name, 2)
+    table.set(vhost('virgo.test', '/virgo'))
+    assert.equal(table.sharing(vhostPath)?.hostname, 'aries.test')
+    table.delete('aries.test')
+    assert.equal(table.sharing(vhostPath)?.hostname, 'taurus.test')
+    for (const name of ['taurus.test', 'leo.test']) table.delete(name)
+    assert.equal(table.sharing(vhostPath), undefined)
+    assert.equal(table.sharing(vhost('virgo.test', '/virgo').vhostPath), undefined)
   })
 
   it('says nothing of a name that was deleted', () => {
@@ -173,6 +187,8 @@ function vhost(hostname: string, realPath: string): Vhost {
     hostname,
     vhostPath: `/var/www/${hostname}`,
     realPath,
+    identity: '1:1',
+    isExact: true,
     isFirstChoice: true,
     captures: [],
     readAt: 0,
