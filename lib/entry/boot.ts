@@ -18,6 +18,7 @@ import { followExceptions } from './follow-exceptions.ts'
 import { followUpgrades, takesUpgradesNow } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
 import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
+import { keepOwnSignals, raise } from './own-signals.ts'
 import { openRouterChannel } from './router-channel.ts'
 
 /** How long a program that exports something else, for its specs for one, may take to call `listen()`, in milliseconds. */
@@ -39,7 +40,10 @@ function boot(setup: Setup): void {
   Object.assign(process.env, setup.env)
   const scope = LoadScope.ofProcess()
   cluster.fork = refuseFork
-  if (isThread) beMainThread()
+  if (isThread) {
+    beMainThread()
+    keepOwnSignals()
+  }
   syncBuiltinESMExports()
   if (setup.modulePaths.length > 0) extendModulePaths(setup)
   let handler: Handler | undefined
@@ -102,7 +106,7 @@ function boot(setup: Setup): void {
   function obey(order: Order): void {
     if (order === 'ping') channel.report({ type: 'pong', figures: figures() })
     else if (order === 'stop') void stop()
-    else if (!process.emit('SIGTERM', 'SIGTERM')) process.exit()
+    else raise('SIGTERM')
   }
 
   async function stop(): Promise<void> {

@@ -831,6 +831,29 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'ended with 0')
     })
 
+    it('an app that passes SIGTERM on to itself, as those of NestJS and Apollo do, ends alone', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `process.once('SIGTERM', async () => process.kill(process.pid, 'SIGTERM'))
+         module.exports = (req, res) => { if (req.url === '/end') process.kill(process.pid, 15); else res.end('ok') }`,
+      )
+      const heard: string[] = []
+      const hear = (signal: string): number => heard.push(signal)
+      process.on('SIGTERM', hear)
+      try {
+        await world.vhosts.load('aries.test')
+        const evicted = world.event('evict')
+        await world.vhosts.reload('aries.test')
+        await evicted
+        assert.deepEqual(heard, [])
+        assert.equal((await world.get('aries.test', '/end', { method: 'POST' })).status, 502)
+        await eventually(async () => (await world.body('aries.test')) === 'ok')
+      } finally {
+        process.off('SIGTERM', hear)
+      }
+    })
+
     it('an app has a moment after SIGTERM, as long as it listens for it', async () => {
       await using world = await start()
       world.write(

@@ -1,0 +1,28 @@
+import { constants } from 'node:os'
+
+/** By which programs end themselves: those of NestJS and Apollo once they have heard of it and let go of what they held. */
+const ENDING: readonly NodeJS.Signals[] = [
+  'SIGTERM',
+  'SIGINT',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR2',
+  'SIGABRT',
+  'SIGKILL',
+]
+
+/** Has a signal by which an app in a thread ends itself end that thread: it would be the router's, and so its neighbours'. */
+export function keepOwnSignals(): void {
+  const { kill } = process
+  process.kill = (pid, signal = 'SIGTERM') => {
+    const own = ENDING.find(name => name === signal || constants.signals[name] === signal)
+    if (pid !== process.pid || !own) return kill.call(process, pid, signal)
+    raise(own)
+    return true
+  }
+}
+
+/** As the system does in a process: without a listener the app ends. */
+export function raise(signal: NodeJS.Signals): void {
+  if (!process.emit(signal, signal)) process.exit(128 + constants.signals[signal])
+}
