@@ -348,6 +348,12 @@ describe('express-van serve', { concurrency: 4 }, () => {
       'aries.test/app/index.js',
       `module.exports = (req, res) => { res.write('begun '); process.once('SIGTERM', () => setTimeout(() => res.end('ended'), 50)) }`,
     )
+    // As NestJS and Apollo do.
+    site.world.write(
+      'leo.test/app/index.js',
+      `process.once('SIGTERM', () => setTimeout(() => process.kill(process.pid, 'SIGTERM'), 10)); module.exports = (req, res) => res.end('leo')`,
+    )
+    assert.deepEqual(await site.get('leo.test'), [200, 'leo'])
     const answer = site.get('aries.test')
     await eventually(async () =>
       /"inFlight":1/.test((await site.run('status', '--json')).out.replaceAll(' ', '')),

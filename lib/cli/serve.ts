@@ -147,7 +147,17 @@ async function signalled(): Promise<void> {
   await new Promise<void>(resolve => {
     for (const signal of SIGNALS) process.once(signal, () => resolve())
   })
+  ignoreOwnSignals()
   for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
+}
+
+/** Apps of NestJS and Apollo that run in this process hear of the signal, too, and then send it to themselves once more. */
+function ignoreOwnSignals(): void {
+  const { kill } = process
+  process.kill = (pid, signal = 'SIGTERM') => {
+    const isOwn = pid === process.pid && SIGNALS.some(name => name === signal)
+    return isOwn || kill.call(process, pid, signal)
+  }
 }
 
 async function end(server: Server, vhosts: VhostRouter, control: Control | undefined): Promise<void> {
