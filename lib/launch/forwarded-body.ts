@@ -51,14 +51,14 @@ export class ForwardedBody {
   }
 
   send(): void {
-    if (this.#kept) this.#req.on('readable', this.#onReadable)
+    if (this.#kept) this.#listen()
     else this.#flow()
     this.#req.on('close', this.#giveUp)
     this.#gone?.add(this.#giveUp)
     this.#up.on('close', this.#onUpClose)
     // The app may have an answer to what the head alone says.
     process.nextTick(() => {
-      if (!this.#isBegun && !this.#up.destroyed) this.#up.write('', 'latin1')
+      if (!this.#isBegun && !this.#isSent && !this.#up.destroyed) this.#up.write('', 'latin1')
     })
   }
 
@@ -83,6 +83,16 @@ export class ForwardedBody {
     Object.assign(this.#req, { readableFlowing: null })
     if (kept.length > 0) this.#req.unshift(Buffer.concat(kept))
     return true
+  }
+
+  #listen(): void {
+    if (this.#req.complete && this.#req.readableLength === 0) {
+      this.#onEnd()
+      return
+    }
+    // Else Node does it at the next tick, by when a body of no chunks may be over.
+    this.#req.read(0)
+    this.#req.on('readable', this.#onReadable)
   }
 
   // By pieces whose length is known: to read beyond them would have the stream tell its end, and what has told its end

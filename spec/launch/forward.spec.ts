@@ -1406,6 +1406,21 @@ describe('Forward', () => {
       })
     }
 
+    for (const [when, around] of [
+      ['before', (next: () => void) => setImmediate(next)],
+      ['after', (next: () => void) => next()],
+    ] as [string, (next: () => void) => void][]) {
+      it(`goes on here with a body of no chunks, the end of which was there ${when} the app was asked`, async () => {
+        await using wall = await Wall.start((_, __, next) => next())
+        wall.around = (_, __, next) => around(next)
+        wall.otherwise = async (req, res) => void res.end(`read: ${await bodyOf(req)}`)
+        const answer = await wall.raw(
+          'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+        )
+        assert.equal(bodyText(answer), 'read: ')
+      })
+    }
+
     it('goes on here without a body that it has read, as in the same process', async () => {
       await using wall = await Wall.start((req, _, next) => void bodyOf(req).then(() => next()))
       assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
