@@ -3,6 +3,7 @@ import { frameworkAnswer } from './framework-app.ts'
 import { isWebServer, type WebServer } from './launch/caught-listen.ts'
 import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
 import { type ImportPackage, importOwn } from './package-import.ts'
+import { possibleFactory } from './possible-factory.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
@@ -98,7 +99,11 @@ async function answerOf(
   value: unknown,
   importPackage: ImportPackage,
 ): Promise<Handle | WebServer | undefined> {
-  if (typeof value === 'function') return isClass(value) ? undefined : (value as Handle)
+  if (typeof value === 'function') {
+    if (isClass(value)) return undefined
+    const isBare = value.length === 0 && Object.keys(value).length === 0
+    return isBare ? possibleFactory(value as Handle) : (value as Handle)
+  }
   if (typeof value !== 'object' || value === null) return undefined
   if (isWebServer(value)) return value
   const answer = await frameworkAnswer(value)

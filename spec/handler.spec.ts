@@ -9,8 +9,8 @@ import { World } from './support/world.ts'
 
 const { resolve } = createRequire(import.meta.url)
 const HOST = 'aries.test'
-const handle: Handle = () => {}
-const other: Handle = () => {}
+const handle: Handle = _ => {}
+const other: Handle = _ => {}
 const server = http.createServer()
 
 async function found(

@@ -1,0 +1,33 @@
+import type { ServerResponse } from 'node:http'
+import { VhostError } from './errors.ts'
+import type { Handle } from './launch/launch.ts'
+
+/**
+ * A handler without parameters may be a function that gives the app when it is called. It would leave each request
+ * without an answer and without a word; so whoever gets an app instead of an answer is told what to do about it.
+ */
+export function possibleFactory(handle: Handle): Handle {
+  return (req, res, next) => {
+    const returned: unknown = handle(req, res, next)
+    if (!isPromise(returned)) return refuseApp(returned, res)
+    return returned.then(value => refuseApp(value, res))
+  }
+}
+
+function refuseApp(value: unknown, res: ServerResponse): void {
+  if (res.headersSent || res.writableEnded || !isApp(value)) return
+  throw new VhostError('ERR_VHOST_NO_HANDLER', {
+    detail:
+      "its export gives the app when it is called: name it in exportName with brackets, such as 'default()'",
+  })
+}
+
+function isApp(value: unknown): boolean {
+  if (typeof value === 'function') return true
+  if (typeof value !== 'object' || value === null) return false
+  return ['listen', 'fetch', 'handle'].some(name => typeof Reflect.get(value, name) === 'function')
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as Promise<unknown> | undefined)?.then === 'function'
+}
