@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { unchanged } from './support/unchanged.ts'
-import { eventually, World } from './support/world.ts'
+import { unchanged } from '../support/unchanged.ts'
+import { eventually, World } from '../support/world.ts'
 
 const HOST = 'aries.test'
 
-for (const isolation of ['thread', 'process'] as const) {
+/** What apps in threads or processes leave in that of the router. */
+export function leavesNothing(isolation: 'thread' | 'process'): void {
   describe(`the process, isolation: '${isolation}',`, { concurrency: 1 }, () => {
     it('is as it was after 200 reloads', async t => {
       await using world = await World.start({ isolation })
