@@ -27,12 +27,13 @@ type Keeping = Record<symbol, Located | undefined>
 
 /** Finds on disk what the tables do not know, and has it loaded. */
 export class AppFinder {
+  /** By which a request is led: also to what serves others from the same folder. */
+  readonly paths: PathSettings
   readonly #settings: Settings
   readonly #table: VhostTable
   readonly #apps: AppCache
   readonly #follower: Follower
   readonly #faults: DiskFaults
-  readonly #seeking: PathSettings
   /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
   readonly #located = Symbol('express-van')
   #isClosed = false
@@ -43,7 +44,7 @@ export class AppFinder {
     this.#apps = apps
     this.#follower = follower
     this.#faults = faults
-    this.#seeking = { ...settings, servedFrom: vhostPath => this.#servedFrom(vhostPath) }
+    this.paths = { ...settings, servedFrom: vhostPath => this.#servedFrom(vhostPath) }
   }
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
@@ -77,7 +78,7 @@ export class AppFinder {
       kept[this.#located] = located
       done(located)
     }
-    seekVhost(hostname, this.#seeking, found, false)
+    seekVhost(hostname, this.paths, found, false)
   }
 
   /** Tries no load again, and enters no name, from now on. */

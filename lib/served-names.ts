@@ -7,6 +7,11 @@ export type Place = Pick<VhostFolder, 'path' | 'realPath'>
 export interface ServedNames {
   /** From where requests for any raw Host are answered now; undefined where no app serves it. */
   placeOf(host: string): Place | undefined
+  /**
+   * As `lookup()` of the router; but where other names are served from the same folder what serves them counts, as for a
+   * request.
+   */
+  locate(host: string): Promise<Place | undefined>
   /** Told of each path that was deleted for good, once no name is served by it any more. */
   whenVacated(listener: (path: string) => void): void
 }

@@ -84,6 +84,7 @@ export function vhostTls(
   })
 
   const served = servedNames(vhosts)
+  const locate = served?.locate ?? ((host: string) => vhosts.lookup(host))
   served?.whenVacated(path => certificates.forget(path))
 
   function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {
@@ -127,7 +128,7 @@ export function vhostTls(
     let found: Place | undefined
     let failure: unknown
     try {
-      found = await vhosts.lookup(host)
+      found = await locate(host)
     } catch (error) {
       failure = error
     }

@@ -25,7 +25,7 @@ import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
-import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, type PathSettings, type VhostLocation } from './vhost-path.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
 import { VhostWatch } from './vhost-watch.ts'
 import { writeLine } from './write-line.ts'
@@ -290,10 +290,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 
-  async function lookup(host: string): Promise<VhostFolder | undefined> {
+  async function locate(host: string, paths: PathSettings): Promise<VhostFolder | undefined> {
     const { hostname } = expectName(host)
     try {
-      const location = await locateVhost(hostname, settings)
+      const location = await locateVhost(hostname, paths)
       return location && folderOf(hostname, location)
     } catch (error) {
       if (isForbidden(error, undefined, settings)) return undefined
@@ -395,7 +395,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     stats,
     metrics: () => formatMetrics(stats(), apps, counters),
     why,
-    lookup,
+    lookup: (host: string) => locate(host, settings),
     reserve,
     load,
     reload,
@@ -404,6 +404,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   })
   tellServedNames(router, {
     placeOf: servedPlaceOf,
+    locate: host => locate(host, finder.paths),
     whenVacated: listener => vacancyListeners.push(listener),
   })
   return router

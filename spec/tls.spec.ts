@@ -478,7 +478,8 @@ describe('SNICallback, where the disk has something else than what serves', () =
     world.link('.any.any.test', 'releases/2')
     world.remove('releases/1')
     await eventually(() => world.events('error').length > 0)
-    assert.equal(await all.shown('made-up.any.test'), idOf(fallback))
+    assert.equal(await all.shown('made-up.any.test'), idOf(wildcard))
+    assert.deepEqual(await all.get('another.any.test'), [200, 'one'])
     await assertStaysShown(all, 'one.any.test', wildcard)
   })
 
