@@ -80,7 +80,7 @@ export interface VhostRouter {
   /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
   reload(hostname: string): Promise<Release | undefined>
   /** New requests get 503; drains, disposes, stops watching. Idempotent. */
-  close(options?: { drainTimeout?: number }): Promise<void>
+  close(options?: { drainTimeout?: number | undefined }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -376,7 +376,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     await launcher.close()
   }
 
-  function close(options?: { drainTimeout?: number }): Promise<void> {
+  function close(options?: { drainTimeout?: number | undefined }): Promise<void> {
     try {
       const drainTimeout = drainTimeoutOf(options) ?? settings.drainTimeout
       closing ??= closeAll(drainTimeout)

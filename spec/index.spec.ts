@@ -28,4 +28,9 @@ describe('express-van', () => {
     assert.equal(await reload('nobody.test'), undefined)
     await close()
   })
+
+  it('takes undefined for absent at its end too, as where a configuration is silent', async () => {
+    const [drainTimeout]: number[] = []
+    await van.vhostRouter().close({ drainTimeout })
+  })
 })
