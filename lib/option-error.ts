@@ -7,13 +7,14 @@ export function optionError(message: string): TypeError {
 
 /** The error for an option that `owner` does not have; it names the nearest one that it has. */
 export function unknownOption(owner: string, name: string, known: readonly string[]): TypeError {
-  return optionError(`${owner} has no option ${shown(name)}; did you mean '${nearest(name, known)}'?`)
+  return optionError(`${owner} has no option ${shown(name)}${didYouMean(name, known, word => `'${word}'`)}`)
 }
 
-/** The word that is written most like another. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const distances = known.map(word => [editDistance(name.toLowerCase(), word.toLowerCase()), word] as const)
-  return distances.sort(([one], [other]) => one - other)[0]?.[1]
+/** The end of a message about a name that is none of these: the one that is written most like it, if one is at all. */
+export function didYouMean(name: string, known: readonly string[], quote: (word: string) => string): string {
+  const distances = known.map(word => [unlikeness(name.toLowerCase(), word.toLowerCase()), word] as const)
+  const [[distance, word] = [1, '']] = distances.sort(([one], [other]) => one - other)
+  return distance > 0.5 ? '' : `; did you mean ${quote(word)}?`
 }
 
 /** A bad value, for a message. */
@@ -35,6 +36,11 @@ export function shownOption(name: string, value: unknown): string {
 
 function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1)
+}
+
+/** From 0, the same, to 1: nothing in common. */
+function unlikeness(one: string, other: string): number {
+  return editDistance(one, other) / Math.max(one.length, other.length)
 }
 
 /** Levenshtein's. */

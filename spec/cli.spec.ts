@@ -48,10 +48,12 @@ describe('express-van', () => {
 
   const wrong: [words: string[], says: RegExp][] = [
     [['serv'], /no command 'serv'; did you mean 'serve'\?/],
+    [['run'], /no command 'run'\n/],
     [['--port', '80'], /a command comes first/],
     [['serve'], /serve needs a <basePath>/],
     [['serve', '.', 'x'], /serve takes no 'x'/],
     [['serve', '.', '--max-app', '3'], /no option --max-app; did you mean --max-apps\?/],
+    [['serve', '.', '--get-version', 'x'], /no option --get-version\n/],
     [['serve', '.', '--port'], /--port/],
     [['serve', '.', '--port', 'x'], /--port takes a whole number, not 'x'/],
     [['serve', '.', '--port', '70000'], /--port is at most 65535/],

@@ -631,7 +631,7 @@ describe('documentRoot', () => {
       ['maxage', 'maxAge'],
       ['dotFiles', 'dotfiles'],
       ['extension', 'extensions'],
-      ['directory', 'redirect'],
+      ['redirects', 'redirect'],
       ['folowLinks', 'links'],
     ]) {
       refuses({ [name as string]: undefined }, new RegExp(`"${name}"; did you mean '${nearest}'`))

@@ -221,6 +221,14 @@ describe('vhostRouter, with wrong options,', () => {
     )
   })
 
+  it('names no other option where none is written like it', () => {
+    for (const name of ['root', 'port', 'directory'])
+      assert.throws(() => vhostRouter({ [name]: '/srv' }), {
+        message: `vhostRouter() has no option "${name}"`,
+        code: 'ERR_VHOST_OPTION',
+      })
+  })
+
   it('reads an option once, so that what was checked is what is used', () => {
     let reads = 0
     const options = {

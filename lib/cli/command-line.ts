@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { nearest } from '../option-error.ts'
+import { didYouMean } from '../option-error.ts'
 import type { VhostRouterOptions } from '../options.ts'
 import { OPERATOR, PASSWORD_VARIABLE } from './operator.ts'
 
@@ -167,7 +167,7 @@ export function parseCommand(
   if (first === '--version' || first === '-v') return { name: 'version' }
   if (!isCommandName(first)) {
     const what = first.startsWith('-') ? 'a command comes first' : `there is no command '${first}'`
-    throw new UsageError(`${what}; did you mean '${nearest(first, Object.keys(COMMANDS))}'?`)
+    throw new UsageError(what + didYouMean(first, Object.keys(COMMANDS), word => `'${word}'`))
   }
   const { operand, flags } = COMMANDS[first]
   const { values, positionals } = parseWords(first, rest, { ...flags, ...HELP })
@@ -299,8 +299,8 @@ function parseWords(
     const { code, message } = error as NodeJS.ErrnoException
     const unknown = /'(-[^']*)'/.exec(message)?.[1]
     if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && unknown !== undefined) {
-      const name = nearest(unknown.replace(/^-+/, ''), Object.keys(flags))
-      throw new UsageError(`${command} has no option ${unknown}; did you mean --${name}?`, command)
+      const meant = didYouMean(unknown.replace(/^-+/, ''), Object.keys(flags), flag => `--${flag}`)
+      throw new UsageError(`${command} has no option ${unknown}${meant}`, command)
     }
     const [sentence = ''] = message.split('. ', 1)
     throw new UsageError(sentence, command)
