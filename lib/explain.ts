@@ -39,7 +39,7 @@ export interface VhostExplanation {
   readonly error: LastError | null
   /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
-  /** What is odd, in words: an unknown setting in the vhost's package.json, or a base path that is not there. */
+  /** What is odd, in words: an unknown setting in the vhost's package.json, or that there is no base path or app folder. */
   readonly notes: readonly string[]
 }
 
@@ -101,7 +101,7 @@ async function follow(
     const { vhostPath, realPath, skipped } = location
     const found = { ...named, patterns: all.slice(0, skipped + 1), vhostPath, realPath }
     const release = await readRelease(location, settings)
-    if (!release) return { ...found, outcome: 'no app' }
+    if (!release) return { ...found, outcome: 'no app', notes: await appFolderNotes(realPath, settings) }
     const entry = release.entry ?? (await entryOf(realPath, settings))
     const { refused, notes } = await foreseen(realPath, settings)
     const served = known ?? table.sharing(vhostPath)
@@ -131,6 +131,12 @@ async function follow(
 async function basePathNotes({ basePath, getVhostPath }: Settings): Promise<string[]> {
   if (getVhostPath || (await statOf(basePath))) return []
   return [`there is no folder at basePath, ${basePath}`]
+}
+
+/** A vhost without an app is nothing odd, unless who asks had meant it to have one. */
+async function appFolderNotes(realPath: string, { appDir }: Settings): Promise<string[]> {
+  const isThere = (await statOf(join(realPath, appDir)))?.isDirectory() === true
+  return isThere ? [] : [`there is no folder '${appDir}' in it`]
 }
 
 async function entryOf(realPath: string, settings: Settings): Promise<string | null> {

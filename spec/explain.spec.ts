@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, renameSync } from 'node:fs'
+import { chmodSync, mkdirSync, renameSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import type { VhostExplanation } from '../lib/index.ts'
 import { World } from './support/world.ts'
@@ -93,7 +93,17 @@ describe('why', () => {
       vhostPath: world.path('aries.test'),
       realPath: world.path('aries.test'),
       outcome: 'no app',
+      notes: ["there is no folder 'app' in it"],
     })
+    world.write('taurus.test/app', 'a file')
+    assert.deepEqual((await world.vhosts.why('taurus.test')).notes, ["there is no folder 'app' in it"])
+  })
+
+  it('looks for no folder of the app where the vhost itself is it', async () => {
+    await using world = await World.start({ appDir: '.' })
+    mkdirSync(world.path('aries.test'))
+    const { outcome, notes } = await world.vhosts.why('aries.test')
+    assert.deepEqual([outcome, notes], ['no app', []])
   })
 
   it('says "refused" of any host that a request is refused for, and which rule', async () => {
