@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
 import { AppFinder, isForbidden } from './app-finder.ts'
+import { expectBasePath } from './base-path.ts'
 import { Counters } from './counters.ts'
 import { DiskFaults } from './disk-faults.ts'
 import { documentRoot } from './document-root.ts'
@@ -131,6 +132,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const finder = new AppFinder(settings, table, apps, follower, faults)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   let closing: Promise<void> | undefined
+  // The program may make the folder, and listen, first.
+  setImmediate(() => {
+    if (!closing) expectBasePath(settings, events)
+  })
 
   function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     const name = nameOf(req, trustsOf, next)

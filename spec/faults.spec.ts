@@ -4,6 +4,8 @@ import { mkdirSync, realpathSync, renameSync, rmSync, symlinkSync, utimesSync, w
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { VhostEvents } from '../lib/index.ts'
 import { resultOfChild } from './support/child.ts'
 import { PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
@@ -252,6 +254,29 @@ describe('where the clock is wrong', { concurrency: 1 }, () => {
 })
 
 describe('where the base path', { concurrency: 1 }, () => {
+  for (const [what, make] of [
+    ['is missing', () => {}],
+    ['is a file', (path: string) => writeFileSync(path, '')],
+  ] as const) {
+    it(`${what} from the start, it is told, once`, async () => {
+      await using world = new World()
+      rmSync(world.path(), { recursive: true })
+      make(world.path())
+      await eventually(() => world.told.length === 1)
+      const [{ error, realPath, hostnames }] = world.events('error') as [VhostEvents['error']]
+      assert.equal(error.message, 'The app cannot be loaded: basePath is no folder')
+      assert.match(String(error.cause), /^Error: ENO/)
+      assert.deepEqual([realPath, hostnames], [world.path(), []])
+    })
+  }
+
+  it('is there, need not be, or is made at once, nothing is told', async () => {
+    await using world = await World.start()
+    await using own = await World.start({ basePath: '/no such base path', getVhostPath: () => undefined })
+    await delay(50)
+    assert.deepEqual([...world.told, ...own.told], [])
+  })
+
   for (const watch of [true, false]) {
     const way = watch ? 'with watches' : 'without watches'
 
