@@ -100,7 +100,7 @@ describe('express-van', () => {
     ]) {
       const { code, err } = await run(runtimeFolder(), ...words)
       assert.equal(code, 3, words[0])
-      assert.match(err, /no server answers/)
+      assert.match(err, /no server answers: no `express-van serve` of this user runs there/)
     }
   })
 

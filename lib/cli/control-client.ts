@@ -62,7 +62,7 @@ function noAnswer({ code = '', message }: NodeJS.ErrnoException): ControlError {
   if (code === 'ECONNRESET' || code === 'EPIPE')
     return new ControlError('no server answers: the connection broke off')
   const isAbsent = code === 'ENOENT' || code === 'ECONNREFUSED'
-  return elsewhere(isAbsent ? 'none of this user runs there' : code || message)
+  return elsewhere(isAbsent ? 'no `express-van serve` of this user runs there' : code || message)
 }
 
 function notOurs(): ControlError {
