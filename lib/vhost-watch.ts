@@ -86,9 +86,9 @@ export class VhostWatch {
     for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
       if (file) await addPlaces(places, dirname(file), [basename(file)], seen)
     }
-    // By which it would be overruled.
-    for (const path of vhost.isFirstChoice ? [] : pathsBefore(vhostPath, hostname, this.#settings)) {
-      await addPlaces(places, path, undefined, seen)
+    // By which it would be overruled; each for itself, because one that is renamed says so only where it lies.
+    for (const step of vhost.isFirstChoice ? [] : stepsBefore(vhostPath, hostname, this.#settings)) {
+      await addPlaces(places, dirname(step), [basename(step)], seen)
     }
     return places
   }
@@ -129,11 +129,14 @@ function firstPart(path: string): string {
   return path.split('/')[0] as string
 }
 
-/** Where the patterns that come before the one that gave a path would have led. */
-function pathsBefore(vhostPath: string, hostname: string, { basePath, vhostPatterns }: Settings): string[] {
-  const paths = vhostPatterns.flatMap(pattern => {
-    const path = pattern.pathOf(hostname)
-    return path === undefined ? [] : resolve(basePath, path)
-  })
-  return paths.slice(0, paths.indexOf(vhostPath))
+/** Each step on the way to where the patterns that come before the one that gave a path would have led. */
+function stepsBefore(vhostPath: string, hostname: string, { basePath, vhostPatterns }: Settings): string[] {
+  const steps: string[] = []
+  for (const pattern of vhostPatterns) {
+    const names = pattern.pathOf(hostname)?.split('/') ?? []
+    const way = names.map((_, index) => resolve(basePath, ...names.slice(0, index + 1)))
+    if (way.at(-1) === vhostPath) break
+    steps.push(...way)
+  }
+  return steps
 }

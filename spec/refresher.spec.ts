@@ -246,6 +246,21 @@ describe('what is gone', { concurrency: 4 }, () => {
     })
   }
 
+  it('is overruled by what lies in another folder that takes the place of one above, by events alone', async () => {
+    await using world = await World.start({ vhostDir: ['sites/%2/%1', '.default'], updateInterval: 60_000 })
+    world.site('.default', 'default')
+    world.site('sites/test/taurus', 'taurus')
+    world.site('new/test/aries', 'aries')
+    assert.equal(await world.body('aries.test'), 'default')
+    // Seen as soon as the folders are watched that lie on the way.
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    world.remove('sites/test/taurus')
+    await eventually(async () => (await world.body('taurus.test')) === 'default')
+    renameSync(world.path('sites'), world.path('old'))
+    renameSync(world.path('new'), world.path('sites'))
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'aries'))
+  })
+
   it('is overruled by a link that leads to the same release, too', async () => {
     await using world = await World.start({ vhostDir: ['%0', '.any.%2+'], updateInterval: 30 })
     world.write(
