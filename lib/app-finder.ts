@@ -69,7 +69,7 @@ export class AppFinder {
     const kept = req as unknown as Keeping
     const known = kept[this.#located]
     // The router may ask for another name than static() did: whom an app around trusts may differ.
-    if (known?.hostname === hostname) {
+    if (known?.hostname === hostname && !this.#hasEnded(known.location)) {
       done(known)
       return
     }
@@ -89,6 +89,11 @@ export class AppFinder {
   #servedFrom(vhostPath: string): Vhost | undefined {
     const vhost = this.#table.sharing(vhostPath)
     return vhost && this.#apps.peek(vhost.realPath) && vhost
+  }
+
+  /** Whether what served others when a request was led to it has been replaced, or deleted, since. */
+  #hasEnded(location: VhostLocation | undefined): boolean {
+    return location?.isServing === true && !this.#apps.peek(location.realPath)
   }
 
   #locate(hostname: string, req: IncomingMessage): Promise<VhostLocation | undefined> {

@@ -20,6 +20,8 @@ export interface VhostLocation {
   readonly isExact: boolean
   /** When the reading began, by `performance.now()`: of two that differ, the later one counts. */
   readonly readAt: number
+  /** Set where it was not read now, because others are served from there. */
+  readonly isServing?: true
 }
 
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
@@ -76,7 +78,7 @@ export function seekVhost(
     const served = place && servedFrom?.(place.vhostPath)
     if (served) {
       const { realPath, identity, readAt } = served
-      done(null, { ...place, realPath, identity, readAt })
+      done(null, { ...place, realPath, identity, readAt, isServing: true })
     } else if (place) tell(followPlace(hostname, place, readAt, settings), done)
     else done(error)
   }

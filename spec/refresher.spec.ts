@@ -572,6 +572,37 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     })
   }
 
+  it('are not led to what has ended since static() was led there', async () => {
+    let pass: (() => void) | undefined
+    const world = await World.start({ vhostDir: ['%0', '.any'] }, (app, vhosts) => {
+      app.use(vhosts.static())
+      app.use(({ url }, _, next) => {
+        if (url === '/held') pass = next
+        else next()
+      })
+      app.use(vhosts)
+    })
+    await using _ = world
+    for (const release of ['r1', 'r2']) world.site(`releases/${release}`, release)
+    world.link('.any', 'releases/r1')
+    const crowd = new Crowd(world)
+    await crowd.ask()
+    const [stranger = ''] = crowd.strangers
+    for (const [change, ended, answer] of [
+      [() => world.link('.any', 'releases/r2'), 'r1', 'r2'],
+      [() => world.remove('.any'), 'r2', 'nobody serves name-'],
+    ] as const) {
+      const held = world.body(stranger, '/held')
+      await eventually(() => pass !== undefined)
+      change()
+      await evicted(world, ended)
+      pass?.()
+      pass = undefined
+      assert.ok((await held).startsWith(answer))
+    }
+    assert.equal(world.events('load').length, 1)
+  })
+
   it('are loaded anew by reload(), and have a folder of their own from its first day', async () => {
     const { world, crowd } = await start({ updateInterval: 60_000, watch: false })
     await using _ = world
