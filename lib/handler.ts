@@ -101,8 +101,8 @@ async function answerOf(
 ): Promise<Handle | WebServer | undefined> {
   if (typeof value === 'function') {
     if (isClass(value)) return undefined
-    const isBare = value.length === 0 && Object.keys(value).length === 0
-    return isBare ? possibleFactory(value as Handle) : (value as Handle)
+    const isHandler = value.length >= 2 || Object.keys(value).length > 0
+    return isHandler ? (value as Handle) : possibleFactory(value as Handle)
   }
   if (typeof value !== 'object' || value === null) return undefined
   if (isWebServer(value)) return value

@@ -3,8 +3,8 @@ import { VhostError } from './errors.ts'
 import type { Handle } from './launch/launch.ts'
 
 /**
- * A handler without parameters may be a function that gives the app when it is called. It would leave each request
- * without an answer and without a word; so whoever gets an app instead of an answer is told what to do about it.
+ * A function that has no parameters for request and response may be one that gives the app when it is called. It would
+ * leave each request without an answer and without a word; so whoever gets an app instead is told what to do about it.
  */
 export function possibleFactory(handle: Handle): Handle {
   return (req, res, next) => {

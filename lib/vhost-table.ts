@@ -115,11 +115,13 @@ export class VhostTable {
     return length < MAX_NAMES_PER_RELEASE || performance.now() - crowdedAt >= CROWD_PAUSE
   }
 
-  /** What was read last of a release by one of the names that lead to it, unless they are to be led elsewhere. */
+  /** What was read last of a release by one of the names that lead to it; others may be on their way elsewhere. */
   lastRead(realPath: string): ReadRelease | undefined {
-    const [hostname = ''] = this.#byRealPath.get(realPath) ?? []
-    const lastRead = this.#byHostname.get(hostname)?.lastRead
-    return lastRead?.realPath === realPath ? lastRead : undefined
+    for (const hostname of this.#byRealPath.get(realPath) ?? []) {
+      const lastRead = this.#byHostname.get(hostname)?.lastRead
+      if (lastRead?.realPath === realPath) return lastRead
+    }
+    return undefined
   }
 
   /** Looks up anew what app serves there. */

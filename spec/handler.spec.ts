@@ -9,8 +9,8 @@ import { World } from './support/world.ts'
 
 const { resolve } = createRequire(import.meta.url)
 const HOST = 'aries.test'
-const handle: Handle = _ => {}
-const other: Handle = _ => {}
+const handle: Handle = (_req, _res) => {}
+const other: Handle = (_req, _res) => {}
 const server = http.createServer()
 
 async function found(

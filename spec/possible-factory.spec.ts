@@ -3,10 +3,12 @@ import { describe, it } from 'node:test'
 import type { VhostError } from '../lib/index.ts'
 import { World } from './support/world.ts'
 
-describe('a function without parameters', () => {
+describe('a function that is not given request and response', () => {
   for (const isolation of ['none', 'thread'] as const) {
     for (const [what, source] of [
       ['the app', `() => (req, res) => res.end('app')`],
+      ['the app by its options', `options => require('node:http').createServer()`],
+      ['an app with fetch()', `() => ({ fetch: () => new Response() })`],
       ['a promise of the app', `async () => (req, res) => res.end('app')`],
       ['a promise of a server', `async () => require('node:http').createServer()`],
     ] as const) {

@@ -130,13 +130,16 @@ describe('VhostTable', () => {
     assert.equal(table.hasRoomFor('/aries'), true)
   })
 
-  it('gives what was read last of a release, unless its name is to be led elsewhere', () => {
+  it('gives what was read last of a release, not what a name of it is to be led to', () => {
     const { table } = tableOf(10)
     const lastRead = { realPath: '/aries', version: 1, entry: undefined, entryStamp: undefined }
     table.set({ ...vhost('aries.test', '/aries'), lastRead })
     table.set({ ...vhost('taurus.test', '/taurus'), lastRead })
     const read = ['/aries', '/taurus', '/virgo'].map(path => table.lastRead(path))
     assert.deepEqual(read, [lastRead, undefined, undefined])
+    const own = { ...lastRead, realPath: '/taurus' }
+    table.set({ ...vhost('leo.test', '/taurus'), lastRead: own })
+    assert.equal(table.lastRead('/taurus'), own)
   })
 
   it('gives the name that was led last to a folder that it shares with others', () => {
