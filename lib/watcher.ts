@@ -223,6 +223,8 @@ export class Watcher {
     const isBaseReplaced = replaced.has(this.#settings.basePath)
     const due = [...this.#subjects].filter(([, subject]) => {
       const isReplaced = isBaseReplaced || replaced.has(subject.watched.above)
+      // What is watched may lie elsewhere now, and the same release be there again.
+      if (isReplaced && this.#settings.watch) subject.isAstray = true
       return isReplaced || subject.turn === turn || !isArmed(subject)
     })
     await inLanes(due, ([key, subject]) => this.#takeTurn(key, subject), LANES, PATIENCE)

@@ -699,6 +699,19 @@ describe('Watcher, by looking', () => {
     })
   }
 
+  for (const watch of [true, false]) {
+    it(`looks ${watch ? 'up anew what to watch' : 'for nothing to watch'} when a folder above is another one, watch: ${watch}`, async () => {
+      folder('releases')
+      const one = counted({ [folder('a')]: undefined })
+      start({ updateInterval: 20, watch }).watch('one', Object.assign(one, { above: at('releases') }))
+      await eventually(() => timesOf('one') > 2)
+      const [looks, times] = [one.looks, timesOf('one')]
+      renameSync(at('releases'), at('old'))
+      folder('releases')
+      await eventually(() => timesOf('one') > times && one.looks === (watch ? looks + 1 : 0))
+    })
+  }
+
   it('runs no two comparisons of one key at once', async () => {
     let running = 0
     let most = 0
