@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http'
 import { optionError, shown, unknownOption } from './option-error.ts'
 
 /**
@@ -14,6 +15,9 @@ export function givenOptions<Options extends object>(
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
   }
+  // Mounted as it is, instead of what it gives.
+  if (options instanceof IncomingMessage)
+    throw optionError(`${owner} was given a request: mount what it returns, as in app.use(${owner})`)
   for (const name in options) {
     if (isGiven(options, name) && !known.includes(name)) throw unknownOption(owner, name, known)
   }

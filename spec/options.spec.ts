@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { type VhostRouterOptions, vhostRouter } from '../lib/index.ts'
 import { resolveOptions } from '../lib/options.ts'
+import { World } from './support/world.ts'
 
 describe('resolveOptions', () => {
   it('completes them with the documented defaults', () => {
@@ -219,6 +220,22 @@ describe('vhostRouter, with wrong options,', () => {
       () => vhostRouter(Object.create({ maxApp: 5 })),
       /has no option "maxApp"; did you mean 'maxApps'/,
     )
+  })
+
+  it('says so where it is mounted without having been called', async () => {
+    await using world = await World.start({}, (app, { static: files }) => {
+      app.use('/router', vhostRouter as never)
+      app.use('/files', files as never)
+    })
+    for (const [path, name] of [
+      ['/router', 'vhostRouter()'],
+      ['/files', 'static()'],
+    ] as const) {
+      world.errors.length = 0
+      await world.get('aries.test', path)
+      const { message } = world.errors[0] as Error
+      assert.equal(message, `${name} was given a request: mount what it returns, as in app.use(${name})`)
+    }
   })
 
   it('names no other option where none is written like it', () => {
