@@ -58,9 +58,11 @@ export class VhostError extends Error {
     const { hostname, detail, cause, retryAfter } = options
     const [usual, message] = CODES[code]
     const status = retryAfter === undefined ? usual : 503
-    super(`${hostname === undefined ? '' : `${hostname}: `}${message}${detail ? `: ${detail}` : ''}`, {
-      cause,
-    })
+    super(
+      `${hostname === undefined ? '' : `${hostname}: `}${message}${detail ? `: ${detail}` : ''}`,
+      // Where it is nothing, a log would say so.
+      cause === undefined ? {} : { cause },
+    )
     this.#options = options
     this.code = code
     this.status = this.statusCode = status

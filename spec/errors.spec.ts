@@ -48,6 +48,10 @@ describe('VhostError', () => {
     assert.deepEqual(headers, { 'Retry-After': '30' })
   })
 
+  it('has no cause to be logged where there is none', () => {
+    assert.doesNotMatch(inspect(new VhostError('ERR_VHOST_NO_HANDLER')), /cause/)
+  })
+
   it('keeps the cause for logs, and its path out of message and stack', () => {
     const cause = new Error(`Cannot find module '${SECRET}'`)
     const error = new VhostError('ERR_VHOST_LOAD', { hostname: 'aries.test', cause })
