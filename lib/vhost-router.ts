@@ -26,7 +26,7 @@ import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
-import { locateVhost, type PathSettings, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
 import { VhostWatch } from './vhost-watch.ts'
 import { writeLine } from './write-line.ts'
@@ -239,29 +239,39 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       if (!name) return
       const { hostname, host } = name
       const vhost = table.peek(hostname)
-      if (!vhost) {
-        serveLocated()
-        return
-      }
-      tellVhost(req, infoOf(vhost, host))
-      serve(vhost.realPath, req, res, next, (on, isGone) => {
-        if (isGone) serveLocated(on)
-        else ifLedElsewhere(vhost, () => serveLocated(on), on)
-      })
+      if (vhost) {
+        tellVhost(req, infoOf(vhost, host))
+        serveServing(vhost)
+      } else finder.locate(hostname, req, ({ location }) => serveLocated(location, next))
 
-      function serveLocated(on: () => void = next): void {
-        finder.locate(hostname, req, ({ location }) => {
-          // Of an error the router, which comes to the same end, tells.
-          if (!location) return on()
-          tellVhost(req, makeInfo({ hostname, ...location }, host))
-          serve(location.realPath, req, res, next)
+      // Of an error the router, which comes to the same end, tells.
+      function serveLocated(location: VhostLocation | undefined, on: () => void): void {
+        if (!location) {
+          on()
+          return
+        }
+        tellVhost(req, makeInfo({ hostname, ...location }, host))
+        if (location.isServing) serveServing(location)
+        else serve(location.realPath, req, res, next)
+      }
+
+      function serveServing(place: VhostPlace): void {
+        serve(place.realPath, req, res, next, (on, isGone) => {
+          const serveNewest = (): void =>
+            seekVhost(hostname, settings, (_, location) => serveLocated(location, on), false)
+          if (isGone) serveNewest()
+          else ifLedElsewhere(place, serveNewest, on)
         })
       }
     }
   }
 
   /** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
-  function ifLedElsewhere({ vhostPath, realPath }: Vhost, then: () => void, otherwise: () => void): void {
+  function ifLedElsewhere(
+    { vhostPath, realPath }: VhostPlace,
+    then: () => void,
+    otherwise: () => void,
+  ): void {
     realpath.native(vhostPath, (error, now) => {
       if (error || now === realPath || apps.failure(now)) otherwise()
       else then()
@@ -431,6 +441,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     }) as Listen<VhostRouter>
   }
 }
+
+type VhostPlace = Pick<VhostLocation, 'vhostPath' | 'realPath'>
 
 interface Name {
   /** As the client sent it. */

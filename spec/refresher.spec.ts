@@ -502,8 +502,8 @@ class Crowd {
   }
 
   /** What they are answered, all at once. */
-  async ask(): Promise<string[]> {
-    const answers = await Promise.all(this.names.map(name => this.#world.get(name)))
+  async ask(path?: string): Promise<string[]> {
+    const answers = await Promise.all(this.names.map(name => this.#world.get(name, path)))
     return [...new Set(answers.map(({ status, body }) => (status === 200 ? body : `${status}`)))]
   }
 
@@ -519,7 +519,9 @@ class Crowd {
 
 describe('names beyond those that are remembered of a release', { concurrency: 4 }, () => {
   async function start(options: VhostRouterOptions = {}): Promise<{ world: World; crowd: Crowd }> {
-    const world = await World.start({ vhostDir: ['%0', '.any'], ...options })
+    const world = await World.start({ vhostDir: ['%0', '.any'], ...options }, (app, vhosts) =>
+      app.use(vhosts.static(), vhosts),
+    )
     world.site('releases/r1', 'r1')
     world.link('.any', 'releases/r1')
     const crowd = new Crowd(world)
@@ -556,6 +558,18 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
       assert.deepEqual(await crowd.ask(), ['r1'])
       gates.open('r2')
       await eventually(async () => assert.deepEqual(await crowd.ask(), ['r2']))
+    })
+
+    it(`get the documents of a release that is being loaded, where the one before it was deleted, ${way}`, async () => {
+      const { world, crowd } = await start(options)
+      await using _ = world
+      using gates = new Gates(world, ['r2'])
+      world.write('releases/r2/static/name.txt', 'document of r2')
+      world.link('.any', 'releases/r2')
+      await gates.reached('r2')
+      world.remove('releases/r1')
+      assert.deepEqual(await crowd.ask('/name.txt'), ['document of r2'])
+      assert.deepEqual(await crowd.ask(), ['r1'])
     })
 
     it(`are served while the folder is away for a moment, and not when it is gone, ${way}`, async () => {
