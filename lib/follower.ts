@@ -87,7 +87,7 @@ export class Follower {
       this.#retireUnled(found.realPath)
       return
     }
-    if (known || isAsked || this.#table.hasRoomFor(found.realPath)) this.enter(hostname, found)
+    if (known || isAsked || this.#table.hasRoomFor(found)) this.enter(hostname, found)
   }
 
   /** Lets a name go. */

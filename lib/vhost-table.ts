@@ -29,7 +29,10 @@ export interface Vhost extends Used, Told {
   app: App | undefined
 }
 
-/** Where wildcards lead any name to one release, it keeps this many; so strangers cannot crowd out other sites' names. */
+/**
+ * Where wildcards lead any name to one release, it keeps this many, so strangers cannot crowd out other sites' names; or
+ * one for each wildcard, by which what serves there is known.
+ */
 const MAX_NAMES_PER_RELEASE = 100
 /** Once one of them has given way, the next does so many milliseconds later: to keep an eye on a name is not for nothing. */
 const CROWD_PAUSE = 100
@@ -82,7 +85,8 @@ export class VhostTable {
     const names = addName(this.#byRealPath, realPath, hostname)
     if (names.length > MAX_NAMES_PER_RELEASE) {
       this.#crowdedAt.set(realPath, performance.now())
-      this.#crowdOut(this.#leastRecentOf(names))
+      const spare = names.filter(name => name !== hostname && !this.#isLastOfWildcard(name))
+      if (spare.length > 0) this.#crowdOut(this.#leastRecentOf(spare))
     }
     if (this.#byHostname.size > this.#max) this.#makeRoom()
   }
@@ -109,10 +113,12 @@ export class VhostTable {
   }
 
   /** Whether another name that leads to a real path is worth its place: one of many is so now and then. */
-  hasRoomFor(realPath: string): boolean {
+  hasRoomFor({ realPath, vhostPath, isExact }: Pick<Vhost, 'realPath' | 'vhostPath' | 'isExact'>): boolean {
     const { length } = this.#byRealPath.get(realPath) ?? []
+    if (length < MAX_NAMES_PER_RELEASE) return true
+    const isFirstOfWildcard = !isExact && !this.#byVhostPath.has(vhostPath)
     const crowdedAt = this.#crowdedAt.get(realPath) ?? Number.NEGATIVE_INFINITY
-    return length < MAX_NAMES_PER_RELEASE || performance.now() - crowdedAt >= CROWD_PAUSE
+    return isFirstOfWildcard || performance.now() - crowdedAt >= CROWD_PAUSE
   }
 
   /** What was read last of a release by one of the names that lead to it; others may be on their way elsewhere. */
@@ -154,6 +160,11 @@ export class VhostTable {
 
   #isLastOfBusy({ realPath }: Vhost): boolean {
     return this.#byRealPath.get(realPath)?.length === 1 && this.#isBusy(realPath)
+  }
+
+  #isLastOfWildcard(hostname: string): boolean {
+    const { isExact, vhostPath } = this.#byHostname.get(hostname) as Vhost
+    return !isExact && this.#byVhostPath.get(vhostPath)?.length === 1
   }
 
   #crowdOut(hostname: string): void {

@@ -117,17 +117,44 @@ describe('VhostTable', () => {
     const { table } = tableOf(1000)
     const enter = (name: number): void => table.set(vhost(`${name}.aries.test`, '/aries'))
     for (let name = 0; name < 100; name++) {
-      assert.equal(table.hasRoomFor('/aries'), true)
+      assert.equal(table.hasRoomFor(vhost('www.aries.test', '/aries')), true)
       enter(name)
     }
-    assert.equal(table.hasRoomFor('/aries'), true, 'the first that one gives way to')
+    assert.equal(table.hasRoomFor(vhost('www.aries.test', '/aries')), true, 'the first that one gives way to')
     enter(100)
-    assert.deepEqual([table.hasRoomFor('/aries'), table.hasRoomFor('/taurus')], [false, true])
-    await eventually(() => table.hasRoomFor('/aries'))
+    assert.deepEqual(
+      [
+        table.hasRoomFor(vhost('www.aries.test', '/aries')),
+        table.hasRoomFor(vhost('www.taurus.test', '/taurus')),
+      ],
+      [false, true],
+    )
+    await eventually(() => table.hasRoomFor(vhost('www.aries.test', '/aries')))
     enter(101)
-    assert.equal(table.hasRoomFor('/aries'), false)
+    assert.equal(table.hasRoomFor(vhost('www.aries.test', '/aries')), false)
     table.delete('101.aries.test')
-    assert.equal(table.hasRoomFor('/aries'), true)
+    assert.equal(table.hasRoomFor(vhost('www.aries.test', '/aries')), true)
+  })
+
+  it('keeps one name of each wildcard, however many lead to the release', () => {
+    const { table, left } = tableOf(1000)
+    const of = (wildcard: string, name: string): Vhost => ({
+      ...vhost(`${name}.${wildcard}`, '/any'),
+      vhostPath: `/var/www/.any.${wildcard}`,
+      isExact: false,
+    })
+    table.set(of('aries.test', 'first'))
+    for (let name = 0; name < 100; name++) table.set(of('taurus.test', `${name}`))
+    assert.deepEqual(left, ['0.taurus.test'])
+    assert.equal(table.hasRoomFor(of('aries.test', 'second')), false)
+    assert.equal(table.hasRoomFor(of('virgo.test', 'first')), true)
+    for (let wildcard = 0; wildcard < 100; wildcard++) table.set(of(`${wildcard}.test`, 'first'))
+    assert.equal(table.hostnames('/any').length, 102)
+    assert.equal(table.sharing('/var/www/.any.aries.test')?.hostname, 'first.aries.test')
+    table.set(of('aries.test', 'second'))
+    assert.equal(left.at(-1), 'first.aries.test')
+    table.set(vhost('leo.test', '/any'))
+    assert.ok(table.peek('leo.test'))
   })
 
   it('gives what was read last of a release, not what a name of it is to be led to', () => {
