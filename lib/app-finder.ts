@@ -11,7 +11,7 @@ import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
-import type { Vhost, VhostTable } from './vhost-table.ts'
+import type { VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
@@ -44,7 +44,7 @@ export class AppFinder {
     this.#apps = apps
     this.#follower = follower
     this.#faults = faults
-    this.paths = { ...settings, servedFrom: vhostPath => this.#servedFrom(vhostPath) }
+    this.paths = { ...settings, servedFrom: vhostPath => follower.servedFrom(vhostPath) }
   }
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
@@ -84,11 +84,6 @@ export class AppFinder {
   /** Tries no load again, and enters no name, from now on. */
   close(): void {
     this.#isClosed = true
-  }
-
-  #servedFrom(vhostPath: string): Vhost | undefined {
-    const vhost = this.#table.sharing(vhostPath)
-    return vhost && this.#apps.peek(vhost.realPath) && vhost
   }
 
   /** Whether what served others when a request was led to it has been replaced, or deleted, since. */

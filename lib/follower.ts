@@ -96,6 +96,12 @@ export class Follower {
     this.#watch.unwatch(hostname)
   }
 
+  /** By what names are served that a wildcard leads to a folder, whatever lies there now. */
+  servedFrom(vhostPath: string): Vhost | undefined {
+    const vhost = this.#table.sharing(vhostPath)
+    return vhost && this.#apps.peek(vhost.realPath) && vhost
+  }
+
   /** Lets a name go that leads nowhere any more, and its app where no other one leads there. */
   drop({ hostname, vhostPath, realPath }: Vhost): void {
     this.leave(hostname)

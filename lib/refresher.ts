@@ -48,7 +48,8 @@ export class Refresher {
       const isAway = !found || (await isPassedOver(vhost, found))
       if (isAway && !(await this.#isGoneForGood(vhost))) return
       if (this.#table.peek(hostname) !== vhost) return
-      if (!found) {
+      // Its next request is served by what serves others there, also where the newest release does not load.
+      if (!found || (isAway && this.#follower.servedFrom(found.vhostPath))) {
         this.#follower.drop(vhost)
         return
       }

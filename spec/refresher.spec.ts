@@ -586,6 +586,21 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     })
   }
 
+  it('are joined by one whose own folder goes, also where the newest release does not load', async () => {
+    const { world, crowd } = await start()
+    await using _ = world
+    world.site('own.test', 'own')
+    assert.equal(await world.body('own.test'), 'own')
+    world.write('releases/r2/app/index.js', 'throw new Error("broken")')
+    world.link('.any', 'releases/r2')
+    await world.event('error')
+    const stop = ask(world, 'own.test')
+    world.remove('own.test')
+    await evicted(world, 'own.test')
+    assert.deepEqual(await stop(), ['own', 'r1'])
+    assert.deepEqual(await crowd.ask(), ['r1'])
+  })
+
   it('are not led to what has ended since static() was led there', async () => {
     let pass: (() => void) | undefined
     const world = await World.start({ vhostDir: ['%0', '.any'] }, (app, vhosts) => {
