@@ -55,13 +55,20 @@ export class AppFinder {
       if (!location) return undefined
       return await this.#acquire(location, hostname, host, req)
     } catch (error) {
-      const kept = req && this.#serving(hostname, host, req)
+      const kept = req && this.#keptFor(hostname, host, req)
       if (kept) return kept
       if (error instanceof VhostError) throw error
       this.#faults.reportCold(hostname, error as Error)
       if (isForbidden(error, location, this.#settings)) return undefined
       throw unreadable(hostname, error)
     }
+  }
+
+  /** The app that serves a name now, where one is loaded. */
+  async serving(hostname: string): Promise<App | undefined> {
+    const known = this.#table.peek(hostname)
+    const place = known ?? (await locateVhost(hostname, this.paths).catch(() => undefined))
+    return place && this.#apps.peek(place.realPath)
   }
 
   /** Looks on disk for the folder of a name, once for a request. */
@@ -106,7 +113,7 @@ export class AppFinder {
   }
 
   /** What another request has had loaded for the name while this one waited for what does not load. */
-  #serving(hostname: string, host: string, req: IncomingMessage): App | undefined {
+  #keptFor(hostname: string, host: string, req: IncomingMessage): App | undefined {
     const vhost = this.#isClosed ? undefined : this.#table.get(hostname)
     const app = vhost && this.#apps.get(vhost.realPath)
     if (!app) return undefined

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import { findEntry } from './app-entry.ts'
-import { isForbidden } from './app-finder.ts'
+import { type AppFinder, isForbidden } from './app-finder.ts'
 import { unreadable, VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
 import { statOf } from './gone.ts'
@@ -15,7 +15,6 @@ import { type LastError, lastError, type PlainVersion, plainVersion, type VhostS
 import { causeOf, stackOf } from './thrown.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import { moduleNameOf, notesOf, readVhostSettings } from './vhost-settings.ts'
-import type { VhostTable } from './vhost-table.ts'
 
 /** What a raw Host leads to, step by step; a step that was not reached is null. */
 export interface VhostExplanation {
@@ -47,13 +46,12 @@ export interface VhostExplanation {
 export async function explain(
   host: string | undefined,
   settings: Settings,
-  table: VhostTable,
   apps: AppCache,
+  finder: AppFinder,
 ): Promise<VhostExplanation> {
-  const found = await follow(host, settings, table, apps)
+  const found = await follow(host, settings, apps, finder)
   if (found.hostname !== null && settings.reserved?.has(found.hostname)) return found
-  const known = found.hostname === null ? undefined : table.peek(found.hostname)
-  const app = known && apps.peek(known.realPath)
+  const app = found.hostname === null ? undefined : await finder.serving(found.hostname)
   if (found.outcome === 'app' || !app) return found
   // What serves goes on when the disk fails, or until what is gone was seen gone for good.
   const { environmentWrites } = app
@@ -63,8 +61,8 @@ export async function explain(
 async function follow(
   host: string | undefined,
   settings: Settings,
-  table: VhostTable,
   apps: AppCache,
+  finder: AppFinder,
 ): Promise<VhostExplanation> {
   const nothing = {
     host: host ?? null,
@@ -95,7 +93,6 @@ async function follow(
   const named = { ...nothing, hostname, patterns: all }
   let location: VhostLocation | undefined
   try {
-    const known = table.peek(hostname)
     location = await locateVhost(hostname, settings)
     if (!location) return { ...named, notes: await basePathNotes(settings) }
     const { vhostPath, realPath, skipped } = location
@@ -104,8 +101,7 @@ async function follow(
     if (!release) return { ...found, outcome: 'no app', notes: await appFolderNotes(realPath, settings) }
     const entry = release.entry ?? (await entryOf(realPath, settings))
     const { refused, notes } = await foreseen(realPath, settings)
-    const served = known ?? table.sharing(vhostPath)
-    const app = apps.peek(served?.realPath ?? realPath)
+    const app = await finder.serving(hostname)
     const failure = apps.failure(realPath)
     return {
       ...found,

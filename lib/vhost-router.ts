@@ -301,7 +301,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   async function why(host?: string): Promise<VhostExplanation> {
-    const explanation = await explain(host, settings, table, apps)
+    const explanation = await explain(host, settings, apps, finder)
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 

@@ -130,6 +130,19 @@ describe('why', () => {
     assert.deepEqual([state, outcome, status, error], ['serving', 'app', 200, null])
   })
 
+  it('tells what serves others from the same folder, which is away, or has no app', async () => {
+    await using world = await World.start({ vhostDir: ['%0', '.any'], updateInterval: 60_000, watch: false })
+    world.site('releases/1', 'one')
+    world.link('.any', 'releases/1')
+    await world.get('aries.test')
+    for (const change of [() => world.link('.any', 'releases'), () => world.remove('.any')]) {
+      change()
+      const { state, outcome, status } = await world.vhosts.why('taurus.test')
+      assert.deepEqual([state, outcome, status], ['serving', 'app', 200])
+      assert.equal(await world.body('leo.test'), 'one')
+    }
+  })
+
   it('tells of a load in progress', async () => {
     await using world = await World.start()
     world.write(
