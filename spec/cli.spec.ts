@@ -184,7 +184,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(table.code, 0)
     assert.match(table.out, /^HOST +STATE +SINCE +RELEASE +REQUESTS/)
     assert.match(table.out, /^aries\.test \+1 +serving +< 1 min +\S+aries\.test +2 +0 +0 +\d+ ms/m)
-    assert.match(table.out, /^1 apps, 0 draining, 0 failed, 2 hostnames, 2 requests$/m)
+    assert.match(table.out, /^1 app, 0 draining, 0 failed, 2 hostnames, 2 requests$/m)
     const { vhosts } = JSON.parse((await site.run('status', '--json')).out)
     assert.deepEqual(vhosts[0].hostnames, ['aries.test', 'www.aries.test'])
 

@@ -36,7 +36,13 @@ export async function status(command: Command): Promise<boolean> {
   }
   const { draining, failed, hostnames, requests } = body.totals
   console.log(
-    `${body.totals.apps} apps, ${draining} draining, ${failed} failed, ${hostnames} hostnames, ${requests} requests`,
+    [
+      counted(body.totals.apps, 'app'),
+      `${draining} draining`,
+      `${failed} failed`,
+      counted(hostnames, 'hostname'),
+      counted(requests, 'request'),
+    ].join(', '),
   )
   return isWell
 }
@@ -168,4 +174,8 @@ function showProgress(text: string): () => void {
 
 function printJson(value: unknown): void {
   console.log(JSON.stringify(value, null, 2))
+}
+
+function counted(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`
 }
