@@ -15,11 +15,11 @@ export function possibleFactory(handle: Handle): Handle {
 }
 
 function refuseApp(value: unknown, res: ServerResponse): void {
-  if (res.headersSent || res.writableEnded || !isApp(value)) return
-  throw new VhostError('ERR_VHOST_NO_HANDLER', {
-    detail:
-      "its export gives the app when it is called: name it in exportName with brackets, such as 'default()'",
-  })
+  if (res.headersSent || res.writableEnded) return
+  const detail = isApp(value)
+    ? "its export gives the app when it is called: name it in exportName with brackets, such as 'default()'"
+    : value instanceof Response && 'its export gives a Response: export an object with it as fetch'
+  if (detail) throw new VhostError('ERR_VHOST_NO_HANDLER', { detail })
 }
 
 function isApp(value: unknown): boolean {

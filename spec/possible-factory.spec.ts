@@ -23,6 +23,16 @@ describe('a function that is not given request and response', () => {
     }
   }
 
+  it('that gives a Response is refused with what to do about it', async () => {
+    await using world = await World.start()
+    world.write('aries.test/app/index.js', `module.exports = async request => new Response('answer')`)
+    assert.equal((await world.get('aries.test')).status, 500)
+    assert.match(
+      (world.errors[0] as VhostError).message,
+      /gives a Response: export an object with it as fetch$/,
+    )
+  })
+
   it('that answers, now or later, is a handler as any other', async () => {
     await using world = await World.start()
     const handlers = {
