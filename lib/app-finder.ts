@@ -11,7 +11,7 @@ import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
-import type { VhostTable } from './vhost-table.ts'
+import type { Vhost, VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
@@ -27,13 +27,13 @@ type Keeping = Record<symbol, Located | undefined>
 
 /** Finds on disk what the tables do not know, and has it loaded. */
 export class AppFinder {
-  /** By which a request is led: also to what serves others from the same folder. */
-  readonly paths: PathSettings
   readonly #settings: Settings
   readonly #table: VhostTable
   readonly #apps: AppCache
   readonly #follower: Follower
   readonly #faults: DiskFaults
+  /** By which a request is led: also to what serves others from the same folder. */
+  readonly #paths: PathSettings
   /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
   readonly #located = Symbol('express-van')
   #isClosed = false
@@ -44,7 +44,7 @@ export class AppFinder {
     this.#apps = apps
     this.#follower = follower
     this.#faults = faults
-    this.paths = { ...settings, servedFrom: vhostPath => follower.servedFrom(vhostPath) }
+    this.#paths = { ...settings, servedFrom: vhostPath => follower.servedFrom(vhostPath) }
   }
 
   /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
@@ -64,11 +64,13 @@ export class AppFinder {
     }
   }
 
-  /** The app that serves a name now, where one is loaded. */
-  async serving(hostname: string): Promise<App | undefined> {
-    const known = this.#table.peek(hostname)
-    const place = known ?? (await locateVhost(hostname, this.paths).catch(() => undefined))
-    return place && this.#apps.peek(place.realPath)
+  /** From where a name is served now; undefined where no app serves it. `path`, where its folder lies, saves a look. */
+  async servedPlace(
+    hostname: string,
+    path?: string,
+  ): Promise<Pick<VhostLocation, 'vhostPath' | 'realPath'> | undefined> {
+    const place = this.#table.peek(hostname) ?? (await this.#placeOfOthers(hostname, path))
+    return place && this.#apps.peek(place.realPath) && place
   }
 
   /** Looks on disk for the folder of a name, once for a request. */
@@ -85,12 +87,20 @@ export class AppFinder {
       kept[this.#located] = located
       done(located)
     }
-    seekVhost(hostname, this.paths, found, false)
+    seekVhost(hostname, this.#paths, found, false)
   }
 
   /** Tries no load again, and enters no name, from now on. */
   close(): void {
     this.#isClosed = true
+  }
+
+  async #placeOfOthers(
+    hostname: string,
+    path: string | undefined,
+  ): Promise<Vhost | VhostLocation | undefined> {
+    if (path !== undefined) return this.#follower.servedFrom(path)
+    return await locateVhost(hostname, this.#paths).catch(() => undefined)
   }
 
   /** Whether what served others when a request was led to it has been replaced, or deleted, since. */

@@ -51,7 +51,8 @@ export async function explain(
 ): Promise<VhostExplanation> {
   const found = await follow(host, settings, apps, finder)
   if (found.hostname !== null && settings.reserved?.has(found.hostname)) return found
-  const app = found.hostname === null ? undefined : await finder.serving(found.hostname)
+  const served = found.hostname === null ? undefined : await finder.servedPlace(found.hostname)
+  const app = served && apps.peek(served.realPath)
   if (found.outcome === 'app' || !app) return found
   // What serves goes on when the disk fails, or until what is gone was seen gone for good.
   const { environmentWrites } = app
@@ -101,7 +102,8 @@ async function follow(
     if (!release) return { ...found, outcome: 'no app', notes: await appFolderNotes(realPath, settings) }
     const entry = release.entry ?? (await entryOf(realPath, settings))
     const { refused, notes } = await foreseen(realPath, settings)
-    const app = await finder.serving(hostname)
+    const served = await finder.servedPlace(hostname)
+    const app = served && apps.peek(served.realPath)
     const failure = apps.failure(realPath)
     return {
       ...found,

@@ -5,13 +5,11 @@ export type Place = Pick<VhostFolder, 'path' | 'realPath'>
 
 /** What a router tells the other parts of the library about the names that it serves. */
 export interface ServedNames {
-  /** From where requests for any raw Host are answered now; undefined where no app serves it. */
-  placeOf(host: string): Place | undefined
   /**
-   * As `lookup()` of the router; but where other names are served from the same folder what serves them counts, as for a
-   * request.
+   * From where requests for any raw Host are answered now; undefined where no app serves it. `path`, where its folder
+   * lies, saves a look.
    */
-  locate(host: string): Promise<Place | undefined>
+  placeOf(host: string, path: string | undefined): Promise<Place | undefined>
   /** Told of each path that was deleted for good, once no name is served by it any more. */
   whenVacated(listener: (path: string) => void): void
 }

@@ -84,7 +84,6 @@ export function vhostTls(
   })
 
   const served = servedNames(vhosts)
-  const locate = served?.locate ?? ((host: string) => vhosts.lookup(host))
   served?.whenVacated(path => certificates.forget(path))
 
   function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {
@@ -102,7 +101,7 @@ export function vhostTls(
   async function certificateOf(host: string, place: Place | undefined): Promise<Certificate | undefined> {
     const certificate = place && (await certificates.of(place))
     if (certificate || !place) return certificate
-    const serving = served?.placeOf(host)
+    const serving = await served?.placeOf(host, place.path)
     // A release that does not load, or not yet: the one before it serves on.
     if (serving && serving.realPath !== place.realPath) return await certificates.of(serving)
     // Of a name that is not served, which anybody may make up, others by the same path may be.
@@ -128,11 +127,11 @@ export function vhostTls(
     let found: Place | undefined
     let failure: unknown
     try {
-      found = await locate(host)
+      found = await vhosts.lookup(host)
     } catch (error) {
       failure = error
     }
-    const serving = served?.placeOf(host)
+    const serving = await served?.placeOf(host, found?.path)
     if (serving && serving.path !== found?.path) return serving
     if (failure) throw failure
     return found

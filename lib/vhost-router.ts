@@ -26,7 +26,7 @@ import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
-import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
 import { VhostWatch } from './vhost-watch.ts'
 import { writeLine } from './write-line.ts'
@@ -305,10 +305,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
   }
 
-  async function locate(host: string, paths: PathSettings): Promise<VhostFolder | undefined> {
+  async function lookup(host: string): Promise<VhostFolder | undefined> {
     const { hostname } = expectName(host)
     try {
-      const location = await locateVhost(hostname, paths)
+      const location = await locateVhost(hostname, settings)
       return location && folderOf(hostname, location)
     } catch (error) {
       if (isForbidden(error, undefined, settings)) return undefined
@@ -356,10 +356,10 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return vhost && apps.peek(vhost.realPath) && vhost
   }
 
-  function servedPlaceOf(host: string): Place | undefined {
+  async function servedPlaceOf(host: string, path?: string): Promise<Place | undefined> {
     const hostname = parseGivenHost(host)
-    const vhost = typeof hostname === 'string' ? servingOf(hostname) : undefined
-    return vhost && { path: vhost.vhostPath, realPath: vhost.realPath }
+    const served = typeof hostname === 'string' ? await finder.servedPlace(hostname, path) : undefined
+    return served && { path: served.vhostPath, realPath: served.realPath }
   }
 
   function expectOpen(host: string): Name {
@@ -410,7 +410,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     stats,
     metrics: () => formatMetrics(stats(), apps, counters),
     why,
-    lookup: (host: string) => locate(host, settings),
+    lookup,
     reserve,
     load,
     reload,
@@ -419,7 +419,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   })
   tellServedNames(router, {
     placeOf: servedPlaceOf,
-    locate: host => locate(host, finder.paths),
     whenVacated: listener => vacancyListeners.push(listener),
   })
   return router

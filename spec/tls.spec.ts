@@ -483,6 +483,21 @@ describe('SNICallback, where the disk has something else than what serves', () =
     await assertStaysShown(all, 'one.any.test', wildcard)
   })
 
+  it('shows that of a release that is being loaded, to the names of a wildcard, too', async () => {
+    await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
+    const { world } = all
+    world.site('releases/1', 'one')
+    world.link('.any.any.test', 'releases/1')
+    assert.deepEqual(await all.get('one.any.test'), [200, 'one'])
+    world.write('releases/2/app/index.js', 'module.exports = new Promise(() => {})')
+    all.certify('releases/2', wildcard)
+    world.link('.any.any.test', 'releases/2')
+    for (const name of ['one.any.test', 'other.any.test']) {
+      assert.equal(await all.shown(name), idOf(wildcard))
+      assert.deepEqual(await all.get(name), [200, 'one'])
+    }
+  })
+
   it('forgets the certificate of a vhost that is deleted', async () => {
     await using all = await startWithReleases()
     const { world } = all
