@@ -157,8 +157,8 @@ export class AppFinder {
       if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
       const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
-      // What is away is gone for good once no name is left: each would be another to wait for.
-      const isAway = this.#table.sharing(location.vhostPath)?.absence !== undefined
+      // What serves others, and is away, is gone for good once no name is left: each would be another to wait for.
+      const isAway = location.isServing && this.#table.sharing(location.vhostPath)?.absence !== undefined
       if (leadsSomewhere && !isAway && !this.#isClosed) {
         this.#follower.found(hostname, { ...location, release }, req === undefined)
       }

@@ -586,6 +586,24 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     })
   }
 
+  it('are joined by one that is loaded ahead when their folder, which was away, is back', async () => {
+    await using world = await World.start({ vhostDir: '.any', updateInterval: 30, watch: false })
+    const crowd = new Crowd(world)
+    for (const release of ['r1', 'r2']) world.site(`releases/${release}`, release)
+    world.link('.any', 'releases/r1')
+    assert.equal(await world.body('leo.test'), 'r1')
+    world.remove('.any')
+    let name = 0
+    await eventually(async () => {
+      const before = crowd.remembered
+      await world.body(`other-${name++}.test`)
+      assert.deepEqual(crowd.remembered, before)
+    })
+    world.link('.any', 'releases/r2')
+    await world.vhosts.load('aries.test')
+    assert.equal(serving(world)?.realPath, world.path('releases/r2'))
+  })
+
   it('are joined by one whose own folder goes, also where the newest release does not load', async () => {
     const { world, crowd } = await start()
     await using _ = world
