@@ -432,9 +432,11 @@ export class AppCache {
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
     if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
     const { realPath } = release
+    // Before what serves may be evicted, and its names with it.
+    const hostnames = this.hostnamesOf(realPath)
     const tell = (): void => {
-      const hostnames = this.hostnamesOf(realPath)
-      this.#events.emit('error', { hostnames, ...release, error, serving: serving?.release })
+      const present = serving?.isRetired ? undefined : serving?.release
+      this.#events.emit('error', { hostnames, ...release, error, serving: present })
     }
     if (serving && reason === 'changed' && isLack(error)) {
       this.#lacks.hold(realPath, () => {

@@ -789,6 +789,19 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.deepEqual(others, [])
   })
 
+  it('for want of a file is told by its names, also where what served was evicted meanwhile', async () => {
+    await using world = await World.start({ maxApps: 1 })
+    needySite(world)
+    world.site('taurus.test', 'taurus')
+    assert.equal(await world.body('aries.test'), 'needy')
+    world.remove('aries.test/app/lib')
+    await eventually(async () => (await world.vhosts.why('aries.test')).error !== null)
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    await eventually(() => world.events('error').length > 0)
+    const [{ hostnames, serving } = {}] = world.events('error')
+    assert.deepEqual([hostnames, serving], [['aries.test'], undefined])
+  })
+
   it('heals without a change: by time, while it is asked for', async () => {
     await using world = await World.start({ updateInterval: 40 })
     const counter = countingSite(world, 'aries.test')
