@@ -7,6 +7,13 @@ export interface Refusal {
   readonly refused: string
 }
 
+/** Which vhost a request asks for. */
+export interface Name {
+  /** As the client sent it. */
+  readonly host: string
+  readonly hostname: string
+}
+
 /** Whom a request trusts; asked only where it says something that is to be trusted. */
 export type TrustsOf = (req: IncomingMessage) => Trusts | undefined
 

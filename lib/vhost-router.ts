@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sep } from 'node:path'
 import type { Duplex } from 'node:stream'
@@ -8,13 +7,12 @@ import { AppFinder, isForbidden } from './app-finder.ts'
 import { expectBasePath } from './base-path.ts'
 import { Counters } from './counters.ts'
 import { DiskFaults } from './disk-faults.ts'
-import { documentRoot } from './document-root.ts'
 import { unreadable, VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
 import { Follower } from './follower.ts'
-import { hostOf, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
+import { hostOf, type Name, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
@@ -26,7 +24,8 @@ import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
 import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
-import { locateVhost, seekVhost, type VhostLocation } from './vhost-path.ts'
+import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { vhostStatic } from './vhost-static.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
 import { VhostWatch } from './vhost-watch.ts'
 import { writeLine } from './write-line.ts'
@@ -232,52 +231,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return makeInfo({ vhostPath: realPath, captures: [], ...location, hostname, realPath }, hostname)
   }
 
-  function staticMiddleware(staticOptions?: StaticOptions): ReturnType<VhostRouter['static']> {
-    const serve = documentRoot(staticOptions, settings)
-    return function vhostStaticMiddleware(req, res, next) {
-      const name = nameOf(req, trustsOf, next)
-      if (!name) return
-      const { hostname, host } = name
-      const vhost = table.peek(hostname)
-      if (vhost) {
-        tellVhost(req, infoOf(vhost, host))
-        serveServing(vhost)
-      } else finder.locate(hostname, req, ({ location }) => serveLocated(location, next))
-
-      // Of an error the router, which comes to the same end, tells.
-      function serveLocated(location: VhostLocation | undefined, on: () => void): void {
-        if (!location) {
-          on()
-          return
-        }
-        tellVhost(req, makeInfo({ hostname, ...location }, host))
-        if (location.isServing) serveServing(location)
-        else serve(location.realPath, req, res, next)
-      }
-
-      function serveServing(place: VhostPlace): void {
-        serve(place.realPath, req, res, next, (on, isGone) => {
-          const serveNewest = (): void =>
-            seekVhost(hostname, settings, (_, location) => serveLocated(location, on), false)
-          if (isGone) serveNewest()
-          else ifLedElsewhere(place, serveNewest, on)
-        })
-      }
-    }
-  }
-
-  /** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
-  function ifLedElsewhere(
-    { vhostPath, realPath }: VhostPlace,
-    then: () => void,
-    otherwise: () => void,
-  ): void {
-    realpath.native(vhostPath, (error, now) => {
-      if (error || now === realPath || apps.failure(now)) otherwise()
-      else then()
-    })
-  }
-
   function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
     routeUpgrade(req, socket, head, findUpgradeApp)
   }
@@ -402,7 +355,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   const router: VhostRouter = Object.assign(vhostRouterMiddleware, {
-    static: staticMiddleware,
+    static: (staticOptions?: StaticOptions) =>
+      vhostStatic(staticOptions, settings, table, apps, finder, (req, next) => nameOf(req, trustsOf, next)),
     upgrade,
     on: chain(events.on),
     once: chain(events.once),
@@ -439,14 +393,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       return router
     }) as Listen<VhostRouter>
   }
-}
-
-type VhostPlace = Pick<VhostLocation, 'vhostPath' | 'realPath'>
-
-interface Name {
-  /** As the client sent it. */
-  readonly host: string
-  readonly hostname: string
 }
 
 function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: VhostLocation): VhostFolder {

@@ -1,0 +1,76 @@
+import { realpath } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AppCache } from './app-cache.ts'
+import type { AppFinder } from './app-finder.ts'
+import { documentRoot } from './document-root.ts'
+import type { Name } from './hostname.ts'
+import type { Next } from './launch/launch.ts'
+import type { Settings } from './options.ts'
+import type { StaticOptions } from './static-options.ts'
+import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
+import { seekVhost, type VhostLocation } from './vhost-path.ts'
+import type { VhostTable } from './vhost-table.ts'
+
+type Place = Pick<VhostLocation, 'vhostPath' | 'realPath'>
+
+/**
+ * The middleware for the document roots of vhosts. `nameOf` gives which one a request asks for; where it gives none it
+ * has called `next`.
+ *
+ * @throws TypeError `ERR_VHOST_OPTION` for an unknown option or a bad value.
+ */
+export function vhostStatic(
+  options: StaticOptions | undefined,
+  settings: Settings,
+  table: VhostTable,
+  apps: AppCache,
+  finder: AppFinder,
+  nameOf: (req: IncomingMessage, next: Next) => Name | undefined,
+): (req: IncomingMessage, res: ServerResponse, next: Next) => void {
+  const serve = documentRoot(options, settings)
+  return function vhostStaticMiddleware(req, res, next) {
+    const name = nameOf(req, next)
+    if (!name) return
+    const { hostname, host } = name
+    const vhost = table.peek(hostname)
+    if (vhost) {
+      tellVhost(req, infoOf(vhost, host))
+      serveServing(vhost)
+    } else {
+      finder.locate(hostname, req, ({ location }) => serveLocated(location, next))
+    }
+
+    // Of an error the router, which comes to the same end, tells.
+    function serveLocated(location: VhostLocation | undefined, on: () => void): void {
+      if (!location) {
+        on()
+        return
+      }
+      tellVhost(req, makeInfo({ hostname, ...location }, host))
+      if (location.isServing) serveServing(location)
+      else serve(location.realPath, req, res, next)
+    }
+
+    function serveServing(place: Place): void {
+      serve(place.realPath, req, res, next, (on, isGone) => {
+        const serveNewest = (): void =>
+          seekVhost(hostname, settings, (_, location) => serveLocated(location, on), false)
+        if (isGone) serveNewest()
+        else ifLedElsewhere(place, apps, serveNewest, on)
+      })
+    }
+  }
+}
+
+/** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
+function ifLedElsewhere(
+  { vhostPath, realPath }: Place,
+  apps: AppCache,
+  then: () => void,
+  otherwise: () => void,
+): void {
+  realpath.native(vhostPath, (error, now) => {
+    if (error || now === realPath || apps.failure(now)) otherwise()
+    else then()
+  })
+}
