@@ -103,8 +103,12 @@ export class VhostTable {
 
   /** Of the names that wildcards lead to a folder, the first of those that were led there last. */
   sharing(vhostPath: string): Vhost | undefined {
-    const vhosts = this.#byVhostPath.get(vhostPath)?.map(name => this.#byHostname.get(name) as Vhost)
-    return vhosts?.reduce((last, vhost) => (vhost.readAt > last.readAt ? vhost : last))
+    let last: Vhost | undefined
+    for (const hostname of this.#byVhostPath.get(vhostPath) ?? []) {
+      const vhost = this.#byHostname.get(hostname) as Vhost
+      if (!last || vhost.readAt > last.readAt) last = vhost
+    }
+    return last
   }
 
   /** Every name that leads to a real path. */

@@ -50,7 +50,7 @@ describe('The folder trees of README', () => {
     await using world = await World.start()
     world.write(
       'www.aries.test/app/index.js',
-      /`(module\.exports.*?)`/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '',
+      /```js\n(module\.exports =[^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '',
     )
     const { status, headers } = await world.get('www.aries.test', '/path?query')
     assert.equal(status, 308)
