@@ -19,7 +19,6 @@ import {
 import { hookRequire, type Parent } from './module-paths.ts'
 import { isSurelyCommonJS } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
-import { lookingOnce } from './package-folders.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { isWithin } from './real-path-map.ts'
 import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
@@ -75,7 +74,7 @@ export class FreshImport {
     this.stale = stale
     current.set(realPath, this)
     setRelease(realPath, { generation: this.#generation, modulePaths })
-    if (isSurelyCommonJS(entry)) return lookingOnce(() => createRequire(entry)(entry))
+    if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
     this.#isImported = true
     try {
       return await import(withGeneration(pathToFileURL(entry).href, this.#generation))

@@ -2,24 +2,6 @@ import { existsSync, statSync } from 'node:fs'
 import Module, { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 
-const OF_A_PACKAGE = /[\\/]node_modules[\\/].*[\\/]node_modules$/
-/** What has been looked for since the code began to run that waits for nothing. */
-let looked: Map<string, boolean> | undefined
-
-/**
- * Has each folder and package looked for once while a module and all that it requires run, as Node does with files. What
- * is absent is looked for again, because the app may install it; but not the packages of a package.
- */
-export function lookingOnce<T>(run: () => T): T {
-  const before = looked
-  looked = new Map()
-  try {
-    return run()
-  } finally {
-    looked = before
-  }
-}
-
 /**
  * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember of a
  * package.json that it was not there, for as long as the process runs: a package that is installed after a load failed for
@@ -36,7 +18,7 @@ export function isAbsentPackage(specifier: string, folders: readonly string[]): 
  */
 export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
-  const first = folders.findIndex(folder => isThere(folder) && isIn(folder, name, specifier))
+  const first = folders.findIndex(folder => existsSync(folder) && isIn(folder, name, specifier))
   if (first < 0) return []
   const rest = folders.slice(first)
   return first === 0 ? rest : [...rest, ...rest.slice(0, 1)]
@@ -59,7 +41,7 @@ export function foldersAbove(folder: string): string[] {
 
 // A folder that an installation has made and not filled yet is no package: without package.json the file itself counts.
 function isIn(folder: string, name: string, specifier: string): boolean {
-  if (isThere(join(folder, name, 'package.json'))) return true
+  if (existsSync(join(folder, name, 'package.json'))) return true
   const path = join(folder, specifier)
   const endings = Object.keys((Module as unknown as { _extensions: object })._extensions)
   if (existsSync(path) && (specifier !== name || isFile(path))) return true
@@ -68,12 +50,4 @@ function isIn(folder: string, name: string, specifier: string): boolean {
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false
-}
-
-function isThere(path: string): boolean {
-  const known = looked?.get(path)
-  if (known !== undefined) return known
-  const isThere = existsSync(path)
-  if (isThere || OF_A_PACKAGE.test(path)) looked?.set(path, isThere)
-  return isThere
 }

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import {
-  foldersAbove,
-  foldersWith,
-  isAbsentPackage,
-  lookingOnce,
-  packageName,
-} from '../../lib/launch/package-folders.ts'
+import { foldersAbove, isAbsentPackage, packageName } from '../../lib/launch/package-folders.ts'
 import { World } from '../support/world.ts'
 
 describe('isAbsentPackage', () => {
@@ -105,34 +99,4 @@ describe('a package that is absent', () => {
       assert.equal(await world.body('aries.test'), 'own')
     })
   }
-})
-
-describe('lookingOnce', () => {
-  it('looks for what is there once, and again for what an app may install meanwhile', async () => {
-    await using world = new World()
-    world.write('app/node_modules/here/package.json', '{}')
-    const folders = foldersAbove(world.path('app'))
-    const found = (name: string): boolean => foldersWith(name, folders).length > 0
-    lookingOnce(() => {
-      assert.deepEqual([found('here'), found('late')], [true, false])
-      world.write('app/node_modules/late/package.json', '{}')
-      rmSync(world.path('app/node_modules/here'), { recursive: true })
-      assert.deepEqual([found('here'), found('late')], [true, true])
-    })
-    assert.deepEqual([found('here'), found('late')], [false, true])
-  })
-
-  it('looks again once what it was to last has thrown', async () => {
-    await using world = new World()
-    const folders = foldersAbove(world.path('node_modules/outer'))
-    const isAbsent = (): boolean => isAbsentPackage('inner', folders)
-    const fails = (): void => {
-      assert.equal(isAbsent(), true)
-      world.write('node_modules/outer/node_modules/inner/package.json', '{}')
-      assert.equal(isAbsent(), true)
-      throw new Error('on purpose')
-    }
-    assert.throws(() => lookingOnce(fails), /on purpose/)
-    assert.equal(isAbsent(), false)
-  })
 })
