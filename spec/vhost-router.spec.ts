@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import http from 'node:http'
 import { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -293,6 +293,18 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.body('aries.test'), 'default')
     world.site('aries.test', 'aries')
     await eventually(async () => (await world.body('aries.test')) === 'aries')
+  })
+
+  it('leads no name to the folder that another name is on its way to', async () => {
+    await using world = await start({ vhostDir: ['%0', '.default'], loadTimeout: 1000 })
+    world.site('.default', 'default')
+    assert.equal(await world.body('aries.test'), 'default')
+    world.write(
+      'aries.test/app/index.js',
+      `require('fs').writeFileSync(__dirname + '/../loading', '')\nmodule.exports = new Promise(() => {})`,
+    )
+    await eventually(() => existsSync(world.path('aries.test/loading')))
+    assert.equal(await world.body('taurus.test'), 'default')
   })
 
   it('leads a reserved name nowhere, also where it was served until then', async () => {
