@@ -4,6 +4,7 @@ import { isWebServer, type WebServer } from './launch/caught-listen.ts'
 import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
 import { type ImportPackage, importOwn } from './package-import.ts'
 import { possibleFactory } from './possible-factory.ts'
+import { isPromise } from './rejection.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
@@ -174,10 +175,6 @@ function isBag(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === null || prototype === Object.prototype
-}
-
-function isPromise(value: unknown): boolean {
-  return typeof member(value, 'then') === 'function'
 }
 
 function isClass(value: object): boolean {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { VhostError } from './errors.ts'
 import type { Handle } from './launch/launch.ts'
+import { isPromise } from './rejection.ts'
 
 /**
  * A function that has no parameters for request and response may be one that gives the app when it is called. It would
@@ -26,8 +27,4 @@ function isApp(value: unknown): boolean {
   if (typeof value === 'function') return true
   if (typeof value !== 'object' || value === null) return false
   return ['listen', 'fetch', 'handle'].some(name => typeof Reflect.get(value, name) === 'function')
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof (value as Promise<unknown> | undefined)?.then === 'function'
 }

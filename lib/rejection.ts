@@ -3,7 +3,9 @@
  * whatever a handler gave.
  */
 export function passRejection(returned: unknown, next: (error: unknown) => void): void {
-  const promise = returned as PromiseLike<unknown> | undefined | null
-  if (typeof promise?.then !== 'function') return
-  promise.then(undefined, reason => next(reason || new Error('Rejected promise')))
+  if (isPromise(returned)) returned.then(undefined, reason => next(reason || new Error('Rejected promise')))
+}
+
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined | null)?.then === 'function'
 }

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
+import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
 import { printable, printableEntry } from '../printable.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
@@ -147,17 +148,9 @@ async function signalled(): Promise<void> {
   await new Promise<void>(resolve => {
     for (const signal of SIGNALS) process.once(signal, () => resolve())
   })
-  ignoreOwnSignals()
+  // Apps of NestJS and Apollo that run in this process hear of the signal, too, and then send it to themselves once more.
+  catchOwnSignals(SIGNALS, () => {})
   for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
-}
-
-/** Apps of NestJS and Apollo that run in this process hear of the signal, too, and then send it to themselves once more. */
-function ignoreOwnSignals(): void {
-  const { kill } = process
-  process.kill = (pid, signal = 'SIGTERM') => {
-    const isOwn = pid === process.pid && SIGNALS.some(name => name === signal)
-    return isOwn || kill.call(process, pid, signal)
-  }
 }
 
 async function end(server: Server, vhosts: VhostRouter, control: Control | undefined): Promise<void> {

@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { catchOwnSignals } from '../catch-own-signals.ts'
 
 /** By which programs end themselves: those of NestJS and Apollo once they have heard of it and let go of what they held. */
 const ENDING: readonly NodeJS.Signals[] = [
@@ -13,13 +14,7 @@ const ENDING: readonly NodeJS.Signals[] = [
 
 /** Has a signal by which an app in a thread ends itself end that thread: it would be the router's, and so its neighbours'. */
 export function keepOwnSignals(): void {
-  const { kill } = process
-  process.kill = (pid, signal = 'SIGTERM') => {
-    const own = ENDING.find(name => name === signal || constants.signals[name] === signal)
-    if (pid !== process.pid || !own) return kill.call(process, pid, signal)
-    raise(own)
-    return true
-  }
+  catchOwnSignals(ENDING, raise)
 }
 
 /** As the system does in a process: without a listener the app ends. */
