@@ -20,8 +20,11 @@ export interface Setup {
   readonly owner: { readonly uid: number; readonly gid: number } | undefined
 }
 
-/** From the router to the app. `'end'` stands for SIGTERM where there are no signals. */
-export type Order = 'ping' | 'stop' | 'end'
+/**
+ * From the router to the app. A process does nothing before `'begin'`; `'end'` stands for SIGTERM where there are no
+ * signals.
+ */
+export type Order = 'begin' | 'ping' | 'stop' | 'end'
 
 /** An error as it crosses the wall: what Express and its like look for. */
 export interface PlainError {

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { readSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { Order, Report } from './messages.ts'
@@ -17,6 +17,7 @@ export function openRouterChannel(obey: (order: Order) => void, lost: () => void
 }
 
 function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel {
+  awaitBegin(lost)
   const pipe = new Socket({ fd: DESCRIPTOR })
   let rest = ''
   pipe.setEncoding('utf8').on('data', (chunk: string) => {
@@ -36,6 +37,13 @@ function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel
       }
     },
   }
+}
+
+/** No other order comes before it. */
+function awaitBegin(lost: () => void): void {
+  const begin: Order = 'begin'
+  const read = readSync(DESCRIPTOR, Buffer.alloc(`${begin}\n`.length))
+  if (read === 0) lost()
 }
 
 function openPort(obey: (order: Order) => void): RouterChannel {

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { debug } from '../events.ts'
 
 /** Bytes that an app may have beside its JavaScript heap: Node itself takes about 40 MiB, the rest is for buffers. */
 const BESIDE_HEAP = 128 * 2 ** 20
+/** They say nothing of the right to make cgroups: the process has ended already, no descriptor is left. */
+const PASSING = new Set(['ESRCH', 'EMFILE', 'ENFILE'])
 /** What was killed is not gone at once. */
 const REMOVAL_PAUSE = 100
 const MAX_REMOVALS = 50
@@ -18,29 +21,31 @@ export interface MemoryCgroup {
 
 /** Limits all the memory of a process, not only its heap, where this process may make cgroups. */
 export class MemoryCgroups {
-  readonly #parents = parentCgroups(readText('/proc/self/cgroup'), readText('/proc/self/mounts'))
+  // Of its own: a router that ends removes what is empty of its own alone, where others may be about to fill theirs.
+  readonly #name = `express-van-${process.pid}-${randomBytes(4).toString('hex')}-`
+  #made = 0
+  #parents = parentCgroups(readText('/proc/self/cgroup'), readText('/proc/self/mounts'))
 
   /** With what the paths of all that are made here begin, before the process id; empty where none can be made. */
   get prefix(): string {
     const [parent] = this.#parents
-    return parent === undefined ? '' : join(parent.folder, `express-van-${process.pid}-`)
+    return parent === undefined ? '' : join(parent.folder, this.#name)
   }
 
-  /** `heap` is in bytes; so many more are allowed beside it. Undefined where there is no such right. */
-  limit(pid: number, heap: number): MemoryCgroup | undefined {
-    while (this.#parents[0]) {
+  /**
+   * `heap` is in bytes; so many more are allowed beside it. Takes its time, as the kernel waits for all processors.
+   * Undefined where there is no such right; never rejects.
+   */
+  async limit(pid: number, heap: number): Promise<MemoryCgroup | undefined> {
+    for (const parent of this.#parents) {
+      const folder = join(parent.folder, `${this.#name}${pid}-${++this.#made}`)
       try {
-        return limited(
-          `${this.prefix}${pid}-${randomBytes(4).toString('hex')}`,
-          this.#parents[0],
-          pid,
-          heap + BESIDE_HEAP,
-        )
+        return await limited(folder, parent, pid, heap + BESIDE_HEAP)
       } catch (error) {
-        // It has ended already.
-        if ((error as NodeJS.ErrnoException).code === 'ESRCH') return undefined
-        debug('no cgroup for memory: %s', (error as Error).message)
-        this.#parents.shift()
+        const { code, message } = error as NodeJS.ErrnoException
+        debug('no cgroup for memory: %s', message)
+        if (code !== undefined && PASSING.has(code)) return undefined
+        this.#parents = this.#parents.filter(other => other !== parent)
       }
     }
     return undefined
@@ -79,20 +84,20 @@ export function parentCgroups(cgroup: string, mounts: string): ParentCgroup[] {
   return parents
 }
 
-function limited(
+async function limited(
   folder: string,
   { folder: parent, limitFile }: ParentCgroup,
   pid: number,
   limit: number,
-): MemoryCgroup {
+): Promise<MemoryCgroup> {
   // With version 2 a cgroup passes on what it was told to.
-  if (limitFile === 'memory.max') writeFileSync(join(parent, 'cgroup.subtree_control'), '+memory')
-  mkdirSync(folder)
+  if (limitFile === 'memory.max') await writeFile(join(parent, 'cgroup.subtree_control'), '+memory')
+  await mkdir(folder)
   try {
-    writeFileSync(join(folder, limitFile), String(limit))
-    writeFileSync(join(folder, 'cgroup.procs'), String(pid))
+    await writeFile(join(folder, limitFile), String(limit))
+    await writeFile(join(folder, 'cgroup.procs'), String(pid))
   } catch (error) {
-    rmdirSync(folder)
+    await rmdir(folder).catch(() => {})
     throw error
   }
   return { remove: () => removed(folder) }
@@ -100,9 +105,9 @@ function limited(
 
 async function removed(folder: string): Promise<void> {
   for (let attempt = 0; attempt < MAX_REMOVALS; attempt++) {
-    killAll(folder)
+    await killAll(folder)
     try {
-      rmdirSync(folder)
+      await rmdir(folder)
       return
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return
@@ -112,8 +117,9 @@ async function removed(folder: string): Promise<void> {
 }
 
 /** Not by `cgroup.kill`, which version 1 does not have. */
-function killAll(folder: string): void {
-  for (const pid of readText(join(folder, 'cgroup.procs')).split('\n').map(Number)) {
+async function killAll(folder: string): Promise<void> {
+  const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '')
+  for (const pid of pids.split('\n').map(Number)) {
     try {
       // 0 stands for a process of another namespace, and for kill(2) for all of this group.
       if (pid > 0) process.kill(pid, 'SIGKILL')

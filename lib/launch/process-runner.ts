@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isReport, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
+import { isReport, type Order, type Report, SETUP_VARIABLE } from '../entry/messages.ts'
 import { hasStreams } from './has-streams.ts'
 import type { MemoryCgroups } from './memory-cgroup.ts'
 import { lastLines, readLines } from './output-lines.ts'
@@ -36,8 +36,14 @@ export function startProcess(
   const channel = child.stdio[3] as Duplex
   const { pid } = child
   if (pid !== undefined) reaper.watch(pid)
+  const tell = (order: Order): void => {
+    if (channel.writable) channel.write(`${order}\n`)
+  }
   const isLimited = pid !== undefined && memoryLimit !== undefined
   const cgroup = isLimited ? cgroups.limit(pid, memoryLimit) : undefined
+  // It waits for that: what it started before would stay without a limit.
+  if (cgroup) void cgroup.then(() => tell('begin'))
+  else tell('begin')
   for (const handle of [child, child.stdout, child.stderr, channel]) (handle as unknown as Socket).unref()
   const runner: Runner = {
     pid: pid ?? null,
@@ -47,11 +53,9 @@ export function startProcess(
     onReport: undefined,
     exited: exited.finally(() => {
       if (pid !== undefined) reaper.forget(pid)
-      void cgroup?.remove()
+      void cgroup?.then(made => made?.remove())
     }),
-    order: order => {
-      if (channel.writable) channel.write(`${order}\n`)
-    },
+    order: tell,
     end: () => void child.kill('SIGTERM'),
     kill: () => killGroup(child),
   }

@@ -13,7 +13,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { MemoryCgroups } from '../../lib/launch/memory-cgroup.ts'
 import { runChild } from '../support/child.ts'
@@ -116,7 +116,6 @@ describe("isolation: 'process' alone", () => {
     skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
     timeout: 60_000,
   }, async () => {
-    const { prefix } = new MemoryCgroups()
     await using world = await World.start({ isolation: 'process', memoryLimit: 64 * 2 ** 20 })
     world.write(
       'aries.test/app/index.js',
@@ -127,14 +126,14 @@ describe("isolation: 'process' alone", () => {
        }`,
     )
     assert.equal(await world.body('aries.test', '/20'), '20')
-    assert.equal(cgroupsOf(prefix).length, 1)
+    assert.equal(cgroupsOf(process.pid).length, 1)
     const evicted = world.event('evict')
     assert.equal((await world.get('aries.test', '/1000', { method: 'POST' })).status, 502)
     assert.equal((await evicted).reason, 'crashed')
     assert.equal(await world.body('aries.test', '/20'), '20')
     assert.match(String(world.vhosts.stats().vhosts[0]?.lastExit?.how), /it was ended by SIGKILL/)
     await world.vhosts.close()
-    await eventually(() => cgroupsOf(prefix).length === 0)
+    await eventually(() => cgroupsOf(process.pid).length === 0)
   })
 
   describe('what an app had started as a process group of its own', {
@@ -149,14 +148,13 @@ describe("isolation: 'process' alone", () => {
       )
 
     it('ends with it, where both are in a cgroup', async () => {
-      const { prefix } = new MemoryCgroups()
       await using world = await World.start({ isolation: 'process', memoryLimit })
       site(world)
       const pid = Number(await world.body('aries.test'))
       assert.ok(isAlive(pid))
       await world.vhosts.close()
       await eventually(() => !isAlive(pid))
-      await eventually(() => cgroupsOf(prefix).length === 0)
+      await eventually(() => cgroupsOf(process.pid).length === 0)
     })
 
     it('ends with a router that is killed, but nothing of another router does', async () => {
@@ -184,11 +182,10 @@ describe("isolation: 'process' alone", () => {
         const [line] = await once(router.stdout, 'data')
         const pids = String(line).split(' ').map(Number)
         assert.deepEqual(pids.map(isAlive), [false, true])
-        const prefix = new MemoryCgroups().prefix.replace(`-${process.pid}-`, `-${router.pid}-`)
-        assert.equal(cgroupsOf(prefix).length, 1)
+        assert.equal(cgroupsOf(router.pid).length, 1)
         router.kill('SIGKILL')
         await eventually(() => !pids.some(isAlive))
-        await eventually(() => cgroupsOf(prefix).length === 0)
+        await eventually(() => cgroupsOf(router.pid).length === 0)
       } finally {
         router.kill('SIGKILL')
       }
@@ -370,6 +367,7 @@ function mayMakeCgroups(): boolean {
   }
 }
 
-function cgroupsOf(prefix: string): string[] {
-  return readdirSync(dirname(prefix)).filter(name => name.startsWith(basename(prefix)))
+function cgroupsOf(router: number | undefined): string[] {
+  const name = `express-van-${router}-`
+  return readdirSync(dirname(new MemoryCgroups().prefix)).filter(other => other.startsWith(name))
 }

@@ -32,8 +32,8 @@ describe('parentCgroups', () => {
 })
 
 describe('MemoryCgroups', () => {
-  it('limit nothing, and say nothing, where the process may not make any', () => {
+  it('limit nothing, and say nothing, where the process may not make any', async () => {
     // No process has this number.
-    assert.equal(new MemoryCgroups().limit(2 ** 22 + 1, 2 ** 30), undefined)
+    assert.equal(await new MemoryCgroups().limit(2 ** 22 + 1, 2 ** 30), undefined)
   })
 })
