@@ -15,11 +15,11 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Answer, RequestOptions } from './world.ts'
 
-/** The first code block of README in a language that matches. */
-export function block(language: string, pattern: RegExp): string {
-  const blocks = readFileSync('README.md', 'utf8').matchAll(/^```(\w+)\n(.*?)^```/gms)
+/** The first code block of a page in a language that matches. */
+export function block(language: string, pattern: RegExp, page = 'README.md'): string {
+  const blocks = readFileSync(page, 'utf8').matchAll(/^```(\w+)\n(.*?)^```/gms)
   for (const [, name, code = ''] of blocks) if (name === language && pattern.test(code)) return code
-  throw new Error(`README has no block of ${language} that matches ${pattern}`)
+  throw new Error(`${page} has no block of ${language} that matches ${pattern}`)
 }
 
 /** A program of README that runs in a process of its own, with a folder of vhosts; all of it gone when disposed. */

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { describe, it } from 'node:test'
+import { ReleaseClients } from './bench/release-clients.ts'
+import { block, Recipe } from './support/recipe.ts'
+
+const PAGE = 'docs/customers.md'
+const PROGRAM = new URL('../lib/cli.js', import.meta.url).pathname
+const HOST = 'aries.example.com'
+const CUSTOMER = '7705'
+const OLDER = ['20200101T000000Z', '20200102T000000Z', '20200103T000000Z', '20200104T000000Z']
+
+describe(PAGE, {
+  skip: process.platform === 'linux' && process.getuid?.() === 0 ? false : 'needs root, and Linux',
+}, () => {
+  it('has deploys, and a way back, that fail no request, run as the customer and keep five releases', async () => {
+    await using box = new Box()
+    const port = await box.serve()
+    box.asCustomer(`mkdir -p ${OLDER.map(name => `releases/${name}`).join(' ')}`)
+    const first = box.deploy('1')
+    assert.deepEqual(await box.answer(port), { status: 200, body: '1' })
+    const clients = new ReleaseClients(port, HOST, 4)
+    const second = box.deploy('2')
+    const isSeen = await clients.sees(2, 10_000)
+    await clients.stop()
+    assert.deepEqual([isSeen, clients.failed, clients.failure], [true, 0, undefined])
+    assert.deepEqual(box.releases(), [...OLDER.slice(1), first, second])
+
+    const back = /ln -sfn releases\/\S+ current/.exec(readFileSync(PAGE, 'utf8'))?.[0] ?? ''
+    box.asCustomer(back.replace(/releases\/\S+/, `releases/${first}`))
+    assert.equal(box.current(), `releases/${first}`)
+    const after = new ReleaseClients(port, HOST, 1)
+    assert.ok(await after.sees(1, 10_000))
+    await after.stop()
+
+    // The one before is kept, however old it is.
+    box.asCustomer(`ln -sfn releases/${OLDER[1]} current`)
+    const third = box.deploy('3')
+    assert.deepEqual(box.releases(), [OLDER[1], OLDER[3], first, second, third])
+  })
+
+  it('has a release that cannot be deployed leave all as it was', async () => {
+    await using box = new Box()
+    const first = box.deploy('1')
+    box.write('upload/package-lock.json', 'no JSON')
+    assert.throws(() => box.deploy('2'))
+    assert.equal(box.current(), `releases/${first}`)
+    assert.deepEqual(box.releases(), [first])
+  })
+})
+
+/** What the page makes of a box, in a folder of its own. */
+class Box extends Recipe {
+  readonly #site = this.path('www', HOST)
+  #server: ChildProcess | undefined
+
+  constructor() {
+    super()
+    for (const folder of ['www', 'upload', 'home', `www/${HOST}`]) mkdirSync(this.path(folder))
+    for (const folder of ['.', 'www', 'upload']) chmodSync(this.path(folder), 0o755)
+    for (const folder of ['home', `www/${HOST}`])
+      chownSync(this.path(folder), Number(CUSTOMER), Number(CUSTOMER))
+    chmodSync(this.#site, 0o750)
+    this.write('deploy', this.#here(block('sh', /^#!\/bin\/sh/, PAGE)))
+    chmodSync(this.path('deploy'), 0o755)
+  }
+
+  /** Runs the command of the unit, on a free port, which it gives. */
+  async serve(): Promise<number> {
+    const [, command = ''] = /^ExecStart=\S+ ((?:.*\\\n)*.*)$/m.exec(block('ini', /ExecStart/, PAGE)) ?? []
+    const words = this.#here(command.replaceAll('%%', '%').replaceAll('\\\n', '')).split(/ +/)
+    const server = spawn(process.execPath, [PROGRAM, ...words, '--port', '0'], {
+      env: { PATH: process.env.PATH, XDG_RUNTIME_DIR: this.path('home') },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    this.#server = server
+    for await (const line of createInterface(server.stdout)) {
+      const port = /^.*http:\/\/\S+:(\d+)/.exec(line)?.[1]
+      if (port !== undefined) return Number(port)
+    }
+    throw new Error('it does not serve')
+  }
+
+  /** Gives the name of the release. */
+  deploy(answer: string): string {
+    this.write('upload/app/index.js', `module.exports = (req, res) => res.end('${answer}')`)
+    // Their names are those of seconds.
+    while (this.releases().includes(nameNow()));
+    this.asCustomer(`${this.path('deploy')} ${HOST} ${this.path('upload')}`)
+    return this.releases().at(-1) ?? ''
+  }
+
+  /** Runs a command of the shell in the folder of the site. */
+  asCustomer(command: string): void {
+    const words = ['--reuid', CUSTOMER, '--regid', CUSTOMER, '--clear-groups', 'sh', '-ec', command]
+    execFileSync('setpriv', words, {
+      cwd: this.#site,
+      env: { PATH: process.env.PATH, HOME: this.path('home') },
+      stdio: 'pipe',
+    })
+  }
+
+  releases(): string[] {
+    try {
+      return readdirSync(`${this.#site}/releases`).sort()
+    } catch {
+      return []
+    }
+  }
+
+  current(): string {
+    return readlinkSync(`${this.#site}/current`)
+  }
+
+  async answer(port: number): Promise<{ status: number; body: string }> {
+    const { status, body } = await this.get(HOST, '/', {}, port)
+    return { status, body }
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#server) {
+      const ended = once(this.#server, 'exit')
+      this.#server.kill()
+      await ended
+    }
+    await super[Symbol.asyncDispose]()
+  }
+
+  #here(text: string): string {
+    return text.replaceAll('/var/www', this.path('www'))
+  }
+}
+
+function nameNow(): string {
+  return `${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}Z`
+}
