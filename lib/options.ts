@@ -269,7 +269,7 @@ function refuseContradictions(options: VhostRouterOptions): void {
     for (const [name, why] of Object.entries(NEEDS_ISOLATION)) {
       const value = options[name as keyof typeof NEEDS_ISOLATION]
       if (value === undefined) continue
-      throw optionError(`option '${name}' must be nothing with isolation: 'none', where ${why}`)
+      throw optionError(`option '${name}' needs isolation: 'thread' or 'process': with 'none' ${why}`)
     }
   }
   if (user === undefined) return

@@ -58,9 +58,12 @@ describe('express-van', () => {
     [['serve', '.', '--port', 'x'], /--port takes a whole number, not 'x'/],
     [['serve', '.', '--port', '70000'], /--port is at most 65535/],
     [['serve', '.', '--max-apps', '0'], /--max-apps must be a whole number of apps/],
-    [['serve', '.', '--isolation', 'jail'], /--isolation must be 'none', 'thread', 'process'/],
+    [
+      ['serve', '.', '--isolation', 'jail'],
+      /--isolation must be 'none', 'thread' or 'process', not "jail"\n/,
+    ],
     [['serve', '.', '--env', 'x'], /--env takes NAME=text, not 'x'/],
-    [['serve', '.', '--env', 'A=b'], /--env must be nothing with isolation: 'none'/],
+    [['serve', '.', '--env', 'A=b'], /--env needs isolation: 'thread' or 'process': with 'none' all apps/],
     [
       ['serve', '.', '--isolation', 'thread', '--memory-limit', '1'],
       /--memory-limit must be a whole number of bytes/,
@@ -73,6 +76,8 @@ describe('express-van', () => {
     [['serve', '.', '--status-host', 'status.test'], /--status-host needs a password in EXPRESS_VAN_STATUS_/],
     [['serve', 'no-such-folder'], /no folder 'no-such-folder'/],
     [['why'], /why needs a <host>/],
+    [['why', 'http://a.test:3000/x'], /why takes a host, not a URL; did you mean 'a.test:3000'\?/],
+    [['reload', 'HTTPS://a.test'], /reload takes a host, not a URL; did you mean 'a.test'\?/],
     [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
     [['serve', '.', '--static', 'app'], /--static: "app" would give away the app folder/],
     [['status', '--watch'], /status has no option --watch/],

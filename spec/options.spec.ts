@@ -284,11 +284,26 @@ describe('vhostRouter, with wrong options,', () => {
   })
 
   it('says that env, memoryLimit and requestTimeout need isolation', () => {
-    assert.throws(() => vhostRouter({ env: { PORT: '80' } }), /'env'.*isolation: 'none'.*share/)
-    assert.throws(() => vhostRouter({ env: {} }), /'env'.*isolation: 'none'.*share/)
-    assert.throws(() => vhostRouter({ env: () => ({}) }), /'env'.*isolation: 'none'.*share/)
-    assert.throws(() => vhostRouter({ memoryLimit: 2 ** 28 }), /'memoryLimit'.*isolation: 'none'.*share/)
-    assert.throws(() => vhostRouter({ requestTimeout: 1000 }), /'requestTimeout'.*isolation: 'none'/)
+    assert.throws(
+      () => vhostRouter({ env: { PORT: '80' } }),
+      /'env'.*needs isolation: 'thread' or 'process': with 'none'.*share/,
+    )
+    assert.throws(
+      () => vhostRouter({ env: {} }),
+      /'env'.*needs isolation: 'thread' or 'process': with 'none'.*share/,
+    )
+    assert.throws(
+      () => vhostRouter({ env: () => ({}) }),
+      /'env'.*needs isolation: 'thread' or 'process': with 'none'.*share/,
+    )
+    assert.throws(
+      () => vhostRouter({ memoryLimit: 2 ** 28 }),
+      /'memoryLimit'.*needs isolation: 'thread' or 'process': with 'none'.*share/,
+    )
+    assert.throws(
+      () => vhostRouter({ requestTimeout: 1000 }),
+      /'requestTimeout'.*needs isolation: 'thread' or 'process': with 'none'/,
+    )
   })
 
   it('says that user needs processes and root', () => {

@@ -180,7 +180,15 @@ export function parseCommand(
   if (positionals.length < wanted) throw new UsageError(`${first} needs a <${operand}>`, first)
   const tooMany = positionals[wanted]
   if (tooMany !== undefined) throw new UsageError(`${first} takes no '${tooMany}'`, first)
+  if (operand === 'host') refuseUrl(positionals[0] as string, first)
   return { name: first, operand: positionals[0], flags: values }
+}
+
+/** As it stands in a browser. */
+function refuseUrl(word: string, command: CommandName): void {
+  const [, host] = /^https?:\/\/([^/?#]*)/i.exec(word) ?? []
+  if (host !== undefined)
+    throw new UsageError(`${command} takes a host, not a URL; did you mean '${host}'?`, command)
 }
 
 const EXIT_CODES =
@@ -270,10 +278,12 @@ export function inFlags(error: Error, command: CommandName): UsageError {
   const message = error.message
     .replace("option 'dir' of static()", '--static')
     .replace("option 'host' of statusPage()", '--status-host')
-  const text = message.replace(/^option '(\w+)'|^(\w+):/, (whole, quoted, plain) => {
-    const flag = byOption.get(quoted ?? plain)
-    return flag ? `--${flag}${plain ? ':' : ''}` : whole
-  })
+  const text = message
+    .replace(/^option '(\w+)'|^(\w+):/, (whole, quoted, plain) => {
+      const flag = byOption.get(quoted ?? plain)
+      return flag ? `--${flag}${plain ? ':' : ''}` : whole
+    })
+    .replace(", 'process' or a function", " or 'process'")
   return new UsageError(text, command)
 }
 
