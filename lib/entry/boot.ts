@@ -6,12 +6,13 @@ import { pathToFileURL } from 'node:url'
 import { getHeapStatistics } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
+import { adaptExpressRouter, importExpress } from '../express-router.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import { LoadScope } from '../launch/caught-listen.ts'
 import { exportsInTime } from '../launch/exports-in-time.ts'
 import { hookGenerations, ONLY_GENERATION, setRelease } from '../launch/generation-hook.ts'
 import { hookRequire } from '../launch/module-paths.ts'
-import { importFor } from '../package-import.ts'
+import { importFor, importOwn } from '../package-import.ts'
 import { answerRequests } from './answer-requests.ts'
 import { becomeOwner } from './become-owner.ts'
 import { followExceptions } from './follow-exceptions.ts'
@@ -94,7 +95,10 @@ function boot(setup: Setup): void {
       reportOnce({ type: 'no handler', detail: found })
       process.exit(1)
     }
-    handler = { ...found, ...adaptExpressApp(found.handle, setup.appFolder, undefined) }
+    const handle = await adaptExpressRouter(found.handle, setup.appFolder, undefined, () =>
+      importExpress(importPackage, importOwn),
+    )
+    handler = { ...found, ...adaptExpressApp(handle, setup.appFolder, undefined) }
     if (found.server) adaptListeners(found.server, setup.appFolder, undefined)
     answerRequests(front, handler, () => scope.server)
     front.ref()

@@ -1,8 +1,10 @@
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
+import express from 'express'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
+import { adaptExpressRouter, type Express } from '../express-router.ts'
 import { isGone } from '../gone.ts'
 import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
 import { checkGiven, type Settings } from '../options.ts'
@@ -165,8 +167,10 @@ export class InProcess {
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
-      handler = { ...found, ...adaptExpressApp(found.handle, join(realPath, appDir), trusts) }
-      if (found.server) adaptListeners(found.server, join(realPath, appDir), trusts)
+      const appFolder = join(realPath, appDir)
+      const handle = await adaptExpressRouter(found.handle, appFolder, trusts, async () => express as Express)
+      handler = { ...found, ...adaptExpressApp(handle, appFolder, trusts) }
+      if (found.server) adaptListeners(found.server, appFolder, trusts)
       environment.end()
       if (own.probe) await probe(handler.handle, await tell(), own.probe)
       return { release, tell, modules, scope, handler, environmentWrites: environment.names }

@@ -1,0 +1,44 @@
+import { adaptExpressApp, appAround } from './express-app.ts'
+import type { Handle } from './launch/launch.ts'
+import type { ImportPackage } from './package-import.ts'
+import type { Trusts } from './trust-proxy.ts'
+
+/** What is used of Express. */
+export type Express = () => Handle & { disable(name: string): unknown; use(router: Handle): unknown }
+
+/**
+ * Has a router of Express, 4 or 5, find on requests and answers what Express puts there, also on those that came through
+ * no Express app. Any other handler stays as it is.
+ */
+export async function adaptExpressRouter(
+  handle: Handle,
+  appFolder: string,
+  trusts: Trusts | undefined,
+  findExpress: () => Promise<Express | undefined>,
+): Promise<Handle> {
+  const express = isExpressRouter(handle) ? await findExpress() : undefined
+  if (!express) return handle
+  const app = express()
+  // That is for an app around the router to say.
+  app.disable('x-powered-by')
+  app.use(handle)
+  const { handle: alone } = adaptExpressApp(app, appFolder, trusts)
+  return (req, res, next) => (appAround(req) ? handle : alone)(req, res, next)
+}
+
+/** The Express that these find first; undefined where none does. */
+export async function importExpress(...imports: readonly ImportPackage[]): Promise<Express | undefined> {
+  for (const importPackage of imports) {
+    const found = (await importPackage('express')) as { default: Express } | undefined
+    if (found) return found.default
+  }
+  return undefined
+}
+
+/** An app of connect has a `route` too, which is a path. */
+function isExpressRouter(handle: Handle): boolean {
+  const router = handle as { stack?: unknown; route?: unknown; param?: unknown }
+  return (
+    Array.isArray(router.stack) && typeof router.route === 'function' && typeof router.param === 'function'
+  )
+}
