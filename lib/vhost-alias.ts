@@ -1,4 +1,4 @@
-import { optionError } from './option-error.ts'
+import { optionError, shown } from './option-error.ts'
 
 /**
  * Compiles a pattern in the notation of Apache's mod_vhost_alias (`%0`, `%-2+`, `%2.1`, `%p`, `%%`) to a function
@@ -33,7 +33,7 @@ export type Part = string | Specifier | typeof PORT
 
 export function parsePattern(pattern: string): Part[] {
   if (typeof pattern !== 'string' || pattern === '') {
-    throw optionError(`A pattern is a string that is not empty, not ${JSON.stringify(pattern)}`)
+    throw optionError(`A pattern is a string that is not empty, not ${shown(pattern)}`)
   }
   // A dot after %N always begins .M, so there must be one: it is `%0.0.static`, not `%0.static`.
   const token = /[^%]|%(?:([%p])|(-?)(\d)(\+|(?!\+))(?:\.(-?)(\d)(\+?)|(?!\.)))/y

@@ -40,8 +40,18 @@ describe('vhostAlias', () => {
     })
   }
   it('refuses what is no string', () => {
-    for (const pattern of [7, null, undefined, ['%0']] as unknown as string[]) {
-      assert.throws(() => vhostAlias(pattern), isOptionError(`not ${JSON.stringify(pattern)}`))
+    const circle: unknown[] = []
+    circle.push(circle)
+    for (const [pattern, told] of [
+      [7, '7'],
+      [null, 'null'],
+      [undefined, 'undefined'],
+      [['%0'], `[ '%0' ]`],
+      [1n, '1n'],
+      [Symbol('%0'), 'Symbol(%0)'],
+      [circle, '[Circular *1]'],
+    ] as unknown as [string, string][]) {
+      assert.throws(() => vhostAlias(pattern), isOptionError(told))
     }
   })
   it('says how to write a dot that is meant as one', () => {
