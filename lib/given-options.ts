@@ -12,7 +12,7 @@ export function givenOptions<Options extends object>(
   options: Options,
   known: readonly string[],
 ): { [name in keyof Options]?: Options[name] | undefined } {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!holdsNames(options)) {
     throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
   }
   // Mounted as it is, instead of what it gives.
@@ -23,6 +23,11 @@ export function givenOptions<Options extends object>(
   }
   const given = known.map(name => [name, isGiven(options, name) ? Reflect.get(options, name) : undefined])
   return Object.fromEntries(given)
+}
+
+/** Whether it is an object of names and values: a Map or a promise has none of its own, and would give nothing at all. */
+export function holdsNames(value: unknown): value is object {
+  return /^\[object (Object|Module)\]$/.test(Object.prototype.toString.call(value))
 }
 
 /** Nobody gave what every object has, even if some library put it there. */

@@ -1,6 +1,6 @@
 import { isAbsolute, resolve } from 'node:path'
 import { debug } from './events.ts'
-import { givenOptions } from './given-options.ts'
+import { givenOptions, holdsNames } from './given-options.ts'
 import { optionError, shown, shownOption } from './option-error.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import type { PathSettings } from './vhost-path.ts'
@@ -281,11 +281,8 @@ function refuseContradictions(options: VhostRouterOptions): void {
 
 /** What an environment has to be, where this is none. */
 export function expectEnvironment(value: unknown): string | undefined {
-  // A Map or a promise has no entries, and would be no variables at all.
-  const isObject = /^\[object (Object|Module)\]$/.test(Object.prototype.toString.call(value))
   const isWell =
-    isObject &&
-    Object.entries(value as object).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text))
+    holdsNames(value) && Object.entries(value).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text))
   return isWell ? undefined : 'an object of texts'
 }
 

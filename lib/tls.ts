@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { type Certificate, Certificates } from './certificates.ts'
-import { givenOptions } from './given-options.ts'
+import { givenOptions, holdsNames } from './given-options.ts'
 import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
 import { optionError, shown } from './option-error.ts'
@@ -231,7 +231,8 @@ function checkOptions<Options extends object>(
   const given = givenOptions(owner, options, Object.keys(types))
   for (const [name, value] of Object.entries(given)) {
     const type = types[name]
-    if (value !== undefined && (typeof value !== type || value === null)) {
+    const isGood = type === 'object' ? holdsNames(value) : typeof value === type
+    if (value !== undefined && !isGood) {
       throw optionError(`option '${name}' of ${owner} must be of type ${type}, not ${shown(value)}`)
     }
   }

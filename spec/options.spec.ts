@@ -269,7 +269,8 @@ describe('vhostRouter, with wrong options,', () => {
   })
 
   it('refuses options that are no object', () => {
-    for (const options of [null, '/var/www', 5, true, ['/var/www'], [], () => ({})]) {
+    const holdNothing = [Promise.resolve({ basePath: '/srv' }), new Map([['basePath', '/srv']]), new Date()]
+    for (const options of [null, '/var/www', 5, true, ['/var/www'], [], () => ({}), ...holdNothing]) {
       assert.throws(() => vhostRouter(options as never), { name: 'TypeError', code: 'ERR_VHOST_OPTION' })
     }
   })

@@ -711,6 +711,13 @@ describe('vhostTls', () => {
       [() => vhostTls(world.vhosts, Object.create({ onError: 1 })), /'onError' .* function/],
       [() => vhostTls(world.vhosts).ask({ dirr: 'x' } as { dir?: string }), /did you mean 'dir'/],
       [() => vhostTls(world.vhosts).ask({ dir: 1 } as unknown as { dir?: string }), /'dir' of ask\(\)/],
+      ...[new Map(), Promise.resolve({}), [], new Date()].map(
+        secureContext =>
+          [() => vhostTls(world.vhosts, { secureContext } as VhostTlsOptions), /'secureContext'/] as [
+            () => unknown,
+            RegExp,
+          ],
+      ),
     ]
     for (const [call, message] of refused) assert.throws(call, { code: 'ERR_VHOST_OPTION', message })
     vhostTls(world.vhosts, { onError: undefined, secureContext: undefined }).ask({ dir: undefined })
