@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { expectRouter } from './expect-router.ts'
 import { explanationSteps } from './explanation-steps.ts'
 import { givenOptions } from './given-options.ts'
 import { hostOf, parseGivenHost, parseHost } from './hostname.ts'
@@ -43,6 +44,7 @@ type Watched = Pick<VhostRouter, 'stats' | 'metrics' | 'why' | 'reload' | 'reser
  * @throws TypeError `ERR_VHOST_OPTION` on an unknown or missing option or a bad value
  */
 export function statusPage(vhosts: Watched, options: StatusPageOptions): Middleware {
+  expectRouter('statusPage()', vhosts, ['stats', 'why', 'reload', 'reserve', 'on'])
   const { hostname, authorize, title } = checkOptions(options)
   vhosts.reserve(hostname)
   const token = randomBytes(32).toString('base64url')

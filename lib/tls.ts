@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { type Certificate, Certificates } from './certificates.ts'
+import { expectRouter } from './expect-router.ts'
 import { givenOptions, holdsNames } from './given-options.ts'
 import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
@@ -70,6 +71,7 @@ export function vhostTls(
   vhosts: Pick<VhostRouter, 'lookup' | 'why'>,
   options: VhostTlsOptions = {},
 ): VhostTls {
+  expectRouter('vhostTls()', vhosts, ['lookup', 'why'])
   const { secureContext = {}, onError = writeError } = checkOptions('vhostTls()', options, {
     secureContext: 'object',
     onError: 'function',

@@ -38,6 +38,15 @@ describe('statusPage()', () => {
     }
   })
 
+  it('says so where it is given something else than a router', () => {
+    for (const given of [undefined, null, { host: HOST, authorize: () => true }]) {
+      assert.throws(() => statusPage(given as never, { host: HOST, authorize: () => true }), {
+        code: 'ERR_VHOST_OPTION',
+        message: 'statusPage() needs what vhostRouter() returns, not what has no stats()',
+      })
+    }
+  })
+
   it('answers on its own host alone, however that is written, and no vhost has that host', async () => {
     await using world = await withPage({ host: 'Status.Test:3000' })
     world.site('status.test', 'a tenant')

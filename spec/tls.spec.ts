@@ -698,6 +698,15 @@ describe('ask', () => {
 })
 
 describe('vhostTls', () => {
+  it('says so where it is given something else than a router, and shows nothing of it', () => {
+    for (const given of [undefined, null, 'vhosts', {}, { secureContext: { passphrase: 'secret' } }]) {
+      assert.throws(() => vhostTls(given as never), {
+        code: 'ERR_VHOST_OPTION',
+        message: 'vhostTls() needs what vhostRouter() returns, not what has no lookup()',
+      })
+    }
+  })
+
   it('refuses unknown options and bad values', async () => {
     await using world = await World.start()
     const refused: [call: () => unknown, part: RegExp][] = [
