@@ -132,13 +132,8 @@ function checkOption(name: keyof StaticOptions, value: unknown): void {
 }
 
 function resolveDir(dir: string, appDir: readonly string[], modulesDirs: readonly string[][]): string[] {
-  const refusal = (reason: string) => optionError(`option 'dir' of static(): ${shown(dir)} ${reason}`)
-  if (isAbsolute(dir) || win32.isAbsolute(dir) || /^[a-z]:/i.test(dir) || dir.includes('\0')) {
-    throw refusal('is not the name of a folder inside the vhost')
-  }
-  const segments = segmentsOf(dir)
-  if (segments.includes('..')) throw refusal('leads out of the vhost')
-  if (segments.length === 0) throw refusal('would give away the whole vhost')
+  const segments = segmentsInside(dir, 'static()')
+  const refusal = (reason: string) => badDir(dir, 'static()', reason)
   if (appDir.length > 0 && overlap(appDir, segments)) throw refusal('would give away the app folder')
   if (segments.includes('node_modules') || modulesDirs.some(folder => overlap(folder, segments))) {
     throw refusal('would give away the packages of the app')
@@ -147,6 +142,24 @@ function resolveDir(dir: string, appDir: readonly string[], modulesDirs: readonl
     throw refusal('would give away what is not meant for clients')
   }
   return segments
+}
+
+/**
+ * The names on the way to a document root.
+ * @throws TypeError `ERR_VHOST_OPTION` where it is not inside the vhost
+ */
+export function segmentsInside(dir: string, owner: string): string[] {
+  if (isAbsolute(dir) || win32.isAbsolute(dir) || /^[a-z]:/i.test(dir) || dir.includes('\0')) {
+    throw badDir(dir, owner, 'is not the name of a folder inside the vhost')
+  }
+  const segments = segmentsOf(dir)
+  if (segments.includes('..')) throw badDir(dir, owner, 'leads out of the vhost')
+  if (segments.length === 0) throw badDir(dir, owner, 'would give away the whole vhost')
+  return segments
+}
+
+function badDir(dir: string, owner: string, reason: string): TypeError {
+  return optionError(`option 'dir' of ${owner}: ${shown(dir)} ${reason}`)
 }
 
 /** Whether a name on the way begins with a dot; `.well-known` may stand first (RFC 8615). */

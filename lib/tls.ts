@@ -11,6 +11,7 @@ import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
 import { optionError, shown } from './option-error.ts'
 import { printableEntry } from './printable.ts'
 import { type Place, servedNames } from './served-names.ts'
+import { segmentsInside } from './static-options.ts'
 
 /** Options of `vhostTls()`. */
 export interface VhostTlsOptions {
@@ -163,6 +164,7 @@ export function vhostTls(
 
   function ask(askOptions: AskOptions = {}): Handler {
     const { dir = 'static' } = checkOptions('ask()', askOptions, { dir: 'string' })
+    segmentsInside(dir, 'ask()')
     return function askHandler(req, res) {
       statusOf(domainOf(req), dir).then(
         status => answer(res, status),

@@ -720,6 +720,9 @@ describe('vhostTls', () => {
       [() => vhostTls(world.vhosts, Object.create({ onError: 1 })), /'onError' .* function/],
       [() => vhostTls(world.vhosts).ask({ dirr: 'x' } as { dir?: string }), /did you mean 'dir'/],
       [() => vhostTls(world.vhosts).ask({ dir: 1 } as unknown as { dir?: string }), /'dir' of ask\(\)/],
+      ...['', '.', '/srv', '../static', 'a\0b'].map(
+        dir => [() => vhostTls(world.vhosts).ask({ dir }), /'dir' of ask\(\): /] as [() => unknown, RegExp],
+      ),
       ...[new Map(), Promise.resolve({}), [], new Date()].map(
         secureContext =>
           [() => vhostTls(world.vhosts, { secureContext } as VhostTlsOptions), /'secureContext'/] as [
