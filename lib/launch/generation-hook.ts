@@ -6,6 +6,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:wor
 import { KnownImports } from './known-imports.ts'
 import { candidatesBelow, nameWithExports } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
+import { ownFile } from './own-file.ts'
 import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 
@@ -56,15 +57,17 @@ let hookThread: MessagePort | undefined
 /** Installs the hook, once for the process. */
 export function hookGenerations(): void {
   if (isHooked) return
-  isHooked = true
   const hookable = Module as unknown as HookableModule
   if (hookable.registerHooks) {
+    isHooked = true
     hookable.registerHooks({ resolve: resolveHere })
     return
   }
-  // Node 20 runs hooks in a thread of its own.
+  // Node 20 runs hooks in a thread of its own, where a bundle would begin the whole program anew.
+  const { href } = ownFile('./generation-hook.js', import.meta.url)
+  isHooked = true
   const { port1, port2 } = new MessageChannel()
-  hookable.register(import.meta.url, { data: { port: port2 }, transferList: [port2] })
+  hookable.register(href, { data: { port: port2 }, transferList: [port2] })
   port1.unref()
   hookThread = port1
 }

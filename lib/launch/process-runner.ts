@@ -7,7 +7,7 @@ import { hasStreams } from './has-streams.ts'
 import type { MemoryCgroups } from './memory-cgroup.ts'
 import { lastLines, readLines } from './output-lines.ts'
 import type { Reaper } from './reaper.ts'
-import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
+import { type Exit, preload, type Runner, type RunnerSettings } from './runner.ts'
 
 const MEBIBYTE = 2 ** 20
 /** Characters; an error with its stack is the longest. */
@@ -23,7 +23,7 @@ export function startProcess(
   cgroups: MemoryCgroups,
 ): Runner {
   const limit = memoryLimit === undefined ? [] : [`--max-old-space-size=${Math.ceil(memoryLimit / MEBIBYTE)}`]
-  const child = spawn(process.execPath, [...limit, ...PRELOAD, setup.entry], {
+  const child = spawn(process.execPath, [...limit, ...preload(), setup.entry], {
     cwd: setup.appFolder,
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

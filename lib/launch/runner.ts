@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Order, Report, Setup } from '../entry/messages.ts'
+import { ownFile } from './own-file.ts'
 
 /** How a thread or a process has ended. */
 export interface Exit {
@@ -35,8 +36,6 @@ export interface Runner {
 }
 
 /** The flags of Node that have the app's side come first. */
-export const PRELOAD: readonly string[] = ['--require', bootPath()]
-
-function bootPath(): string {
-  return fileURLToPath(new URL('../entry/boot.cjs', import.meta.url))
+export function preload(): readonly string[] {
+  return ['--require', fileURLToPath(ownFile('../entry/boot.cjs', import.meta.url))]
 }

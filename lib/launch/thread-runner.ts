@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { isReport, SETUP_VARIABLE } from '../entry/messages.ts'
 import { lastLines } from './output-lines.ts'
-import { type Exit, PRELOAD, type Runner, type RunnerSettings } from './runner.ts'
+import { type Exit, preload, type Runner, type RunnerSettings } from './runner.ts'
 
 const MEBIBYTE = 2 ** 20
 
@@ -10,7 +10,7 @@ const MEBIBYTE = 2 ** 20
 export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner {
   const worker = new Worker(setup.entry, {
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
-    execArgv: [...PRELOAD],
+    execArgv: [...preload()],
     stdout: true,
     stderr: true,
     ...(memoryLimit !== undefined && {

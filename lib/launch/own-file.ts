@@ -1,0 +1,13 @@
+import { existsSync } from 'node:fs'
+
+/**
+ * The URL of a file of this library that Node itself loads, for a thread or a process.
+ * @throws where the file is not there, as where a bundler has put the library into another
+ */
+export function ownFile(path: string, from: string): URL {
+  const url = new URL(path, from)
+  if (existsSync(url)) return url
+  throw new Error(
+    `express-van cannot find a file of its own, ${path}: where it is part of a bundle, have the bundler leave it out as external`,
+  )
+}
