@@ -59,15 +59,15 @@ export function hookGenerations(): void {
   if (isHooked) return
   const hookable = Module as unknown as HookableModule
   if (hookable.registerHooks) {
-    isHooked = true
     hookable.registerHooks({ resolve: resolveHere })
+    isHooked = true
     return
   }
   // Node 20 runs hooks in a thread of its own, where a bundle would begin the whole program anew.
   const { href } = ownFile('./generation-hook.js', import.meta.url)
-  isHooked = true
   const { port1, port2 } = new MessageChannel()
   hookable.register(href, { data: { port: port2 }, transferList: [port2] })
+  isHooked = true
   port1.unref()
   hookThread = port1
 }
