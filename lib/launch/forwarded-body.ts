@@ -171,7 +171,7 @@ export function lostBody(): Error {
   const most = MOST_KEPT / 1024
   return withoutFrames(
     new Error(
-      `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept`,
+      `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept, and nothing of HTTP/2`,
     ),
   )
 }

@@ -1401,7 +1401,10 @@ describe('Forward', () => {
         const body = 'b'.repeat(2_000_000)
         const answer = await wall.ask({ method: 'POST', body, ...framing(body) })
         assert.deepEqual([answer.status, answer.body], [500, ''])
-        assert.match((wall.errors[0] as Error).message, /next\(\) and left a body unread/)
+        assert.match(
+          (wall.errors[0] as Error).message,
+          /next\(\) and left a body unread .* nothing of HTTP\/2$/,
+        )
         assert.doesNotMatch((wall.errors[0] as Error).stack as string, FRAME)
       })
     }
