@@ -28,6 +28,8 @@ let lastGeneration = 0
 
 /** The load whose modules stand in require.cache, by real path. */
 const current = new Map<string, FreshImport>()
+/** All whose apps may still ask for modules, the newest last: of several routers, each may have one of the same folder. */
+const live = new Map<string, Map<FreshImport, LoadedRelease>>()
 
 /**
  * Loads the entry of a release with every module below the release's real path anew, whatever the module system.
@@ -72,8 +74,9 @@ export class FreshImport {
     if (modules) modules.#aside = new Set([...(modules.#aside ?? []), ...entries.map(([, module]) => module)])
     this.#before = entries
     this.stale = stale
-    current.set(realPath, this)
-    setRelease(realPath, { generation: this.#generation, modulePaths })
+    const own = { generation: this.#generation, modulePaths }
+    live.set(realPath, (live.get(realPath) ?? new Map()).set(this, own))
+    this.#become(own)
     if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
     this.#isImported = true
     try {
@@ -106,29 +109,47 @@ export class FreshImport {
   undo(): void {
     const now = current.get(this.#realPath)
     if (this.#entry === undefined) return
-    endGeneration(this.#generation)
+    this.#leave()
     const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
     const previous = hasEnded ? undefined : this.#previous
     if (now !== this && now !== previous?.modules) return
     setAside(this.#realPath)
     if (!hasEnded) putBack(this.#before)
-    if (previous) {
-      current.set(this.#realPath, previous.modules)
-      setRelease(this.#realPath, previous.release)
-    } else {
-      current.delete(this.#realPath)
-      deleteRelease(this.#realPath)
-    }
+    if (previous) previous.modules.#become(previous.release)
+    else this.#giveWay()
   }
 
   /** Forgets what Node can forget, unless the release has been loaded anew since. */
   forget(): void {
     this.#isForgotten = true
-    endGeneration(this.#generation)
+    this.#leave()
     if (current.get(this.#realPath) !== this) return
     setAside(this.#realPath)
-    current.delete(this.#realPath)
-    deleteRelease(this.#realPath)
+    this.#giveWay()
+  }
+
+  #become(release: LoadedRelease): void {
+    current.set(this.#realPath, this)
+    setRelease(this.#realPath, release)
+  }
+
+  #leave(): void {
+    endGeneration(this.#generation)
+    const others = live.get(this.#realPath)
+    others?.delete(this)
+    if (others?.size === 0) live.delete(this.#realPath)
+  }
+
+  /** To the newest of the others, whose app goes on. */
+  #giveWay(): void {
+    const other = [...(live.get(this.#realPath) ?? [])].at(-1)
+    if (other) {
+      const [modules, release] = other
+      modules.#become(release)
+    } else {
+      current.delete(this.#realPath)
+      deleteRelease(this.#realPath)
+    }
   }
 }
 

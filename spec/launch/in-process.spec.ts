@@ -604,4 +604,21 @@ describe('InProcess', () => {
     assert.equal(await world.body(HOST), '3 3')
     assert.equal(world.vhosts.stats().staleGraphs, 0)
   })
+
+  it('leaves a router its folders of packages when another one of the same folder is closed', async () => {
+    await using world = await still({ modulesDir: 'vendor' })
+    world.write(`${HOST}/vendor/one/index.js`, `module.exports = 'one'`)
+    world.write(`${HOST}/vendor/two/package.json`, '{ "type": "module", "exports": "./index.js" }')
+    world.write(`${HOST}/vendor/two/index.js`, `export default 'two'`)
+    world.write(
+      `${HOST}/app/index.js`,
+      `module.exports = async (req, res) => res.end(require('one') + ' ' + (await import('two')).default)`,
+    )
+    await world.vhosts.load(HOST)
+    const other = vhostRouter({ basePath: world.path(), modulesDir: 'vendor' })
+    await other.load(HOST)
+    await other.close()
+    assert.equal(await world.body(HOST), 'one two')
+    assert.deepEqual(world.errors, [])
+  })
 })
