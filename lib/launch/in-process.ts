@@ -1,13 +1,13 @@
 import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
-import express from 'express'
 import { VhostError } from '../errors.ts'
 import { debug, type EvictReason } from '../events.ts'
 import { adaptExpressApp, adaptListeners } from '../express-app.ts'
-import { adaptExpressRouter, type Express } from '../express-router.ts'
+import { adaptExpressRouter, importExpress } from '../express-router.ts'
 import { isGone } from '../gone.ts'
 import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
 import { checkGiven, type Settings } from '../options.ts'
+import { importOwn } from '../package-import.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { LoadScope } from './caught-listen.ts'
@@ -168,7 +168,8 @@ export class InProcess {
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
       const appFolder = join(realPath, appDir)
-      const handle = await adaptExpressRouter(found.handle, appFolder, trusts, async () => express as Express)
+      // Not the vhost's own Express: Node would keep one for each release.
+      const handle = await adaptExpressRouter(found.handle, appFolder, trusts, () => importExpress(importOwn))
       handler = { ...found, ...adaptExpressApp(handle, appFolder, trusts) }
       if (found.server) adaptListeners(found.server, appFolder, trusts)
       environment.end()
