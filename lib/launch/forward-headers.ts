@@ -119,10 +119,16 @@ export function checkHead(
   if (length !== undefined && isChunked) throw new Error('an answer with both a length and chunks')
 }
 
+/**
+ * What Node takes for a link. It looks by a pattern of its own, which for what is none may take for ever: each parameter
+ * that has a `=` is tried in two ways, and with all others.
+ */
+const LINK = /^<[^>]*>(?:\s*;\s*[^;"\s]+(?:(?<=[^;"\s]=)"[^;"\s]*")?)*$/
+
 /** The links of early hints: Node takes one for each text, and sends all of them in one. */
 export function linksOf(rawHeaders: readonly string[]): string[] {
   const lines = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
-  return lines.flatMap(line => line.split(/,\s*(?=<)/))
+  return lines.flatMap(line => line.split(/,\s*(?=<)/)).filter(link => LINK.test(link))
 }
 
 export function setHeaders(res: ServerResponse, status: number, { fields, length, next }: AnswerHead): void {

@@ -300,6 +300,19 @@ describe('Forward', () => {
       assert.match(await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n/)
     })
 
+    it('has the early hints that are some, beside such that Node would look at for ever', async () => {
+      const [good, bad] = ['</a.css>; rel=preload; as="style"', `<b>${';a=a'.repeat(100)}"`]
+      await using wall = await Wall.start((_, res) => {
+        res.socket?.write(`HTTP/1.1 103 Early Hints\r\nLink: ${bad}, ${good}\r\n\r\n`)
+        res.end('body')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.ok(
+        answer.startsWith(`HTTP/1.1 103 Early Hints\r\nLink: ${good}\r\n\r\nHTTP/1.1 200 OK\r\n`),
+        answer,
+      )
+    })
+
     for (const size of [4, 10_000]) {
       it(`has its hints before it where it waits for the one before, ${size} bytes`, async () => {
         await using wall = await Wall.start((req, res) => {
