@@ -44,6 +44,8 @@ export interface ExchangeOptions {
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 /** In the same process there would be no limit. The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 2 ** 20
+/** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
+const MOST_HINTS = 64 * 1024
 
 /**
  * One request on its way to the app, and the answer on its way back. What a pooled connection tells would be told in
@@ -64,6 +66,8 @@ export class Exchange extends AsyncResource {
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
   #isLate = false
+  /** Characters of early hints so far. */
+  #hinted = 0
 
   constructor(
     options: ExchangeOptions,
@@ -178,6 +182,8 @@ export class Exchange extends AsyncResource {
   readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
     // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
     if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
+    for (const { length } of rawHeaders) this.#hinted += length
+    if (this.#hinted > MOST_HINTS) return
     const link = linksOf(rawHeaders)
     try {
       if (link.length > 0) this.#res.writeEarlyHints({ link })

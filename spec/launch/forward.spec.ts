@@ -313,6 +313,17 @@ describe('Forward', () => {
       )
     })
 
+    it('has no more early hints than fit in memory, however many the app sends', async () => {
+      const hint = `HTTP/1.1 103 Early Hints\r\nLink: <${'a'.repeat(1000)}>\r\n\r\n`
+      await using wall = await Wall.start((_, res) => {
+        res.socket?.write(hint.repeat(1000))
+        res.end('body')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.equal(answer.split('HTTP/1.1 103 ').length - 1, 65)
+      assert.match(answer, /HTTP\/1\.1 200 OK\r\n/)
+    })
+
     for (const size of [4, 10_000]) {
       it(`has its hints before it where it waits for the one before, ${size} bytes`, async () => {
         await using wall = await Wall.start((req, res) => {
