@@ -17,7 +17,7 @@ import { afterReading } from './after-reading.ts'
 import { goneOf } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed, hasBody } from './forward-framing.ts'
-import { checkHead, linksOf, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import { checkHead, linksOf, MOST_FIELDS, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
 import { ForwardedAnswer } from './forwarded-answer.ts'
 import { ForwardedBody, lostBody, readBody } from './forwarded-body.ts'
 import type { Next } from './launch.ts'
@@ -111,8 +111,8 @@ export class Exchange extends AsyncResource {
       this.#timer = setTimeout(this.#onTimeout, requestTimeout)
       up.on('socket', this.#onSent)
     }
-    // Or headers beyond the thousandth would be lost without a word.
-    up.maxHeadersCount = 0
+    // One more than may go on: those beyond would be lost without a word.
+    up.maxHeadersCount = MOST_FIELDS + 1
     up.on('response', this.#onResponse)
     up.on('information', this.#onInformation)
     up.on('error', this.#onError)

@@ -87,7 +87,7 @@ interface Field {
 
 /** Read in one pass: `from.headers` would make an object of all of them, which nobody needs. */
 export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHead {
-  const fields: Field[] = []
+  const known = new Map<string, Field>()
   let connection: string | undefined
   let next: string | undefined
   let length: number | undefined
@@ -102,21 +102,26 @@ export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHea
     isBodyLeft ||= lower === LEFT
     if (lower === 'connection') connection = connection === undefined ? value : `${connection}, ${value}`
     else if (lower === NEXT) next = value
-    else if (mayGoOn(lower, statusCode)) addField(fields, name, lower, value)
+    else if (mayGoOn(lower, statusCode)) addField(known, name, lower, value)
   }
+  const fields = [...known.values()]
   const dropped = namedByConnection(connection)
   const left = dropped ? fields.filter(({ lower }) => lower === 'upgrade' || !dropped.has(lower)) : fields
   return { fields: left, length, isChunked, next, isBodyLeft }
 }
 
+/** Fields of an answer: as many as Node's own client keeps. Of more its parser alone would stand still for a minute. */
+export const MOST_FIELDS = 2000
+
 /** Throws where an answer cannot go on: Node's server would say so only once it is under way. */
 export function checkHead(
-  { statusCode = 0, statusMessage = '' }: IncomingMessage,
+  { statusCode = 0, statusMessage = '', rawHeaders }: IncomingMessage,
   { length, isChunked }: AnswerHead,
 ): void {
   if (statusCode < 200 || statusCode > 999) throw new Error(`an answer with the status ${statusCode}`)
   if (/[^\t\x20-\x7e\x80-\xff]/.test(statusMessage)) throw new Error('an answer with a bad status message')
   if (length !== undefined && isChunked) throw new Error('an answer with both a length and chunks')
+  if (rawHeaders.length > 2 * MOST_FIELDS) throw new Error(`an answer with more than ${MOST_FIELDS} headers`)
 }
 
 /**
@@ -154,9 +159,9 @@ function mayGoOn(lower: string, status: number | undefined): boolean {
   return !HOP_BY_HOP.has(lower) && !lower.startsWith(PRIVATE_PREFIX)
 }
 
-function addField(fields: Field[], name: string, lower: string, value: string): void {
-  const known = fields.find(field => field.lower === lower)
-  if (!known) fields.push({ name, lower, value })
+function addField(fields: Map<string, Field>, name: string, lower: string, value: string): void {
+  const known = fields.get(lower)
+  if (!known) fields.set(lower, { name, lower, value })
   else if (typeof known.value === 'string') known.value = [known.value, value]
   else known.value.push(value)
 }

@@ -433,16 +433,27 @@ describe('Forward', () => {
       assert.equal(headers['x-own'], 'app')
     })
 
-    it('may have headers of any number and size', async () => {
+    it('may have nearly two thousand headers, of any size', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('X-Long', 'x'.repeat(200_000))
-        for (let i = 0; i < 1500; i++) res.setHeader(`x-${i}`, '')
+        for (let i = 0; i < 1990; i++) res.setHeader(`x-${i}`, '')
         res.setHeader('X-Last', '1').end()
       })
       const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
       assert.match(answer, /\r\nX-Long: x{200000}\r\n/)
       assert.match(answer, /\r\nX-Last: 1\r\n/)
     })
+
+    for (const count of [2001, 150_000]) {
+      it(`is malformed with ${count} headers, by which all would wait`, async () => {
+        await using wall = await Wall.start((_, res) => {
+          const fields = Array.from({ length: count - 1 }, (_, at) => `${at.toString(36)}:\r\n`)
+          res.socket?.write(`HTTP/1.1 200 OK\r\n${fields.join('')}Content-Length: 0\r\n\r\n`)
+        })
+        assert.equal((await wall.ask({})).status, 502)
+        assert.match(String((wall.errors[0] as VhostError).cause), /more than 2000 headers/)
+      })
+    }
 
     it('may say with 426 to which protocol to change, and with no other status', async () => {
       await using wall = await Wall.start((req, res) => {
