@@ -1,5 +1,6 @@
 /** What both sides of the wall say to each other. */
 
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { attempt, shortened } from '../thrown.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
@@ -116,7 +117,44 @@ export function toError(said: PlainError): Error {
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   if (stack !== undefined) error.stack = stack
   // By name: a `__proto__` among what an app has made up would be its prototype.
-  for (const property of PROPERTIES)
-    if (Object.hasOwn(plain, property)) Object.assign(error, { [property]: plain[property] })
+  for (const property of PROPERTIES) {
+    const value = fitting(property, plain[property])
+    if (Object.hasOwn(plain, property) && value !== undefined) Object.assign(error, { [property]: value })
+  }
   return error
+}
+
+/**
+ * What Express answers by: in a turn of its own, where nobody catches what Node throws at a status or a header. Undefined
+ * where it cannot be had.
+ */
+function fitting(property: (typeof PROPERTIES)[number], value: unknown): unknown {
+  if (property === 'headers') return isObject(value) ? fittingHeaders(value) : undefined
+  if (property === 'status' || property === 'statusCode') return isStatus(value) ? value : undefined
+  return value
+}
+
+function isStatus(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 999
+}
+
+/** By these an error would say where its own answer ends, on a connection that may serve others. */
+const FRAMING =
+  /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
+
+function fittingHeaders(headers: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name, value]) => !FRAMING.test(name) && isHeader(name, value)),
+  )
+}
+
+function isHeader(name: string, value: unknown): boolean {
+  const isText = [value].flat().every(part => typeof part === 'string' || typeof part === 'number')
+  return isText && attempt(() => checkHeader(name, value as string)) === true
+}
+
+function checkHeader(name: string, value: string): true {
+  validateHeaderName(name)
+  validateHeaderValue(name, value)
+  return true
 }

@@ -101,4 +101,23 @@ describe('toError', () => {
     assert.equal(Object.getPrototypeOf(error), Error.prototype)
     assert.equal(String(error), 'Error: m')
   })
+
+  it('takes only what can be a status and headers: Express sets them where nobody catches an error', () => {
+    const headers = {
+      'retry-after': 5,
+      'www-authenticate': ['Basic', 'Bearer'],
+      'x-broken': 'a\nb',
+      'no name': 'x',
+      'x-deep': { of: 1 },
+      'Transfer-Encoding': 'chunked',
+      'content-length': '3',
+    }
+    const fit = { 'retry-after': 5, 'www-authenticate': ['Basic', 'Bearer'] }
+    const of = (made: object): object => ({
+      ...toError({ name: 'Error', message: 'm', ...made } as PlainError),
+    })
+    assert.deepEqual(of({ status: 429, headers }), { status: 429, headers: fit })
+    for (const status of [101, 1000, 404.5, '404']) assert.deepEqual(of({ status, statusCode: status }), {})
+    assert.deepEqual(of({ headers: 'text' }), {})
+  })
 })
