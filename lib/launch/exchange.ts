@@ -169,9 +169,11 @@ export class Exchange extends AsyncResource {
       return
     }
     if (head.next !== undefined) {
-      down.resume()
       const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
       this.end()
+      // An app that says it by itself may add a body without end.
+      if (head.length === 0) down.resume()
+      else this.#up.destroy()
       this.#next(isLost ? lostBody() : handedOn)
       return
     }

@@ -1507,6 +1507,25 @@ describe('Forward', () => {
       assert.match(error.stack ?? '', /forward\.spec/)
     })
 
+    it('goes on here, and reads no body that an app which says so by itself has added', async () => {
+      let isCut = false
+      await using wall = await Wall.start((_, { socket }) => {
+        socket?.once('close', () => {
+          isCut = true
+        })
+        const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`
+        const go = (): void => {
+          while (socket?.write(chunk));
+        }
+        socket
+          ?.on('drain', go)
+          .write('HTTP/1.1 200 OK\r\nX-Express-Van-Next: -\r\nTransfer-Encoding: chunked\r\n\r\n')
+        go()
+      })
+      assert.equal((await wall.ask({})).status, 404)
+      await eventually(() => isCut)
+    })
+
     it('goes on in the context of its own request, as do errors of the connection', async () => {
       const context = new AsyncLocalStorage<string>()
       const seen: string[] = []
