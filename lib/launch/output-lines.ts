@@ -5,6 +5,8 @@ import { roomToWrite } from '../write-line.ts'
 
 /** More of them in one turn would be felt by whoever waits for an answer of another app. */
 const LINES_IN_A_TURN = 64
+/** The same for bytes: lines may be long, or never end. */
+const BYTES_IN_A_TURN = 16 * 1024
 
 /** Of what has ended: all they hold is read at once. */
 const ending = new WeakSet<Readable>()
@@ -12,7 +14,7 @@ const ending = new WeakSet<Readable>()
 /**
  * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
  * `longest` is told in parts, so that an app which never ends a line cannot fill the memory. Of one that writes very
- * many no more is read until `room` settles: it is slowed, not its neighbours.
+ * much no more is read until `room` settles: it is slowed, not its neighbours.
  */
 export function readLines(
   stream: Readable,
@@ -22,15 +24,19 @@ export function readLines(
 ): void {
   const decoder = new StringDecoder('utf8')
   let rest = ''
+  let told = 0
   stream.on('data', (chunk: Buffer) => {
-    const end = ending.has(stream) ? chunk.length : endOfLines(chunk, LINES_IN_A_TURN)
+    const isEnding = ending.has(stream)
+    const end = isEnding ? chunk.length : endOfLines(chunk, LINES_IN_A_TURN)
     const lines = (rest + decoder.write(chunk.subarray(0, end))).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines) tell(line.endsWith('\r') ? line.slice(0, -1) : line)
     for (; rest.length > longest; rest = rest.slice(longest)) tell(rest.slice(0, longest))
-    if (end === chunk.length) return
+    told += end
+    if (isEnding || (end === chunk.length && told < BYTES_IN_A_TURN)) return
+    told = 0
     stream.pause()
-    stream.unshift(chunk.subarray(end))
+    if (end < chunk.length) stream.unshift(chunk.subarray(end))
     void room().then(() => stream.resume())
   })
   const tellRest = (): void => {

@@ -10,8 +10,8 @@ import type { Reaper } from './reaper.ts'
 import { type Exit, preload, type Runner, type RunnerSettings } from './runner.ts'
 
 const MEBIBYTE = 2 ** 20
-/** Characters; an error with its stack is the longest. */
-const MAX_REPORT = MEBIBYTE
+/** Characters; an error with its stack is the longest. To parse more would be felt by whoever waits for another app. */
+const MAX_REPORT = MEBIBYTE / 4
 
 /**
  * Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies.

@@ -64,23 +64,30 @@ describe('readLines', () => {
     assert.equal(turns, 14)
   })
 
-  it('reads no more while there is no room to write', async () => {
-    const stream = new PassThrough()
-    const lines: string[] = []
-    let goOn = (): void => {}
-    const room = (): Promise<void> =>
-      new Promise(resolve => {
-        goOn = resolve
-      })
-    readLines(stream, 1000, line => lines.push(line), room)
-    stream.write('x\n'.repeat(100))
-    await eventually(() => lines.length > 0)
-    for (let turn = 0; turn < 10; turn++) await nextTurn()
-    assert.equal(lines.length, 64)
-    assert.ok(stream.isPaused())
-    goOn()
-    await eventually(() => lines.length === 100)
-  })
+  for (const [what, text] of [
+    ['many lines', 'x\n'.repeat(50_000)],
+    ['long lines', `${'x'.repeat(999)}\n`.repeat(100)],
+    ['a line without end', 'x'.repeat(100_000)],
+  ] as const) {
+    it(`reads no more of ${what} while there is no room to write`, async () => {
+      const stream = new PassThrough()
+      let told = 0
+      let goOn = (): void => {}
+      const room = (): Promise<void> =>
+        new Promise(resolve => {
+          goOn = resolve
+        })
+      readLines(stream, 1000, () => told++, room)
+      for (let at = 0; at < text.length; at += 1000) stream.write(text.slice(at, at + 1000))
+      await eventually(() => told > 0)
+      for (let turn = 0; turn < 10; turn++) await nextTurn()
+      const before = told
+      assert.ok(before <= 64, `${before}`)
+      assert.ok(stream.isPaused())
+      goOn()
+      await eventually(() => told > before)
+    })
+  }
 })
 
 describe('lastLines', () => {
