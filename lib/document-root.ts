@@ -2,7 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import express from 'express'
 import { VhostError } from './errors.ts'
 import { ABSENT, type Document, findDocument, originalUrlOf, originForm } from './find-document.ts'
+import { openedDocument } from './opened-document.ts'
 import { resolveStaticOptions, type StaticOptions, type StaticRules } from './static-options.ts'
+
+/** How often a document is looked for that is exchanged again and again between the look and its opening. */
+const MOST_LOOKS = 3
 
 /** `missed` is asked first where there is no such document. */
 type ServeDocument = (
@@ -34,41 +38,52 @@ export function documentRoot(
       next()
       return
     }
-    findDocument(realPath, req, rules).then(
-      document => {
-        if (document === undefined) missed(notFound, false)
-        else if (document === 'no document root') missed(next, false)
-        else if (document === 'nothing at all') missed(next, true)
-        else serve(document, req, res, rules, failed)
-      },
-      error => next(withoutPaths(error)),
-    )
+    look(MOST_LOOKS)
+
+    function look(looks: number): void {
+      findDocument(realPath, req, rules).then(
+        document => {
+          if (document === undefined) missed(notFound, false)
+          else if (document === 'no document root') missed(next, false)
+          else if (document === 'nothing at all') missed(next, true)
+          else serve(document, req, res, rules, (error, isExchanged) => failed(error, isExchanged, looks))
+        },
+        error => next(withoutPaths(error)),
+      )
+    }
 
     function notFound(): void {
       if (rules.fallthrough) next()
       else next(plainError(404, 'Not Found'))
     }
 
-    function failed(error: unknown): void {
+    function failed(error: unknown, isExchanged: boolean, looks: number): void {
+      if (isExchanged && looks > 1) look(looks - 1)
       // Found, and then gone before it was opened, is not found.
-      if (error === undefined || isNotFound(error)) missed(notFound, false)
+      else if (error === undefined || isNotFound(error)) missed(notFound, false)
       else next(withoutPaths(error))
     }
   }
 }
 
+/** `failed` is told whether something else stood there when the document was opened. */
 function serve(
-  { root, segments }: Document,
+  document: Document,
   req: IncomingMessage,
   res: ServerResponse,
   rules: StaticRules,
-  failed: (error: unknown) => void,
+  failed: (error: unknown, isExchanged: boolean) => void,
 ): void {
   // Opened before an answer has its turn, a file would stay open where the client leaves meanwhile.
   if (req.httpVersionMajor < 2 && !res.socket) {
-    res.once('socket', () => serve({ root, segments }, req, res, rules, failed))
+    res.once('socket', () => serve(document, req, res, rules, failed))
     return
   }
+  const { root, segments, file } = document
+  let isExchanged = false
+  const fs = openedDocument(file, () => {
+    isExchanged = true
+  })
   const before = new Set(res.getHeaderNames())
   const { statusCode } = res
   // express.static gets the very file that was checked, by a view of the request, so that whoever comes next
@@ -77,14 +92,19 @@ function serve(
     url: { value: `/${segments.map(encodeURIComponent).join('/')}` },
     originalUrl: { value: originForm(originalUrlOf(req)) },
   })
-  express.static(root, rules.express)(view, res as express.Response, (error?: unknown) => {
-    if (!res.headersSent) {
-      // Of a file that is not served after all: its length, its tag, how long it may be kept.
-      for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
-      res.statusCode = statusCode
-    }
-    failed(error)
-  })
+  // What express.static does not know itself it hands to fs.createReadStream().
+  express.static(root, { ...rules.express, fs } as object)(
+    view,
+    res as express.Response,
+    (error?: unknown) => {
+      if (!res.headersSent) {
+        // Of a file that is not served after all: its length, its tag, how long it may be kept.
+        for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
+        res.statusCode = statusCode
+      }
+      failed(error, isExchanged)
+    },
+  )
 }
 
 function isNotFound(error: unknown): boolean {

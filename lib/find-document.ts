@@ -7,6 +7,8 @@ import { isHidden, type StaticRules, segmentsOf } from './static-options.ts'
 export interface Document {
   readonly root: string
   readonly segments: readonly string[]
+  /** Its real path, which may lie elsewhere. */
+  readonly file: string
 }
 
 /** What to serve; nothing where there is no such document or it may not be given away. */
@@ -30,7 +32,7 @@ export async function findDocument(
   if (file === undefined || !isReadable) return undefined
   if (isSecret(file, realPath, root)) return undefined
   if (file !== path && !(await mayServe(file, segments, root, rules))) return undefined
-  return { root: root.path, segments }
+  return { root: root.path, segments, file }
 }
 
 /** A request target as path and query: no scheme, no host, no fragment, nothing a browser could take for a host. */

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import {
+  existsSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import fs from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
@@ -479,6 +487,74 @@ describe('documentRoot', () => {
     } finally {
       await fs.chmod(join(root, 'static/d'), 0o700)
     }
+  })
+
+  describe('of what is exchanged between the look and the opening', () => {
+    const skip = process.platform === 'linux' ? false : 'elsewhere nothing tells'
+
+    it('waits for no pipe: none of the threads for the file system is held', { skip }, async t => {
+      const { get, root } = await site(
+        t,
+        { 'static/a.txt': 'a', 'static/b.txt': 'b' },
+        { setHeaders: (_, path) => path.endsWith('a.txt') && exchange() },
+      )
+      const path = join(root, 'static/a.txt')
+      function exchange(): void {
+        rmSync(path)
+        execFileSync('mkfifo', [path])
+      }
+      for (let time = 0; time < 5; time++) {
+        rmSync(path, { force: true })
+        writeFileSync(path, 'a')
+        assert.ok((await get('/a.txt')).body.includes(NEXT))
+      }
+      assert.equal((await get('/b.txt')).body, 'b')
+    })
+
+    for (const step of ['a.txt', '.']) {
+      it(`serves nothing by a link in the place of ${step}, and nothing that lies elsewhere`, {
+        skip,
+      }, async t => {
+        const { get, root } = await site(
+          t,
+          { 'static/d/a.txt': 'a', 'secrets/a.txt': 'secret' },
+          { links: 'none', setHeaders: () => exchange() },
+        )
+        const path = join(root, 'static/d', step)
+        function exchange(): void {
+          rmSync(path, { recursive: true })
+          symlinkSync(join(root, 'secrets', step), path)
+        }
+        assert.ok((await get('/d/a.txt')).body.includes(NEXT))
+      })
+    }
+
+    it('serves what a deploy has put there by then, or what it has just removed', async t => {
+      const { get, root } = await site(t, { 'static/a.txt': 'old' }, { setHeaders: () => deploy() })
+      let deploys = 0
+      function deploy(): void {
+        if (deploys++ > 0) return
+        writeFileSync(join(root, 'static/new.txt'), 'new')
+        renameSync(join(root, 'static/new.txt'), join(root, 'static/a.txt'))
+      }
+      assert.equal((await get('/a.txt')).body, 'new')
+    })
+
+    it('serves it where it stands after a folder above was exchanged', { skip }, async t => {
+      const { get, root } = await site(
+        t,
+        { 'static/d/a.txt': 'old', 'static/e/a.txt': 'new' },
+        { setHeaders: () => flip() },
+      )
+      let flips = 0
+      function flip(): void {
+        if (flips++ > 0) return
+        renameSync(join(root, 'static/d'), join(root, 'static/before'))
+        symlinkSync('e', join(root, 'static/d'))
+      }
+      assert.equal((await get('/d/a.txt')).body, 'new')
+      assert.equal(flips, 2)
+    })
   })
 
   it('tells of a failing file system without its paths', async t => {
