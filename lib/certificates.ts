@@ -20,6 +20,8 @@ const FOLDER = 'certs'
 const FILES = ['key.pem', 'cert.pem'] as const
 const MAX_CERTIFICATES = 1000
 const MAX_READINGS = 3
+/** Bits of an RSA key: each handshake signs by it, for which all others wait, and twice as many take seven times as long. */
+const MAX_RSA = 4096
 /** A renewal may remove both files before it writes them: they are gone when they were so long. */
 const GONE_PAUSE = 250
 
@@ -161,12 +163,16 @@ function setLast<T>(map: Map<string, T>, key: string, value: T, max: number): vo
   if (map.size > max && oldest !== undefined) map.delete(oldest)
 }
 
-/** @throws Error where key and certificate do not belong together, or one of them is broken */
+/** @throws Error where key and certificate do not belong together, one of them is broken, or the key is too large */
 function toCertificate(key: string, cert: string, options: SecureContextOptions): Certificate {
   const x509 = new X509Certificate(cert)
   // A context does without a key that is empty.
   const { passphrase } = options
-  if (!x509.checkPrivateKey(createPrivateKey(passphrase === undefined ? key : { key, passphrase }))) {
+  const privateKey = createPrivateKey(passphrase === undefined ? key : { key, passphrase })
+  // Nothing but RSA has a modulus that TLS signs by.
+  const { modulusLength = 0 } = privateKey.asymmetricKeyDetails ?? {}
+  if (modulusLength > MAX_RSA) throw new Error(`the key has more than ${MAX_RSA} bits`)
+  if (!x509.checkPrivateKey(privateKey)) {
     throw new Error('the key is that of another certificate')
   }
   return { context: createSecureContext({ ...options, key, cert }), x509 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, renameSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
@@ -206,6 +206,19 @@ describe('SNICallback', () => {
     )
     all.certify('aries.test', aries)
     assert.equal(await all.shown('aries.test'), idOf(aries))
+  })
+
+  it('takes no key of RSA that is so large that each handshake would hold up everybody', async () => {
+    await using all = await TlsWorld.start()
+    for (const [bits, message] of [
+      [4096, 'the key is that of another certificate'],
+      [4112, 'the key has more than 4096 bits'],
+      [65_536, 'the key has more than 4096 bits'],
+    ] as const) {
+      all.certify('aries.test', { ...aries, key: rsaKey(bits) })
+      assert.equal(await all.shown('aries.test'), idOf(fallback))
+      assert.equal(all.faults.at(-1)?.error.message, message)
+    }
   })
 
   it('lets a certificate go whose files are both gone for good', async () => {
@@ -745,4 +758,29 @@ function asHandler(
   handler: Handler,
 ): (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void {
   return handler as unknown as ReturnType<typeof asHandler>
+}
+
+/** A key of RSA with any numbers in the place of primes: OpenSSL signs by it just as long. */
+function rsaKey(bits: number): string {
+  const number = (bits: number): bigint => {
+    const bytes = randomBytes(bits / 8).fill(0xff, 0, 1)
+    return BigInt(`0x${bytes.toString('hex')}`) | 1n
+  }
+  const [p, q] = [number(bits / 2), number(bits / 2)]
+  const numbers = {
+    n: p * q,
+    e: 65_537n,
+    d: number(bits),
+    p,
+    q,
+    dp: number(bits / 2),
+    dq: number(bits / 2),
+    qi: p,
+  }
+  const entries = Object.entries(numbers).map(([name, value]) => {
+    const hex = value.toString(16)
+    return [name, Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex').toString('base64url')]
+  })
+  const key = createPrivateKey({ format: 'jwk', key: { kty: 'RSA', ...Object.fromEntries(entries) } })
+  return key.export({ type: 'pkcs1', format: 'pem' }) as string
 }
