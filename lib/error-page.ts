@@ -1,10 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { realpath } from 'node:fs/promises'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { sep } from 'node:path'
+import { isTold } from './entry/messages.ts'
 import { VhostError } from './errors.ts'
 import { givenOptions } from './given-options.ts'
 import { optionError, shown } from './option-error.ts'
 import { importOwn } from './package-import.ts'
+import { readSmallFile } from './small-file.ts'
 import { attempt, causeOf, stackOf } from './thrown.ts'
+import type { RoutedRequest } from './vhost-info.ts'
 
 const ABOUT_ANOTHER = new Set([
   'etag',
@@ -115,19 +120,42 @@ function policyOf(nonce: string): string {
 
 /** What is used of youch. */
 interface Youch {
+  defineSourceLoader(load: (frame: { fileName?: string }) => Promise<Source | undefined>): unknown
   toHTML(error: unknown, options: object): Promise<string>
+}
+
+interface Source {
+  readonly contents: string
 }
 
 async function htmlOf(
   error: unknown,
   title: string,
   cspNonce: string,
-  { url, method }: IncomingMessage & { originalUrl?: string },
+  { url, method, vhost }: RoutedRequest,
 ): Promise<string | undefined> {
   const found = (await importOwn('youch')) as { Youch: new () => Youch } | undefined
+  if (!found) return undefined
+  const youch = new found.Youch()
+  const cause = causeIn(error)
+  // The files of this stack would be read by the router, which may read what the app may not.
+  if (isTold(cause)) youch.defineSourceLoader(({ fileName }) => sourceWithin(vhost?.realPath, fileName))
   // Not the headers: among them are cookies.
-  return await (found &&
-    new found.Youch().toHTML(withFrame(causeIn(error)), { title, cspNonce, request: { url, method } }))
+  return await youch.toHTML(withFrame(cause), { title, cspNonce, request: { url, method } })
+}
+
+/** The text of a file that lies in a folder; undefined where it does not, or cannot be had. */
+async function sourceWithin(
+  folder: string | undefined,
+  file: string | undefined,
+): Promise<Source | undefined> {
+  if (folder === undefined || file === undefined) return undefined
+  try {
+    const path = await realpath(file)
+    return path.startsWith(folder + sep) ? { contents: await readSmallFile(path) } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** What an app threw, behind the router's own error. */

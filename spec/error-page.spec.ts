@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type ErrorPageOptions, errorPage } from '../lib/error-page.ts'
+import type { Isolation } from '../lib/options.ts'
 import { World } from './support/world.ts'
 
 const BROWSER = { headers: { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } }
@@ -24,6 +25,28 @@ describe('errorPage()', () => {
       assert.ok(textOf(body).includes(text), text)
     world.write('taurus.test/app/index.mjs', `const first = 1\nconst = 2\n`)
     assert.ok(textOf((await world.get('taurus.test', '/', BROWSER)).body).includes('SyntaxError'))
+  })
+
+  it('shows of what an isolated app threw no code but that of its own vhost', async () => {
+    await using world = await start({ show: true }, 'process')
+    world.write('secret.js', 'const secret = 1\n')
+    world.link('aries.test/secret.js', '../secret.js')
+    world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => {
+        const error = new Error('own code')
+        const of = path => '    at f (' + require('path').resolve(__dirname, path) + ':1:1)'
+        error.stack = [String(error), of('index.js'), of('../../secret.js'), of('../secret.js')].join('\\n')
+        next(error)
+      }`,
+    )
+    const { body } = await world.get('aries.test', '/', BROWSER)
+    assert.ok(textOf(body).includes('module.exports = (req, res, next)'))
+    assert.ok(textOf(body).includes('secret.js'))
+    assert.ok(!textOf(body).includes('const secret'))
+    world.write('leo.test/app/index.js', `const answer = 41\nthrow new Error('boom of leo')\n`)
+    const failed = textOf((await world.get('leo.test', '/', BROWSER)).body)
+    for (const text of ['boom of leo', 'const answer = 41']) assert.ok(failed.includes(text), text)
   })
 
   it('is text to a client that takes no HTML', async () => {
@@ -161,8 +184,8 @@ describe('errorPage()', () => {
   })
 })
 
-async function start(options?: ErrorPageOptions): Promise<World> {
-  return await World.start({ isolation: 'none' }, (app, vhosts) => {
+async function start(options?: ErrorPageOptions, isolation: Isolation = 'none'): Promise<World> {
+  return await World.start({ isolation }, (app, vhosts) => {
     vhosts.on('error', () => {})
     app.use(vhosts)
     app.use(errorPage(options))

@@ -109,11 +109,19 @@ export function plainError(thrown: unknown): PlainError {
   return plain as unknown as PlainError
 }
 
+const told = new WeakSet<object>()
+
+/** Whether an error came over the wall: its stack may name whatever the app likes. */
+export function isTold(error: unknown): boolean {
+  return told.has(Object(error))
+}
+
 /** The other side is the app's, and may have said it by itself: what is too long is cut here, too. */
 export function toError(said: PlainError): Error {
   const plain = plainError(said)
   const { name, message, stack } = plain
   const error = new Error(message)
+  told.add(error)
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   if (stack !== undefined) error.stack = stack
   // By name: a `__proto__` among what an app has made up would be its prototype.
