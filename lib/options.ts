@@ -138,6 +138,8 @@ export interface Settings extends PathSettings {
 }
 
 const SECOND = 1000
+/** How long a replaced app may finish, in milliseconds. */
+export const DRAIN_TIMEOUT: number = 30 * SECOND
 /** The longest delay that a timer of Node can take. */
 const MAX_DELAY = 2 ** 31 - 1
 const DEFAULT_MODULES_DIR = 'node_modules'
@@ -207,7 +209,7 @@ export function resolveOptions(given: VhostRouterOptions = {}): Settings {
     maxApps: options.maxApps ?? 100,
     idleTimeout: options.idleTimeout ?? 0,
     loadTimeout: options.loadTimeout ?? 30 * SECOND,
-    drainTimeout: options.drainTimeout ?? 30 * SECOND,
+    drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT,
     maxConcurrentLoads: options.maxConcurrentLoads ?? 4,
     trusts: options.trustProxy === undefined ? undefined : resolveTrust(options.trustProxy),
   })

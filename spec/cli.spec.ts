@@ -12,7 +12,7 @@ import {
   statSync,
 } from 'node:fs'
 import http from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -372,6 +372,63 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
+  for (const [who, path] of [
+    ['an app', '/'],
+    ['static()', '/large'],
+  ] as const) {
+    it(`ends when what ${who} has answered is read`, async () => {
+      await using site = await Site.start()
+      const length = 32 * 2 ** 20
+      site.world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => res.end(Buffer.alloc(${length}))`,
+      )
+      site.world.write('aries.test/static/large', 'x'.repeat(length))
+      const answer = await site.answer('aries.test', path)
+      site.child.kill('SIGTERM')
+      await eventually(() => assert.match(site.out, /ending/))
+      assert.equal((await text(answer)).length, length)
+      assert.equal((await site.ended).code, 0)
+    })
+  }
+
+  it('tells those who could ask on to go elsewhere, once it is to end', async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+        if (req.url === '/now') return res.end()
+        if (req.url === '/begun') res.write('begun ')
+        const timer = setInterval(() => {
+          if (!require('node:fs').existsSync(${JSON.stringify(site.world.path('go'))})) return
+          clearInterval(timer)
+          res.end('ended')
+        }, 5)
+      }`,
+    )
+    const agents = Array.from({ length: 3 }, () => new http.Agent({ keepAlive: true, maxSockets: 1 }))
+    const [idle, waiting, begun] = agents as [http.Agent, http.Agent, http.Agent]
+    await text(await site.answer('aries.test', '/now', idle))
+    const waited = site.answer('aries.test', '/', waiting)
+    const answer = await site.answer('aries.test', '/begun', begun)
+    const [socket] = Object.values(idle.freeSockets).flat()
+    const isClosed = once(socket as Socket, 'close')
+    const isLeft = once(answer.socket, 'close')
+    await eventually(async () =>
+      /"inFlight":2/.test((await site.run('status', '--json')).out.replaceAll(' ', '')),
+    )
+    site.child.kill('SIGTERM')
+    await isClosed
+    site.world.write('go', '')
+    assert.equal((await waited).headers.connection, 'close')
+    assert.equal(await text(await waited), 'ended')
+    assert.equal(answer.headers.connection, 'keep-alive')
+    assert.equal(await text(answer), 'begun ended')
+    await isLeft
+    assert.equal((await site.ended).code, 0)
+    for (const agent of agents) agent.destroy()
+  })
+
   it('serves on when nobody reads what it prints any more', async () => {
     await using site = await Site.start()
     site.child.stdout?.destroy()
@@ -705,6 +762,14 @@ class Site {
           text(response).then(body => resolve([response.statusCode, body]), reject)
         })
         .on('error', reject)
+    })
+  }
+
+  /** An answer of which nothing is read yet. */
+  async answer(host: string, path: string, agent?: http.Agent): Promise<http.IncomingMessage> {
+    const options = { port: this.port, host: '127.0.0.1', path, headers: { host }, agent }
+    return await new Promise((resolve, reject) => {
+      http.get(options, resolve).on('error', reject)
     })
   }
 

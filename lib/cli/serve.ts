@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
+import { DRAIN_TIMEOUT } from '../options.ts'
 import { printable, printableEntry } from '../printable.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { causeOf, stackOf } from '../thrown.ts'
@@ -11,6 +12,7 @@ import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { outliveErrors } from '../write-line.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
+import { Connections } from './connections.ts'
 import { type Control, startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
@@ -29,11 +31,13 @@ export async function serve(command: Command): Promise<boolean> {
   }
   const port = flags.port === undefined ? 3000 : numberOf('serve', 'port', flags.port)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
-  const { handle, vhosts } = await site(command, basePath)
+  const { handle, vhosts, drainTimeout } = await site(command, basePath)
   for (const event of EVENTS) {
     vhosts.on(event, about => print(event, about as object))
   }
-  const server = createServer(handle).on('upgrade', vhosts.upgrade)
+  const server = createServer()
+  const connections = new Connections(server)
+  server.on('request', handle).on('upgrade', vhosts.upgrade)
   try {
     await listening(server, port, flags.host)
   } catch (error) {
@@ -47,13 +51,25 @@ export async function serve(command: Command): Promise<boolean> {
   if (control) process.once('exit', () => control.end())
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
-  await end(server, vhosts, control)
+  console.log('express-van: ending; requests in flight may end')
+  // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
+  control?.close()
+  // Documents, and what else is answered beside the apps, are nothing that the router waits for.
+  await Promise.all([vhosts.close(), within(drainTimeout, connections.end())])
+  server.closeAllConnections()
+  control?.end()
   return true
 }
 
 type Handle = (req: IncomingMessage, res: ServerResponse) => void
 
-async function site(command: Command, basePath: string): Promise<{ handle: Handle; vhosts: VhostRouter }> {
+interface Site {
+  readonly handle: Handle
+  readonly vhosts: VhostRouter
+  readonly drainTimeout: number
+}
+
+async function site(command: Command, basePath: string): Promise<Site> {
   const { flags } = command
   // Also where no page needs it: apps in this process see its environment.
   const isOperator = takeOperator()
@@ -79,7 +95,7 @@ async function site(command: Command, basePath: string): Promise<{ handle: Handl
       tell(error, req)
       page(error, req, res, () => req.socket.destroy())
     }) as import('express').ErrorRequestHandler)
-    return { handle: app as Handle, vhosts }
+    return { handle: app as Handle, vhosts, drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT }
   } catch (error) {
     throw inFlags(error as Error, 'serve')
   }
@@ -153,15 +169,13 @@ async function signalled(): Promise<void> {
   for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
 }
 
-async function end(server: Server, vhosts: VhostRouter, control: Control | undefined): Promise<void> {
-  console.log('express-van: ending; requests in flight may end')
-  // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
-  control?.close()
-  const closed = new Promise(resolve => server.close(resolve))
-  await vhosts.close()
-  server.closeAllConnections()
-  await closed
-  control?.end()
+async function within(milliseconds: number, promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, milliseconds)
+  })
+  await Promise.race([promise, tooLong])
+  clearTimeout(timer)
 }
 
 function hostOf({ address, family }: AddressInfo): string {
