@@ -3,7 +3,12 @@ import express from 'express'
 import { VhostError } from './errors.ts'
 import { ABSENT, type Document, findDocument, originalUrlOf, originForm } from './find-document.ts'
 import { openedDocument } from './opened-document.ts'
-import { resolveStaticOptions, type StaticOptions, type StaticRules } from './static-options.ts'
+import {
+  resolveStaticOptions,
+  type SetHeaders,
+  type StaticOptions,
+  type StaticRules,
+} from './static-options.ts'
 
 /** How often a document is looked for that is exchanged again and again between the look and its opening. */
 const MOST_LOOKS = 3
@@ -92,19 +97,21 @@ function serve(
     url: { value: `/${segments.map(encodeURIComponent).join('/')}` },
     originalUrl: { value: originForm(originalUrlOf(req)) },
   })
+  const setHeaders: SetHeaders = (_, path, stats) => {
+    rules.express.setHeaders(res, path, stats)
+    // One byte is read of an empty file, too: where it has come by then it would be taken for the next answer.
+    if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
+  }
   // What express.static does not know itself it hands to fs.createReadStream().
-  express.static(root, { ...rules.express, fs } as object)(
-    view,
-    res as express.Response,
-    (error?: unknown) => {
-      if (!res.headersSent) {
-        // Of a file that is not served after all: its length, its tag, how long it may be kept.
-        for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
-        res.statusCode = statusCode
-      }
-      failed(error, isExchanged)
-    },
-  )
+  const options = { ...rules.express, setHeaders, fs } as object
+  express.static(root, options)(view, res as express.Response, (error?: unknown) => {
+    if (!res.headersSent) {
+      // Of a file that is not served after all: its length, its tag, how long it may be kept.
+      for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
+      res.statusCode = statusCode
+    }
+    failed(error, isExchanged)
+  })
 }
 
 function isNotFound(error: unknown): boolean {

@@ -48,8 +48,10 @@ export interface StaticOptions {
   /** Whether a folder asked for without its last slash is redirected to it. @default true */
   redirect?: boolean | undefined
   /** Sets headers of its own on the response; called synchronously, before they are sent. */
-  setHeaders?: ((res: ServerResponse, path: string, stat: Stats) => void) | undefined
+  setHeaders?: SetHeaders | undefined
 }
+
+export type SetHeaders = (res: ServerResponse, path: string, stat: Stats) => void
 
 /** The options checked and completed. */
 export interface StaticRules {
@@ -62,7 +64,7 @@ export interface StaticRules {
   readonly index: readonly string[]
   readonly fallthrough: boolean
   /** What express.static is left to decide. */
-  readonly express: Record<string, unknown>
+  readonly express: Record<string, unknown> & { readonly setHeaders: SetHeaders }
 }
 
 const CHECKS: { readonly [name in keyof StaticOptions]-?: readonly [(value: unknown) => boolean, string] } = {

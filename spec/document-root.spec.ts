@@ -613,6 +613,18 @@ describe('documentRoot', () => {
     }
   })
 
+  it('sends nothing of a file that was empty and is written to before it is read', async t => {
+    let root = ''
+    const setHeaders = (): void => writeFileSync(join(root, 'static/app.js'), 'hello')
+    const { ask, ...rest } = await site(t, { 'static/app.js': '' }, { setHeaders })
+    root = rest.root
+    const answer = await ask('GET /app.js HTTP/1.1')
+    assert.equal(answer.status, 200)
+    assert.match(answer.head, /^content-length: 0\r$/im)
+    assert.equal(answer.body, '')
+    assert.equal((await ask('GET /app.js HTTP/1.1')).body, 'hello')
+  })
+
   it('keeps no file open for a client that goes before its answer has its turn', async t => {
     const root = await folder(t, { 'static/large.txt': 'x'.repeat(5_000_000), 'static/small.txt': 'x' })
     const serve = documentRoot({}, SETTINGS)
