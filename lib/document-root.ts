@@ -1,5 +1,7 @@
+import type { ReadStream } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express from 'express'
+import { cutAnswer } from './cut-answer.ts'
 import { VhostError } from './errors.ts'
 import { ABSENT, type Document, findDocument, originalUrlOf, originForm } from './find-document.ts'
 import { openedDocument } from './opened-document.ts'
@@ -102,6 +104,7 @@ function serve(
     // One byte is read of an empty file, too: where it has come by then it would be taken for the next answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
   }
+  res.once('pipe', (stream: ReadStream) => cutIfShort(stream, res))
   // What express.static does not know itself it hands to fs.createReadStream().
   const options = { ...rules.express, setHeaders, fs } as object
   express.static(root, options)(view, res as express.Response, (error?: unknown) => {
@@ -111,6 +114,15 @@ function serve(
       res.statusCode = statusCode
     }
     failed(error, isExchanged)
+  })
+}
+
+/** Of a file that is written over meanwhile there may be less than was said: the client would wait for the rest. */
+function cutIfShort(stream: ReadStream, res: ServerResponse): void {
+  const length = Number(res.getHeader('Content-Length'))
+  // Before the answer ends by it.
+  stream.prependOnceListener('end', () => {
+    if (stream.bytesRead < length) cutAnswer(res)
   })
 }
 

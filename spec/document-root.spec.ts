@@ -625,6 +625,23 @@ describe('documentRoot', () => {
     assert.equal((await ask('GET /app.js HTTP/1.1')).body, 'hello')
   })
 
+  it('breaks off where a file has become shorter before it is read, and lets nobody wait', {
+    timeout: 60_000,
+  }, async t => {
+    for (const content of ['', 'he']) {
+      const root = await folder(t, { 'static/app.js': 'hello' })
+      const setHeaders = (): void => writeFileSync(join(root, 'static/app.js'), content)
+      const serve = documentRoot({ setHeaders }, SETTINGS)
+      const { send } = await listening(t, (req, res) => {
+        // Would keep what is not cut, so that the client waits.
+        req.socket.setTimeout = () => req.socket
+        serve(root, req, res, () => res.end())
+      })
+      const broken = await send('GET /app.js HTTP/1.1\r\nHost: aries.test\r\n\r\n').catch(error => error.code)
+      assert.notEqual(broken.body, 'hello')
+    }
+  })
+
   it('keeps no file open for a client that goes before its answer has its turn', async t => {
     const root = await folder(t, { 'static/large.txt': 'x'.repeat(5_000_000), 'static/small.txt': 'x' })
     const serve = documentRoot({}, SETTINGS)
