@@ -518,6 +518,30 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
+  it('ends as patiently when its terminal is closed, which is told more than once', async () => {
+    await using site = await Site.start()
+    const go = site.world.path('go')
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res) => {
+        res.write('begun ')
+        const timer = setInterval(() => {
+          if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
+          clearInterval(timer)
+          res.end('ended')
+        }, 5)
+      }`,
+    )
+    const answer = await site.answer('aries.test', '/')
+    site.child.kill('SIGHUP')
+    await eventually(() => assert.match(site.out, /ending/))
+    site.child.kill('SIGHUP')
+    site.world.write('go', '')
+    assert.equal(await text(answer), 'begun ended')
+    assert.equal((await site.ended).code, 0)
+    assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
+  })
+
   it('writes the error of an app as one entry, whatever its message', async () => {
     await using site = await Site.start([])
     site.world.write(

@@ -18,7 +18,9 @@ import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** A terminal that is closed says so more than once, and is in no hurry. */
+const INSISTENT = ['SIGINT', 'SIGTERM'] as const
 
 /** Serves until a signal; a second one does not wait for what is in flight. Resolves to whether it ended well. */
 export async function serve(command: Command): Promise<boolean> {
@@ -166,7 +168,8 @@ async function signalled(): Promise<void> {
   })
   // Apps of NestJS and Apollo that run in this process hear of the signal, too, and then send it to themselves once more.
   catchOwnSignals(SIGNALS, () => {})
-  for (const signal of SIGNALS) process.once(signal, () => process.exit(1))
+  for (const signal of INSISTENT) process.once(signal, () => process.exit(1))
+  process.on('SIGHUP', () => {})
 }
 
 async function within(milliseconds: number, promise: Promise<void>): Promise<void> {
