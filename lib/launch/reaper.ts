@@ -75,7 +75,7 @@ export class Reaper {
   }
 }
 
-/** Undefined where the router has no file descriptors left for it; it is tried again for the next app. */
+/** Undefined where the router has no file descriptor or process left for it; it is tried again for the next app. */
 function startShell(folder: string, cgroups: string): ChildProcess | undefined {
   const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder, cgroups], {
     cwd: '/',
@@ -85,7 +85,7 @@ function startShell(folder: string, cgroups: string): ChildProcess | undefined {
   })
   // Without it apps still end with the router, but for those that spin.
   shell.on('error', () => {})
-  if (!hasStreams(shell)) return undefined
+  if (!hasStreams(shell) || shell.pid === undefined) return undefined
   shell.unref()
   const input = shell.stdin as unknown as Socket
   input.unref()

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ describe('Reaper', onLinux, () => {
     const folder = mkdtempSync(join(tmpdir(), 'express-van-reaper-'))
     const reaper = new Reaper(folder, '')
     reaper.start()
-    const [early, late, forgotten] = [start(), start(), start()]
+    const [early, late, forgotten] = [startSleep(), startSleep(), startSleep()]
     reaper.watch(early)
     reaper.watch(forgotten)
     const shell = shellOf(folder)
@@ -28,10 +28,29 @@ describe('Reaper', onLinux, () => {
     assert.ok(isAlive(forgotten))
     process.kill(forgotten, 'SIGKILL')
   })
+
+  it('is begun for the next app where no process could be started for it', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'express-van-reaper-'))
+    const reaper = new Reaper(folder, '')
+    const { spawn: start } = Startable
+    const failing = t.mock.method(Startable, 'spawn', function (this: unknown, options: object) {
+      return start.call(this, { ...options, file: '/nowhere' })
+    })
+    reaper.start()
+    failing.mock.restore()
+    reaper.start()
+    const app = startSleep()
+    reaper.watch(app)
+    reaper.close()
+    await eventually(() => !isAlive(app) && !existsSync(folder))
+  })
 })
 
+/** As `spawn()` of node:child_process uses it. */
+const Startable = ChildProcess.prototype as unknown as { spawn(this: unknown, options: object): unknown }
+
 /** In a process group of its own, as each app is. */
-function start(): number {
+function startSleep(): number {
   const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' })
   child.unref()
   return child.pid as number
