@@ -1,5 +1,11 @@
 import { lstatSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { connect } from 'node:net'
 import { isAbsolute } from 'node:path'
 import { plainError, toPlain } from '../plain.ts'
@@ -10,6 +16,9 @@ import { EVENTS, LINES } from './event-line.ts'
 /** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
 const MAX_WAITING = 2 ** 20
 
+/** How often it is looked whether the socket is still there, in milliseconds. */
+const LOOK_EVERY = 5000
+
 export interface Control {
   /** Frees the path; what is being answered goes on. */
   close(): void
@@ -19,16 +28,56 @@ export interface Control {
 
 /**
  * Answers the other commands over a Unix socket that this user alone may use (mode 0600): `GET /status`,
- * `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object a line).
+ * `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object a line). Where somebody removes the socket it is
+ * made anew, once `prepare` has made its folder.
  * @throws Error where another server answers there, or it cannot be made
  */
-export async function startControl(path: string, vhosts: VhostRouter): Promise<Control> {
+export async function startControl(
+  path: string,
+  vhosts: VhostRouter,
+  prepare: () => void = () => {},
+): Promise<Control> {
   checkSocketPath(path)
+  prepare()
   if (await isAnswered(path))
     throw new Error('another server answers at the control socket; choose one by --socket')
   removeLeftBehind(path)
   const streams = new Set<ServerResponse>()
-  const server = createServer((req, res) => void answer(req, res, vhosts, streams))
+  const answerAll = (req: IncomingMessage, res: ServerResponse): void => {
+    void answer(req, res, vhosts, streams)
+  }
+  let server = await listening(path, answerAll)
+  const servers = new Set([server])
+  let isClosed = false
+  const restore = async (): Promise<void> => {
+    if (lstatSync(path, { throwIfNoEntry: false })) return
+    // First: it would take the next one's away.
+    server.close()
+    prepare()
+    server = await listening(path, answerAll)
+    servers.add(server)
+    if (isClosed) server.close()
+  }
+  // What cannot be made now is looked for again.
+  const timer = setInterval(() => void restore().catch(() => {}), LOOK_EVERY).unref()
+  const close = (): void => {
+    isClosed = true
+    clearInterval(timer)
+    server.close()
+  }
+  return {
+    close,
+    end() {
+      close()
+      // Written at once where the reader has room, so it may be cut off afterwards; one who is suspended is not waited for.
+      for (const res of streams) res.end()
+      for (const one of servers) one.closeAllConnections()
+    },
+  }
+}
+
+async function listening(path: string, listener: RequestListener): Promise<Server> {
+  const server = createServer(listener)
   const before = process.umask(0o177)
   try {
     // Node takes a number, even as `path`, for a port, which would be open to everybody.
@@ -38,17 +87,7 @@ export async function startControl(path: string, vhosts: VhostRouter): Promise<C
   }
   await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
   // It must not keep the server alive that it tells of.
-  server.unref()
-  const close = (): void => void server.close()
-  return {
-    close,
-    end() {
-      close()
-      // Written at once where the reader has room, so it may be cut off afterwards; one who is suspended is not waited for.
-      for (const res of streams) res.end()
-      server.closeAllConnections()
-    },
-  }
+  return server.unref()
 }
 
 /** By a server that was killed. @throws Error where that is no socket, and may be somebody's work */

@@ -154,8 +154,7 @@ async function openControl(
   vhosts: VhostRouter,
 ): Promise<Control | undefined> {
   try {
-    if (isDefault) prepareControlFolder()
-    return await startControl(socket, vhosts)
+    return await startControl(socket, vhosts, isDefault ? prepareControlFolder : undefined)
   } catch (error) {
     console.error(`express-van: no control socket: ${printable((error as Error).message)}`)
     return undefined

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
-import { lstatSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -82,6 +91,29 @@ describe('startControl()', () => {
       assert.ok(lstatSync(path).isSocket())
       const server = await startControl(path, vhosts)
       server.close()
+    })
+  })
+
+  it('makes a socket anew that somebody has removed, with its folder, and takes no other one for its own', async t => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    await withFolder(async above => {
+      const folder = join(above, 'run')
+      const path = join(folder, 'control.sock')
+      const vhosts = Object.assign(new EventEmitter(), { stats: () => ({ apps: 'ours' }) })
+      const control = await startControl(path, vhosts as unknown as VhostRouter, () =>
+        mkdirSync(folder, { recursive: true }),
+      )
+      rmSync(folder, { recursive: true })
+      t.mock.timers.tick(5000)
+      await eventually(() => existsSync(path))
+      assert.equal(lstatSync(path).mode & 0o777, 0o600)
+      assert.deepEqual((await ask(path, 'GET', '/status', ['apps'])).body, { apps: 'ours' })
+      const { ino } = lstatSync(path)
+      t.mock.timers.tick(5000)
+      assert.equal(lstatSync(path).ino, ino)
+      control.close()
+      t.mock.timers.tick(5000)
+      assert.ok(!existsSync(path))
     })
   })
 
