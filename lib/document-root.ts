@@ -104,10 +104,12 @@ function serve(
     // One byte is read of an empty file, too: where it has come by then it would be taken for the next answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
   }
-  res.once('pipe', (stream: ReadStream) => cutIfShort(stream, res))
+  const piped = (stream: ReadStream): void => cutIfShort(stream, res)
+  res.once('pipe', piped)
   // What express.static does not know itself it hands to fs.createReadStream().
   const options = { ...rules.express, setHeaders, fs } as object
   express.static(root, options)(view, res as express.Response, (error?: unknown) => {
+    res.off('pipe', piped)
     if (!res.headersSent) {
       // Of a file that is not served after all: its length, its tag, how long it may be kept.
       for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  createReadStream,
   existsSync,
   readdirSync,
   readlinkSync,
@@ -640,6 +641,31 @@ describe('documentRoot', () => {
       const broken = await send('GET /app.js HTTP/1.1\r\nHost: aries.test\r\n\r\n').catch(error => error.code)
       assert.notEqual(broken.body, 'hello')
     }
+  })
+
+  it('leaves what others send instead of a document that is gone meanwhile', async t => {
+    const root = await folder(t, { 'static/app.js': 'hello', 'half.txt': 'half.' })
+    const serve = documentRoot({}, SETTINGS)
+    let waiting: ServerResponse | undefined
+    const { send } = await listening(t, (req, res) => {
+      if (req.url === '/first') {
+        waiting = res
+        return
+      }
+      serve(root, req, res, () => {
+        res.setHeader('Content-Length', 10)
+        const half = createReadStream(join(root, 'half.txt'))
+        half.once('end', () => createReadStream(join(root, 'half.txt')).pipe(res)).pipe(res, { end: false })
+      })
+      // It is looked for before its turn, and opened then.
+      void eventually(() => res.listenerCount('socket') > 0).then(() => {
+        rmSync(join(root, 'static/app.js'))
+        waiting?.end()
+      })
+    })
+    const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: aries.test\r\n${more}\r\n`
+    const { body } = await send(get('/first') + get('/app.js', 'Connection: close\r\n'))
+    assert.match(body, /\r\n\r\nhalf\.half\.$/)
   })
 
   it('keeps no file open for a client that goes before its answer has its turn', async t => {
