@@ -11,6 +11,7 @@ import { unreadable, VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
 import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
+import { finalAnswer } from './final-answer.ts'
 import { Follower } from './follower.ts'
 import { hostOf, type Name, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
@@ -43,13 +44,14 @@ declare global {
 export interface VhostRouter {
   /**
    * Routes. No Host, no such vhost, or no app in it: `next()`. Host refused: `next(error)` with status 400. App
-   * cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`.
+   * cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`. Without
+   * `next`, as a server calls its listener, it answers by itself: 404, or the status of the error.
    */
-  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
+  (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): void
   /** Middleware for the document roots of vhosts; loads no app, and serves vhosts without one. */
   static(
     options?: StaticOptions,
-  ): (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+  ): (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void) => void
   /** Routes upgrades: `server.on('upgrade', vhosts.upgrade)`. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
   readonly on: Listen<this>
@@ -136,7 +138,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     if (!closing) expectBasePath(settings, events)
   })
 
-  function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+  function vhostRouterMiddleware(req: IncomingMessage, res: ServerResponse, given?: Next): void {
+    const next = given ?? finalAnswer(req, res)
     const name = nameOf(req, trustsOf, next)
     if (!name) return
     const vhost = table.get(name.hostname)

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AppCache } from './app-cache.ts'
 import type { AppFinder } from './app-finder.ts'
 import { documentRoot } from './document-root.ts'
+import { finalAnswer } from './final-answer.ts'
 import type { Name } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import type { Settings } from './options.ts'
@@ -26,9 +27,10 @@ export function vhostStatic(
   apps: AppCache,
   finder: AppFinder,
   nameOf: (req: IncomingMessage, next: Next) => Name | undefined,
-): (req: IncomingMessage, res: ServerResponse, next: Next) => void {
+): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
   const serve = documentRoot(options, settings)
-  return function vhostStaticMiddleware(req, res, next) {
+  return function vhostStaticMiddleware(req, res, given) {
+    const next = given ?? finalAnswer(req, res)
     const name = nameOf(req, next)
     if (!name) return
     const { hostname, host } = name
