@@ -8,19 +8,20 @@ import { attempt, causeOf } from './thrown.ts'
 /** Why an app left the cache. */
 export type EvictReason = 'changed' | 'moved' | 'deleted' | 'reloaded' | 'lru' | 'idle' | 'crashed' | 'closed'
 
-interface About extends Release {
+/** What every event of a router carries. */
+export interface VhostEvent extends Release {
   /** The hostnames that lead to this release now. */
   readonly hostnames: readonly string[]
 }
 
 /** What the events of a router carry. */
 export interface VhostEvents {
-  load: About & { readonly durationMs: number }
-  reload: About & { readonly durationMs: number; readonly previous: Release }
-  evict: About & { readonly reason: EvictReason }
+  load: VhostEvent & { readonly durationMs: number }
+  reload: VhostEvent & { readonly durationMs: number; readonly previous: Release }
+  evict: VhostEvent & { readonly reason: EvictReason }
   /** A line that an isolated app wrote. */
-  log: About & { readonly stream: 'stdout' | 'stderr'; readonly line: string }
-  error: About & {
+  log: VhostEvent & { readonly stream: 'stdout' | 'stderr'; readonly line: string }
+  error: VhostEvent & {
     readonly error: Error
     /** The release that still serves; undefined if none does. */
     readonly serving: Release | undefined

@@ -15,6 +15,7 @@ import vhostRouterByDefault, {
   treeVersion,
   type VhostError,
   type VhostErrorCode,
+  type VhostEvents,
   type VhostExplanation,
   type VhostFolder,
   type VhostInfo,
@@ -89,6 +90,17 @@ async function get(host: string): Promise<[status: number | undefined, body: str
   const request = http.get({ host: '127.0.0.1', port, headers: { host }, agent: false })
   const response: http.IncomingMessage = (await once(request, 'response'))[0]
   return [response.statusCode, await text(response)]
+}
+
+/** Never called: what is inferred here has to have a name for whoever writes declarations. */
+export const inferred = {
+  lastErrors: () => vhosts.stats().vhosts.map(({ lastError }) => lastError),
+  lastExits: () => vhosts.stats().vhosts.map(({ lastExit }) => lastExit),
+  versions: async () => (await vhosts.why('aries.test')).version,
+  withDefaults: (given: VhostRouterOptions) => ({ ...given, basePath }),
+  on: vhosts.on,
+  reloaded: (about: VhostEvents['reload']) => about,
+  errorOptions: (...[, given]: ConstructorParameters<typeof VhostError>) => given,
 }
 
 /** Never called: it has only to type-check. */
