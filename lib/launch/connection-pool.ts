@@ -29,7 +29,7 @@ export class ConnectionPool extends Agent {
   readonly #sweeps: NodeJS.Timeout
   readonly #open = new Set<PooledSocket>()
   readonly #waiting = new FullQueue<ClientRequest>(
-    request => this.#connect(request),
+    request => this.#serve(request),
     request => request.destroyed,
     fail,
   )
@@ -42,9 +42,7 @@ export class ConnectionPool extends Agent {
 
   /** By which Node asks an agent for a connection. */
   addRequest(request: ClientRequest): void {
-    const socket = this.#takeFree()
-    if (socket) give(socket, request)
-    else if (this.#waiting.isEmpty) this.#connect(request)
+    if (this.#waiting.isEmpty || this.#free.length > 0) this.#serve(request)
     else this.#waiting.wait(request)
   }
 
@@ -53,6 +51,12 @@ export class ConnectionPool extends Agent {
     clearInterval(this.#sweeps)
     for (const socket of this.#open) socket.destroy()
     this.#waiting.clear()
+  }
+
+  #serve(request: ClientRequest): void {
+    const socket = this.#takeFree()
+    if (socket) give(socket, request)
+    else this.#connect(request)
   }
 
   #takeFree(): PooledSocket | undefined {
@@ -116,13 +120,20 @@ export class ConnectionPool extends Agent {
   }
 
   #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {
-    if (error && isFull(error) && !request.destroyed) {
+    // Of those that are open one will be free; where there is none, to wait would keep what this process has used up.
+    const mayWait = error && (isFull(error) || (isUsedUp(error) && this.#open.size > 0))
+    if (mayWait && !request.destroyed) {
       this.#waiting.wait(request)
       return
     }
     fail(request, error)
     this.#waiting.askAll()
   }
+}
+
+/** Whether this process, or the system, has no file descriptor left. */
+function isUsedUp({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EMFILE' || code === 'ENFILE'
 }
 
 function give(socket: PooledSocket, request: ClientRequest): void {

@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConnectionPool } from '../../lib/launch/connection-pool.ts'
+import { resultOfChild } from '../support/child.ts'
 import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
@@ -112,6 +113,56 @@ describe('ConnectionPool', () => {
     rmSync(folder, { recursive: true })
     assert.deepEqual([status, stdout, stderr], [0, 'answered\n', ''])
   })
+
+  for (const [name, isOpen] of [
+    ['waits for a connection that is open', true],
+    ['fails at once, where none is open,', false],
+  ] as const) {
+    it(`${name} where no file descriptor is left`, { skip: process.platform === 'win32' }, async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
+      const result = await resultOfChild<unknown>(
+        `
+        import { openSync } from 'node:fs'
+        import http from 'node:http'
+        import net from 'node:net'
+        import { text } from 'node:stream/consumers'
+        import { ConnectionPool } from 'lib/launch/connection-pool.js'
+        const path = ${JSON.stringify(join(folder, '1'))}
+        const answers = []
+        const server = net.createServer(socket => {
+          socket.on('data', () => answers.push(() => socket.write(${JSON.stringify(OK)})))
+        })
+        await new Promise(resolve => server.listen(path, resolve))
+        const agent = new ConnectionPool(path)
+        const ask = () => new Promise((resolve, reject) => {
+          http.get({ agent }, response => text(response).then(resolve)).on('error', ({ code }) => resolve(code))
+        })
+        const asked = async count => {
+          while (answers.length < count) await new Promise(resolve => setTimeout(resolve, 5))
+        }
+        const all = []
+        if (${isOpen}) {
+          all.push(ask())
+          await asked(1)
+        }
+        try {
+          for (;;) openSync('/dev/null')
+        } catch {}
+        all.push(ask(), ask())
+        if (${isOpen}) {
+          for (let count = 1; count <= 3; count++) {
+            await asked(count)
+            answers[count - 1]()
+          }
+        }
+        console.log(JSON.stringify(await Promise.all(all)))
+        process.exit()
+        `,
+        { before: ['sh', '-c', 'ulimit -n 100 && exec "$@"', 'sh'] },
+      ).finally(() => rmSync(folder, { recursive: true }))
+      assert.deepEqual(result, isOpen ? ['ok', 'ok', 'ok'] : ['EMFILE', 'EMFILE'])
+    })
+  }
 
   it('waits where the app has no room for a connection, and asks again', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK), 1)
