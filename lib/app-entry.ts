@@ -8,6 +8,9 @@ import { readSmallFile, UnfitFile } from './small-file.ts'
 const NAMES = ['app', 'index', 'server']
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 
+/** Bytes of a folder whose list is read: of some ten thousand files. Of a million it would hold up everybody. */
+const MAX_LISTED = 2n ** 20n
+
 interface Found {
   readonly path: string
   readonly stats: BigIntStats
@@ -21,17 +24,18 @@ export interface Entry extends Found {
 /**
  * The module of an app folder that is loaded: `moduleName` where given; else `main` of its package.json where Node
  * resolves it to a file; else the first of app, index and server. Undefined where there is none. It is not looked for
- * a package.json where that is known not to be there.
+ * a package.json where that is known not to be there, nor at the folder where its stats are known.
  */
 export async function findEntry(
   appFolder: string,
   moduleName: string | undefined,
   hasPackage = true,
+  stats?: BigIntStats,
 ): Promise<Entry | undefined> {
   if (moduleName !== undefined) return entryAt(await firstOf(join(appFolder, moduleName), EXTENSIONS))
   const main = hasPackage ? await mainOf(appFolder) : undefined
   const found = main === undefined ? undefined : await resolveMain(join(appFolder, main))
-  return entryAt(found) ?? entryAt(await findByName(appFolder), main !== undefined)
+  return entryAt(found) ?? entryAt(await findByName(appFolder, stats), main !== undefined)
 }
 
 /** The first of these that is there but is no file; such as a pipe, which Node would wait for for ever. */
@@ -51,11 +55,14 @@ function entryAt(found: Found | undefined, isStandIn = false): Entry | undefined
   return found && { ...found, isStandIn }
 }
 
-async function findByName(appFolder: string): Promise<Found | undefined> {
-  const present = new Set(await unlessGone(readdir(appFolder)))
+async function findByName(appFolder: string, known?: BigIntStats): Promise<Found | undefined> {
+  const stats = known ?? (await statOf(appFolder))
+  if (!stats) return undefined
+  const present = stats.size <= MAX_LISTED && new Set(await unlessGone(readdir(appFolder)))
   for (const name of NAMES) {
     for (const extension of EXTENSIONS) {
-      const found = present.has(name + extension) && (await fileAt(join(appFolder, name + extension)))
+      const isAbsent = present && !present.has(name + extension)
+      const found = !isAbsent && (await fileAt(join(appFolder, name + extension)))
       if (found) return found
     }
   }

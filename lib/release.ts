@@ -1,5 +1,5 @@
 import { type BigIntStats, realpath, stat } from 'node:fs'
-import { readdir } from 'node:fs/promises'
+import { opendir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Entry, findEntry } from './app-entry.ts'
 import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
@@ -59,7 +59,7 @@ export async function readRelease(
   async function search(): Promise<Entry | undefined> {
     const hasNone = (releasePackageFile || packageFile) === '-'
     const moduleName = hasNone ? settings.moduleName : await moduleNameOf(realPath, settings)
-    return await findEntry(appFolder, moduleName, packageFile !== '-')
+    return await findEntry(appFolder, moduleName, packageFile !== '-', app)
   }
 }
 
@@ -145,5 +145,9 @@ function restartFileOf(realPath: string): string {
 }
 
 async function isEmpty(folder: string): Promise<boolean> {
-  return ((await unlessGone(readdir(folder))) ?? []).length === 0
+  const entries = await unlessGone(opendir(folder))
+  if (!entries) return true
+  const first = await entries.read()
+  await entries.close()
+  return first === null
 }

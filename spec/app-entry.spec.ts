@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { entryNames, findEntry } from '../lib/app-entry.ts'
@@ -36,6 +38,30 @@ describe('findEntry', () => {
       await entryOf(['main.js', 'app.jsx', 'App.js', 'app', 'index.json', 'lib/app.js']),
       undefined,
     )
+  })
+
+  it('lists no folder of very many files, by which all would wait', async t => {
+    const lists = t.mock.method(fs, 'readdir')
+    // Binds named imports of node:fs/promises to what stands on its object now, and again below.
+    syncBuiltinESMExports()
+    t.after(() => {
+      lists.mock.restore()
+      syncBuiltinESMExports()
+    })
+    await using world = new World()
+    world.write('app/index.js', '')
+    world.write('app/server.js', '')
+    const folder = world.path('app')
+    const stats = statSync(folder, { bigint: true })
+    const large = Object.assign(Object.create(stats), { size: 2n ** 21n })
+    for (const [of, listed] of [
+      [large, 0],
+      [stats, 1],
+      [undefined, 2],
+    ] as const) {
+      assert.equal((await findEntry(folder, undefined, true, of))?.path, join(folder, 'index.js'))
+      assert.equal(lists.mock.callCount(), listed)
+    }
   })
 
   it('gives nothing where there is nothing', async () => {
