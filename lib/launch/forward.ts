@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { VhostError } from '../errors.ts'
@@ -29,6 +30,14 @@ export class Forward {
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
     // Whose client went away while the app was loaded, or loaded again: nothing would ever tell of it.
     if (isClientGone(req, res)) return
+    // One connection may bring thousands of requests at once, and each would take a descriptor before its turn.
+    if (req.httpVersionMajor < 2 && !res.socket) {
+      res.once(
+        'socket',
+        AsyncResource.bind(() => this.handle(req, res, next)),
+      )
+      return
+    }
     new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 

@@ -144,6 +144,41 @@ describe('Forward', () => {
       socket.destroy()
     })
 
+    it('arrives one after another where one connection brings many at once, each in its own context', async () => {
+      const context = new AsyncLocalStorage<string>()
+      const seen: string[] = []
+      let most = 0
+      let now = 0
+      await using wall = await Wall.start((req, res, next) => {
+        most = Math.max(most, ++now)
+        req.resume()
+        setImmediate(() => {
+          now--
+          if (req.method === 'POST') next()
+          else res.end(req.url)
+        })
+      })
+      wall.around = (req, _, next) => context.run(String(req.url), next)
+      wall.after = req => seen.push(`${req.url} ${context.getStore()}`)
+      const asked = Array.from({ length: 30 }, (_, at) => `/${at}`)
+      const requests = asked.map((path, at) =>
+        at % 3 === 1
+          ? `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody`
+          : `GET ${path} HTTP/1.1\r\nHost: a\r\n${at === 29 ? 'Connection: close\r\n' : ''}\r\n`,
+      )
+      const answer = await wall.raw(requests.join(''))
+      const posted = asked.filter((_, at) => at % 3 === 1)
+      assert.deepEqual(
+        [...answer.matchAll(/(?<=\r\n\r\n)(?:\/\d+|nobody)/g)].map(String),
+        asked.map(path => (posted.includes(path) ? 'nobody' : path)),
+      )
+      assert.deepEqual(
+        seen,
+        posted.map(path => `${path} ${path}`),
+      )
+      assert.equal(most, 1)
+    })
+
     it('does not arrive with a length and chunks', async () => {
       await using wall = await Wall.start((_, res) => void res.end('arrived'))
       const answer = await wall.raw(
