@@ -44,6 +44,8 @@ export interface ExchangeOptions {
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 /** In the same process there would be no limit. The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 2 ** 20
+/** Interim answers to one request: a thousand times "still at it" is enough, and nothing else slows down who sends them. */
+export const MOST_INTERIM = 1000
 /** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
 const MOST_HINTS = 64 * 1024
 
@@ -66,6 +68,7 @@ export class Exchange extends AsyncResource {
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
   #isLate = false
+  #interim = 0
   /** Characters of early hints so far. */
   #hinted = 0
 
@@ -182,6 +185,11 @@ export class Exchange extends AsyncResource {
   }
 
   readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
+    if (this.isOver) return
+    if (++this.#interim > MOST_INTERIM) {
+      this.#fail(this.#malformed({ cause: tooManyInterim() }))
+      return
+    }
     // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
     if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
     for (const { length } of rawHeaders) this.#hinted += length
@@ -250,6 +258,10 @@ export class Exchange extends AsyncResource {
     this.#up.destroy()
     this.#next(error)
   }
+}
+
+export function tooManyInterim(): Error {
+  return withoutFrames(new Error(`more than ${MOST_INTERIM} interim answers`))
 }
 
 /** Whether a request without a body that met a broken connection is safe to be asked again. */

@@ -4,7 +4,7 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
-import { type ExchangeOptions, mayRetry } from './exchange.ts'
+import { type ExchangeOptions, MOST_INTERIM, mayRetry, tooManyInterim } from './exchange.ts'
 import { requestHeaders } from './forward-headers.ts'
 import { type FullQueue, isFull } from './full-queue.ts'
 import { joinSockets } from './join-sockets.ts'
@@ -76,6 +76,10 @@ export class UpgradeExchange {
     this.#up = up
     up.once('socket', far => far.once('connect', this.#onConnect))
     up.on('error', this.#onError)
+    let interim = 0
+    up.on('information', () => {
+      if (++interim > MOST_INTERIM) up.destroy(tooManyInterim())
+    })
     up.on('upgrade', this.#onUpgrade)
     up.on('response', this.#onRefusal)
     up.end()

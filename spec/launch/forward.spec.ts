@@ -348,6 +348,24 @@ describe('Forward', () => {
       )
     })
 
+    it('is malformed after a thousand interim answers, by which all would wait', async () => {
+      await using wall = await Wall.start(
+        (_, res) => {
+          res.socket?.write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(1001))
+          res.end('body')
+        },
+        {},
+        (_, socket) => {
+          socket.on('error', () => {}).on('end', () => socket.destroy())
+          socket.resume().write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(1001))
+        },
+      )
+      assert.equal((await wall.ask({})).status, 502)
+      assert.match(String((wall.errors[0] as VhostError).cause), /more than 1000 interim answers/)
+      const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n'
+      assert.match(await wall.raw(upgrade), /^HTTP\/1\.1 502 /)
+    })
+
     it('has no more early hints than fit in memory, however many the app sends', async () => {
       const hint = `HTTP/1.1 103 Early Hints\r\nLink: <${'a'.repeat(1000)}>\r\n\r\n`
       await using wall = await Wall.start((_, res) => {
