@@ -372,6 +372,23 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
+  it('ends whatever apps have left behind, and though nobody reads its output', {
+    timeout: 60_000,
+  }, async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `setInterval(() => {}, 1000)
+       module.exports = (req, res) => { console.log('x'.repeat(1e6)); res.end('aries') }`,
+    )
+    site.child.stdout?.pause()
+    assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
+    site.child.kill('SIGTERM')
+    const [code] = await once(site.child, 'exit')
+    assert.equal(code, 0)
+    site.child.stdout?.resume()
+  })
+
   for (const [who, path] of [
     ['an app', '/'],
     ['static()', '/large'],

@@ -19,6 +19,11 @@ import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/**
+ * How long what is left may keep the process, in milliseconds: timers and connections of apps that ran in it, and output
+ * that nobody reads.
+ */
+const LEFTOVERS = 1000
 /** A terminal that is closed says so more than once, and is in no hurry. */
 const INSISTENT = ['SIGINT', 'SIGTERM'] as const
 
@@ -60,6 +65,8 @@ export async function serve(command: Command): Promise<boolean> {
   await Promise.all([vhosts.close(), within(drainTimeout, connections.end())])
   server.closeAllConnections()
   control?.end()
+  // The program ends before, where nothing is left.
+  setTimeout(() => process.exit(), LEFTOVERS).unref()
   return true
 }
 
