@@ -2,6 +2,9 @@ import { type IncomingMessage, request } from 'node:http'
 import { json } from 'node:stream/consumers'
 import { LINES } from './event-line.ts'
 
+/** How long a server may take to begin its answer, in milliseconds: an app in its process may hold it up. */
+const PATIENCE = 10_000
+
 /** No server could be asked, or what was asked is none; the program ends with 3. */
 export class ControlError extends Error {}
 
@@ -12,14 +15,18 @@ export type Answer<T> =
 
 type Method = 'GET' | 'POST'
 
-/** Asks a running server for what has these keys. Rejects with a `ControlError`. */
+/**
+ * Asks a running server for what has these keys; it has `patience` milliseconds for anything but a `POST`, which may load
+ * an app. Rejects with a `ControlError`.
+ */
 export async function ask<T extends object>(
   socketPath: string,
   method: Method,
   path: string,
   keys: readonly (keyof T & string)[],
+  patience: number = PATIENCE,
 ): Promise<Answer<T>> {
-  const response = await open(socketPath, method, path)
+  const response = await open(socketPath, method, path, method === 'GET' ? patience : 0)
   const isOk = response.statusCode === 200
   const body = await json(response).catch(error => {
     throw error instanceof SyntaxError ? notOurs() : noAnswer(error)
@@ -31,7 +38,7 @@ export async function ask<T extends object>(
 
 /** The lines of what a running server goes on to tell, until it ends. Throws a `ControlError`. */
 export async function* follow(socketPath: string, path: string): AsyncGenerator<string> {
-  const response = await open(socketPath, 'GET', path)
+  const response = await open(socketPath, 'GET', path, PATIENCE)
   if (response.headers['content-type'] !== LINES) {
     response.destroy()
     throw notOurs()
@@ -49,12 +56,23 @@ export async function* follow(socketPath: string, path: string): AsyncGenerator<
   }
 }
 
-function open(socketPath: string, method: Method, path: string): Promise<IncomingMessage> {
+function open(socketPath: string, method: Method, path: string, patience: number): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    request({ socketPath, method, path }, resolve)
-      .on('error', error => reject(noAnswer(error)))
+    const asked = request({ socketPath, method, path, timeout: patience }, response => {
+      asked.setTimeout(0)
+      resolve(response)
+    })
+    asked
+      .on('timeout', () => asked.destroy(silent(patience)))
+      .on('error', error => reject(error instanceof ControlError ? error : noAnswer(error)))
       .end()
   })
+}
+
+function silent(patience: number): ControlError {
+  return new ControlError(
+    `no server answers: the one that is there has said nothing for ${patience / 1000} s`,
+  )
 }
 
 function noAnswer({ code = '', message }: NodeJS.ErrnoException): ControlError {
