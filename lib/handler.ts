@@ -5,6 +5,7 @@ import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
 import { type ImportPackage, importOwn } from './package-import.ts'
 import { possibleFactory } from './possible-factory.ts'
 import { isPromise } from './rejection.ts'
+import { attempt } from './thrown.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
@@ -194,9 +195,17 @@ function describe(value: unknown): string {
     return isClass(value) ? `the class ${JSON.stringify(value.name)}` : 'a function'
   if (typeof value !== 'object') return `a ${typeof value}`
   const keys = meaningfulKeys(value)
-  if (keys.length === 0) return 'nothing'
+  if (keys.length === 0) return isBag(value) ? 'nothing' : instance(value)
   const names = keys.slice(0, 5).map(key => JSON.stringify(key.slice(0, 40)))
   const described =
     keys.length === 1 && keys[0] === 'default' ? describe(member(value, 'default')) : undefined
   return described ?? `an object with ${names.join(', ')}${keys.length > names.length ? ' …' : ''}`
+}
+
+/** Its methods are those of its class, and no keys. */
+function instance(value: object): string {
+  const name = attempt(() => value.constructor.name)
+  return typeof name === 'string' && name !== ''
+    ? `an object of the class ${JSON.stringify(name.slice(0, 40))}`
+    : 'an object'
 }
