@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import type { SecureContext, SecureContextOptions } from 'node:tls'
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { inspect } from 'node:util'
 import { type Certificate, Certificates } from './certificates.ts'
 import { expectRouter } from './expect-router.ts'
@@ -77,6 +77,7 @@ export function vhostTls(
     secureContext: 'object',
     onError: 'function',
   })
+  checkSecureContext(secureContext)
   const certificates = new Certificates(secureContext, (realPath, error, serving) => {
     try {
       onError(error, { realPath, serving })
@@ -241,6 +242,15 @@ function checkOptions<Options extends object>(
     }
   }
   return given
+}
+
+/** Else it would be found out at each handshake, and taken for a fault of each certificate. */
+function checkSecureContext(options: SecureContextOptions): void {
+  try {
+    createSecureContext({ ...options, key: undefined, cert: undefined })
+  } catch (error) {
+    throw optionError(`option 'secureContext' of vhostTls(): ${(error as Error).message}`)
+  }
 }
 
 function writeError(error: Error, { realPath, serving }: VhostTlsFault): void {

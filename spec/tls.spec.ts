@@ -736,7 +736,15 @@ describe('vhostTls', () => {
       ...['', '.', '/srv', '../static', 'a\0b'].map(
         dir => [() => vhostTls(world.vhosts).ask({ dir }), /'dir' of ask\(\): /] as [() => unknown, RegExp],
       ),
-      ...[new Map(), Promise.resolve({}), [], new Date()].map(
+      ...[
+        new Map(),
+        Promise.resolve({}),
+        [],
+        new Date(),
+        { ciphers: 'nonsense' },
+        { minVersion: 'TLSv9' },
+        { pfx: Buffer.from('x') },
+      ].map(
         secureContext =>
           [() => vhostTls(world.vhosts, { secureContext } as VhostTlsOptions), /'secureContext'/] as [
             () => unknown,
@@ -746,6 +754,7 @@ describe('vhostTls', () => {
     ]
     for (const [call, message] of refused) assert.throws(call, { code: 'ERR_VHOST_OPTION', message })
     vhostTls(world.vhosts, { onError: undefined, secureContext: undefined }).ask({ dir: undefined })
+    vhostTls(world.vhosts, { secureContext: { passphrase: 'of each key', minVersion: 'TLSv1.3' } })
   })
 })
 
