@@ -233,7 +233,11 @@ export class AppCache {
     for (const realPath of [...this.#apps.keys()]) {
       const app = this.#apps.get(realPath)
       this.#switch(realPath, undefined)
-      if (app) void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
+      if (!app) continue
+      // Until then its last words stand after its name.
+      void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout).then(() =>
+        this.#hooks.left(realPath),
+      )
     }
     const loads = [...this.#loads.values()].map(load => load.promise)
     await Promise.allSettled([...this.#retiring.values(), settledWithin(loads, drainTimeout)])

@@ -26,6 +26,16 @@ describe('stats', () => {
     assert.equal(world.vhosts.stats().isClosed, true)
   })
 
+  it('count no names once the router is closed', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    await world.vhosts.load('aries.test')
+    await world.vhosts.close()
+    const { hostnames, apps, draining } = world.vhosts.stats().totals
+    assert.deepEqual({ hostnames, apps, draining }, { hostnames: 0, apps: 0, draining: 0 })
+    assert.match(world.vhosts.metrics(), /^express_van_hostnames 0$/m)
+  })
+
   it('tell of what serves', async () => {
     await using world = await World.start({ getVersion: () => 7 })
     world.write(
