@@ -57,6 +57,8 @@ export interface VhostRouter {
   readonly on: Listen<this>
   readonly once: Listen<this>
   readonly off: Listen<this>
+  /** As `off`, by the name that `once()` and `on()` of `node:events` call. */
+  readonly removeListener: Listen<this>
   /** What the router knows, as plain JSON. */
   stats(): VhostStats
   /**
@@ -364,6 +366,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     on: chain(events.on),
     once: chain(events.once),
     off: chain(events.off),
+    removeListener: chain(events.off),
     stats,
     metrics: () => formatMetrics(stats(), apps, counters),
     why,

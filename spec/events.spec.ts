@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, on, once } from 'node:events'
 import { describe, it } from 'node:test'
 import { format, inspect } from 'node:util'
 import { Events, type VhostEvents } from '../lib/events.ts'
@@ -47,6 +47,26 @@ describe('the events of a router', () => {
       world.told.map(({ event }) => event),
       ['load', 'reload', 'evict'],
     )
+  })
+
+  it('may be awaited by once() and on() of node:events, which leave nothing behind', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    world.write('taurus.test/app/index.js', '(')
+    const router = world.vhosts as unknown as EventEmitter
+    const loaded = once(router, 'load')
+    const loads = on(router, 'load')
+    await world.get('aries.test')
+    const [[awaited], { value }] = await Promise.all([loaded, loads.next()])
+    assert.deepEqual(awaited.hostnames, ['aries.test'])
+    assert.equal(value[0], awaited)
+    await loads.return?.()
+    const stop = new AbortController()
+    const never = assert.rejects(once(router, 'evict', { signal: stop.signal }), { name: 'AbortError' })
+    stop.abort()
+    await never
+    assert.equal((await world.get('taurus.test')).status, 500)
+    assert.equal(world.events('error').length, 1)
   })
 
   it('tell of every name that leads to a release', async () => {
