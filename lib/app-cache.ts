@@ -262,11 +262,12 @@ export class AppCache {
     isWanted?: IsWanted,
   ): Load {
     const hostnames = new Set<string>()
-    // Events tell of it: only what a release is, not what reading it left behind.
+    // Events and load() give it away: only what a release is, not what reading it left behind, and not to be changed.
     const { realPath, version } = release
-    const promise = this.#load({ realPath, version }, urgency, serving, reason, () => load)
-    const load: Load = { release: { realPath, version }, hostnames, promise, isWanted, waiting: 0 }
-    this.#loads.set(release.realPath, load)
+    const own = Object.freeze({ realPath, version })
+    const promise = this.#load(own, urgency, serving, reason, () => load)
+    const load: Load = { release: own, hostnames, promise, isWanted, waiting: 0 }
+    this.#loads.set(realPath, load)
     return load
   }
 

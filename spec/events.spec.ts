@@ -49,6 +49,18 @@ describe('the events of a router', () => {
     )
   })
 
+  it('give releases that nobody can change, as load() does', async () => {
+    await using world = await World.start()
+    world.site('aries.test', 'aries')
+    const loaded = await world.vhosts.load('aries.test')
+    const reloaded = await world.vhosts.reload('aries.test')
+    const [reload] = world.events('reload')
+    for (const release of [loaded, reloaded, reload?.previous]) {
+      assert.throws(() => Object.assign(release as Release, { version: 'of a listener' }), TypeError)
+    }
+    assert.equal(world.vhosts.stats().vhosts[0]?.version, loaded?.version)
+  })
+
   it('may be awaited by once() and on() of node:events, which leave nothing behind', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
