@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ask, ControlError } from '../../lib/cli/control-client.ts'
+import { eventually } from '../support/world.ts'
 
 describe('ask()', () => {
   it('gives up on a server that says nothing, but for a load', async t => {
@@ -23,6 +24,7 @@ describe('ask()', () => {
       assert.match(error.message, /^no server answers: .* nothing for 0\.02 s$/)
       return true
     })
+    await eventually(() => waiting.has('POST'))
     waiting.get('POST')?.end('{"realPath":"/"}')
     assert.deepEqual(await reloaded, { isOk: true, body: { realPath: '/' } })
   })
