@@ -409,6 +409,16 @@ describe('express-van serve', { concurrency: 4 }, () => {
     })
   }
 
+  it('keeps a connection open for longer than the proxies before it do', async () => {
+    await using site = await Site.start()
+    site.world.site('aries.test', 'aries')
+    const agent = new http.Agent({ keepAlive: true })
+    const answer = await site.answer('aries.test', '/', agent)
+    assert.equal(await text(answer), 'aries')
+    assert.equal(answer.headers['keep-alive'], 'timeout=75')
+    agent.destroy()
+  })
+
   it('tells those who could ask on to go elsewhere, once it is to end', async () => {
     await using site = await Site.start()
     site.world.write(

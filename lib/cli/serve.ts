@@ -19,6 +19,8 @@ import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** Milliseconds: longer than proxies keep a connection, or one sends a request on it at the moment it is closed here. */
+const KEEP_ALIVE = 75 * 1000
 /**
  * How long what is left may keep the process, in milliseconds: timers and connections of apps that ran in it, and output
  * that nobody reads.
@@ -42,7 +44,7 @@ export async function serve(command: Command): Promise<boolean> {
   for (const event of EVENTS) {
     vhosts.on(event, about => print(event, about as object))
   }
-  const server = createServer()
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE })
   const connections = new Connections(server)
   server.on('request', handle).on('upgrade', vhosts.upgrade)
   try {
