@@ -58,6 +58,7 @@ export class UpgradeExchange {
     const { requestTimeout } = this.#options
     this.#socket.on('error', error => debug('upgrade: %s', error.message))
     this.#socket.once('close', this.#onClientGone)
+    this.#socket.on('readable', this.#onReadable).once('end', this.#onClientEnd)
     this.ask()
     if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
   }
@@ -138,6 +139,18 @@ export class UpgradeExchange {
     })
   }
 
+  /** Nobody reads before the app has answered, and the end of what nobody reads is not told. */
+  readonly #onReadable = (): void => {
+    if (this.#socket.readableLength === 0) this.#socket.read(0)
+  }
+
+  /** Before it is answered it has nothing to say: a client that ends is gone. */
+  readonly #onClientEnd = (): void => void this.#socket.destroy()
+
+  #leave(): void {
+    this.#socket.off('readable', this.#onReadable).off('end', this.#onClientEnd)
+  }
+
   readonly #onClientGone = (): void => {
     clearTimeout(this.#timer)
     // None was sent where its head may not be sent.
@@ -146,12 +159,14 @@ export class UpgradeExchange {
 
   #answer(down: IncomingMessage): void {
     this.#hasAnswered = true
+    this.#leave()
     clearTimeout(this.#timer)
     this.#socket.write(headOf(down), 'latin1')
   }
 
   #end(): void {
     this.#hasFailed = true
+    this.#leave()
     clearTimeout(this.#timer)
   }
 

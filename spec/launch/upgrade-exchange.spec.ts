@@ -73,6 +73,40 @@ describe('UpgradeExchange', () => {
     client.destroy()
   })
 
+  it('leaves nothing of a client that ends before the app has answered', async () => {
+    let left = 0
+    await using app = await UpgradeApp.start(socket => {
+      left++
+      socket.resume().on('end', () => {
+        left--
+        socket.destroy()
+      })
+    })
+    await using door = await Door.open(app.path)
+    const clients = await door.enter(2, { allowHalfOpen: true })
+    await eventually(() => left === 2)
+    clients[0]?.destroy()
+    clients[1]?.end()
+    await eventually(() => door.areClosed && left === 0)
+    clients[1]?.destroy()
+  })
+
+  it('keeps what a client says before the app has answered, and hands it on whole', async () => {
+    const sent = 'early '.repeat(50_000)
+    await using app = await UpgradeApp.start(socket => {
+      setImmediate(() => socket.write(SWITCHED))
+      let got = ''
+      socket.on('data', data => {
+        got += data
+        if (got.length === sent.length) socket.end(got === sent ? 'whole' : 'broken')
+      })
+    })
+    await using door = await Door.open(app.path)
+    const [client] = (await door.enter(1)) as [Socket]
+    client.write(sent)
+    assert.match(await text(client), /whole$/)
+  })
+
   describe('where there is a limit of time', () => {
     it('is refused where the app does not answer, whose connection ends', async () => {
       let isClosed = false
