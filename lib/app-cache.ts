@@ -283,7 +283,11 @@ export class AppCache {
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
-      return await this.#queue.run(urgency, () => this.#loadNow(release, serving, reason, own()))
+      // It may hold its place for as long again.
+      const isRetry = this.#failures.of(release)?.error.code === 'ERR_VHOST_LOAD_TIMEOUT'
+      return await this.#queue.run(isRetry ? 'retry' : urgency, () =>
+        this.#loadNow(release, serving, reason, own()),
+      )
     } catch (error) {
       throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, reason)
     } finally {

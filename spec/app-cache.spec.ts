@@ -305,6 +305,30 @@ describe('AppCache', () => {
     assert.deepEqual([statuses, counter.loads], [[500, 500, 500], 4])
   })
 
+  it('loads others although apps that take too long are asked for again and again', {
+    timeout: 60_000,
+  }, async () => {
+    await using world = await World.start({ loadTimeout: 1500, maxConcurrentLoads: 2 })
+    const begun: string[] = []
+    Object.assign(globalThis, { begunLoads: begun })
+    const slow = ['aries.test', 'taurus.test']
+    for (const host of slow)
+      world.write(
+        `${host}/app/index.mjs`,
+        `globalThis.begunLoads.push('${host}'); await new Promise(() => {})`,
+      )
+    world.site('leo.test', 'leo')
+    await Promise.all(slow.map(host => world.get(host)))
+    const retries: Promise<unknown>[] = []
+    while (begun.length < 3) {
+      retries.push(...slow.map(host => world.get(host)))
+      await delay(5)
+    }
+    assert.equal(await world.body('leo.test'), 'leo')
+    assert.equal(begun.length, 3)
+    await Promise.all(retries)
+  })
+
   it('lets nobody wait for another attempt at what took too long a moment ago', async () => {
     await using world = await World.start({ loadTimeout: 200, updateInterval: 60_000 })
     const counter = { loads: 0 }

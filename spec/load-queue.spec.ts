@@ -82,6 +82,46 @@ describe('LoadQueue', () => {
     assert.ok(!begun.includes('one too many'))
   })
 
+  it('gives half of the places to loads that took too long before, and the others to whoever else comes', async () => {
+    const { queue, begun, end } = loads(4)
+    const slow = ['s', 't', 'u', 'v'].map(name => queue(name, 'retry'))
+    const runs = [queue('a'), queue('r', 'reload'), queue('b')]
+    await turns()
+    assert.deepEqual(begun, ['s', 't', 'a', 'r'])
+    end('a')
+    await turns()
+    end('b')
+    end('r')
+    await turns()
+    assert.deepEqual(begun.slice(4), ['b'], 'they do not take more, though there are places')
+    end('s')
+    await turns()
+    assert.deepEqual(begun.slice(5), ['u'])
+    runs.push(queue('c'), queue('d'), queue('e'))
+    end('t')
+    await turns()
+    assert.deepEqual(begun.slice(6), ['c', 'd', 'e'], 'who waits for a first load goes before')
+    for (const name of ['c', 'u']) {
+      end(name)
+      await turns()
+    }
+    assert.deepEqual(begun.slice(9), ['v'])
+    for (const name of ['d', 'e', 'v']) end(name)
+    await Promise.all([...slow, ...runs])
+  })
+
+  it('gives its one place to such a load, too, and refuses them where a hundred wait', async () => {
+    const { queue, begun, end } = loads(1)
+    const runs = Array.from({ length: 101 }, (_, at) => queue(`${at}`, 'retry'))
+    await assert.rejects(queue('one too many', 'retry'), { code: 'ERR_VHOST_OVERLOADED' })
+    while (begun.length < runs.length) {
+      end(begun.at(-1) as string)
+      await turns()
+    }
+    end(begun.at(-1) as string)
+    assert.equal((await Promise.all(runs)).length, 101)
+  })
+
   it('lets nobody who comes while a place is handed on take it', async () => {
     const { queue, begun, end } = loads(1)
     const runs = [queue('a'), queue('b')]
