@@ -18,17 +18,25 @@ import { chooseVictim } from './victim.ts'
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
 
-/** Whether a release is to serve still, now that it is loaded. */
-type IsWanted = () => Promise<boolean>
+/** What a release is loaded beside, to serve instead of it. */
+interface Replacement {
+  readonly serving: App
+  /** What the app that serves now will be evicted for. */
+  readonly reason: EvictReason
+  /** Whether the release is to serve still, now that it is loaded. Unset: it is. */
+  readonly isWanted?: () => Promise<boolean>
+}
 
 /** The release was taken back while it loaded, and nobody else waits for it. */
 class TakenBack extends Error {}
 
 interface Load {
   readonly release: Release
+  /** The names that wait for it; whoever began it is the first. */
   readonly hostnames: Set<string>
+  /** Undefined for what nothing serves yet. */
+  readonly replacing: Replacement | undefined
   readonly promise: Promise<App>
-  readonly isWanted: IsWanted | undefined
   /** Requests that wait for it. */
   waiting: number
 }
@@ -146,7 +154,7 @@ export class AppCache {
         await delay(pause)
         return await this.acquireOnce(release, hostname)
       }
-      return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+      return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release), hostname)
     }
   }
 
@@ -159,21 +167,16 @@ export class AppCache {
     }
     const failure = this.#failures.of(release)
     if (failure && this.#failures.pauseBefore(release) > 0) throw forHostname(failure.error, hostname)
-    return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release, 'first'), hostname)
+    return await this.#join(this.#loads.get(release.realPath) ?? this.#begin(release), hostname)
   }
 
   /**
-   * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. `reason` is what
-   * the replaced app will be evicted for. Gives undefined, having done nothing, where the same version has failed
-   * and another attempt is not due, and where the release is not wanted any more once it is loaded.
+   * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. Gives undefined,
+   * having done nothing, where the same version has failed and another attempt is not due, and where the release is not
+   * wanted any more once it is loaded.
    */
-  async replace(
-    serving: App,
-    release: Release,
-    hostname: string,
-    reason: EvictReason,
-    isWanted?: IsWanted,
-  ): Promise<App | undefined> {
+  async replace(release: Release, hostname: string, replacing: Replacement): Promise<App | undefined> {
+    const { serving, reason } = replacing
     const failure = reason === 'reloaded' ? undefined : this.#failures.of(release)
     if (failure) {
       const isAsked = failure.requestsThen !== serving.requests
@@ -183,9 +186,8 @@ export class AppCache {
       await this.settle(release.realPath)
       await this.#apps.get(release.realPath)?.predecessor
     }
-    const load =
-      this.#loads.get(release.realPath) ?? this.#begin(release, 'reload', serving, reason, isWanted)
     try {
+      const load = this.#loads.get(release.realPath) ?? this.#begin(release, replacing)
       const app = await this.#join(load, hostname)
       app.waiting--
       return app
@@ -254,82 +256,68 @@ export class AppCache {
     }
   }
 
-  #begin(
-    release: Release,
-    urgency: Urgency,
-    serving?: App,
-    reason: EvictReason = 'changed',
-    isWanted?: IsWanted,
-  ): Load {
-    const hostnames = new Set<string>()
-    // Events and load() give it away: only what a release is, not what reading it left behind, and not to be changed.
-    const { realPath, version } = release
-    const own = Object.freeze({ realPath, version })
-    const promise = this.#load(own, urgency, serving, reason, () => load)
-    const load: Load = { release: own, hostnames, promise, isWanted, waiting: 0 }
+  #begin({ realPath, version }: Release, replacing?: Replacement): Load {
+    const load: Load = {
+      // Events and load() give it away: only what a release is, not what reading it left behind, and not to be changed.
+      release: Object.freeze({ realPath, version }),
+      hostnames: new Set(),
+      replacing,
+      // After this load is noted, so that nothing ends before it is known.
+      promise: Promise.resolve().then(() => this.#load(load)),
+      waiting: 0,
+    }
     this.#loads.set(realPath, load)
     return load
   }
 
-  async #load(
-    release: Release,
-    urgency: Urgency,
-    serving: App | undefined,
-    reason: EvictReason,
-    own: () => Load,
-  ): Promise<App> {
-    // After the caller has noted this load, so that nothing ends before it is known.
-    await Promise.resolve()
+  async #load(load: Load): Promise<App> {
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (this.#comesBeside(serving, reason, own())) this.#expectRoom()
-      // It may hold its place for as long again.
-      const isRetry = this.#failures.of(release)?.error.code === 'ERR_VHOST_LOAD_TIMEOUT'
-      return await this.#queue.run(isRetry ? 'retry' : urgency, () =>
-        this.#loadNow(release, serving, reason, own()),
-      )
+      if (this.#comesBeside(load)) this.#expectRoom()
+      return await this.#queue.run(this.#urgencyOf(load), () => this.#loadNow(load))
     } catch (error) {
-      throw error instanceof TakenBack ? error : this.#noteFailure(release, error, serving, reason)
+      throw error instanceof TakenBack ? error : this.#noteFailure(load, error)
     } finally {
-      this.#loads.delete(release.realPath)
+      this.#loads.delete(load.release.realPath)
     }
   }
 
-  async #loadNow(release: Release, serving: App | undefined, reason: EvictReason, load: Load): Promise<App> {
+  #urgencyOf({ release, replacing }: Load): Urgency {
+    // It may hold its place for as long again.
+    if (this.#failures.of(release)?.error.code === 'ERR_VHOST_LOAD_TIMEOUT') return 'retry'
+    return replacing ? 'reload' : 'first'
+  }
+
+  async #loadNow(load: Load): Promise<App> {
     if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
+    const { release, replacing } = load
     const start = performance.now()
-    // Whoever began it waits for it.
-    const [hostname] = load.hostnames
-    const launched = await this.#launch(release, hostname as string)
-    const app = new App(
-      release,
-      nameFor(serving, reason, load),
-      launched,
-      performance.now() - start,
-      this.#flights,
-    )
+    const launched = await this.#launch(release, firstOf(load))
+    const app = new App(release, nameFor(load), launched, performance.now() - start, this.#flights)
     try {
-      const isWanted = (await load.isWanted?.()) ?? true
+      const isWanted = (await replacing?.isWanted?.()) ?? true
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       if (!isWanted && load.waiting === 1) throw new TakenBack()
-      if (this.#comesBeside(serving, reason, load)) this.#makeRoom(serving)
+      if (this.#comesBeside(load)) this.#makeRoom(replacing?.serving)
     } catch (error) {
-      void this.#end(app, error instanceof TakenBack ? reason : 'closed', [])
+      const reason = error instanceof TakenBack ? replacing?.reason : undefined
+      void this.#end(app, reason ?? 'closed', [])
       throw error
     }
     app.waiting = load.waiting
-    this.#insert(app, serving, reason)
+    this.#insert(app, replacing)
     return app
   }
 
   /** Whether there will be an app more: nothing is replaced, or what was to be has gone, or other names stay with it. */
-  #comesBeside(serving: App | undefined, reason: EvictReason, { hostnames }: Load): boolean {
-    if (!serving || serving.isRetired) return true
+  #comesBeside({ replacing, hostnames }: Load): boolean {
+    if (!replacing || replacing.serving.isRetired) return true
+    const { serving, reason } = replacing
     const present = reason === 'moved' ? this.#hooks.hostnamesOf(serving.release.realPath) : []
     return present.some(name => !hostnames.has(name))
   }
 
-  #insert(app: App, serving: App | undefined, reason: EvictReason): void {
+  #insert(app: App, replacing: Replacement | undefined): void {
     const { release, loadDurationMs: durationMs } = app
     const { realPath } = release
     const replaced = this.#apps.get(realPath)
@@ -340,11 +328,11 @@ export class AppCache {
     this.#evictWhenIdle(app)
     void app.crashed?.then(error => this.#noteCrash(app, error))
     const about = { hostnames, ...release, durationMs }
-    const previous = replaced ?? serving
+    const previous = replaced ?? replacing?.serving
     if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
     else this.#events.emit('load', about)
     if (replaced) {
-      void this.#end(replaced, reason, hostnames)
+      void this.#end(replaced, replacing?.reason ?? 'changed', hostnames)
       this.#noteReload(release, hostnames)
     }
     // Also what was deleted before it was put back.
@@ -435,10 +423,11 @@ export class AppCache {
     return this.#apps.size >= this.#settings.maxApps
   }
 
-  #noteFailure(release: Release, thrown: unknown, serving: App | undefined, reason: EvictReason): VhostError {
+  #noteFailure({ release, replacing }: Load, thrown: unknown): VhostError {
     if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
+    const serving = replacing?.serving
     if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
     const { realPath } = release
     // Before what serves may be evicted, and its names with it.
@@ -447,7 +436,7 @@ export class AppCache {
       const present = serving?.isRetired ? undefined : serving?.release
       this.#events.emit('error', { hostnames, ...release, error, serving: present })
     }
-    if (serving && reason === 'changed' && isLack(error)) {
+    if (replacing?.reason === 'changed' && isLack(error)) {
       this.#lacks.hold(realPath, () => {
         if (!this.#isClosed && this.#failures.of(release)) tell()
       })
@@ -467,10 +456,16 @@ export class AppCache {
   }
 }
 
-// A re-pointed name moves alone: what it left may be another name's by now.
-function nameFor(serving: App | undefined, reason: EvictReason, { hostnames }: Load): string {
-  const [first = ''] = hostnames
-  return serving && reason !== 'moved' ? serving.name : first
+function nameFor(load: Load): string {
+  const { replacing } = load
+  // A re-pointed name moves alone: what it left may be another name's by now.
+  return replacing && replacing.reason !== 'moved' ? replacing.serving.name : firstOf(load)
+}
+
+/** Whoever began a load waits for it. */
+function firstOf({ hostnames }: Load): string {
+  const [first] = hostnames
+  return first as string
 }
 
 function forHostname(error: VhostError, hostname: string): VhostError {

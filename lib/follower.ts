@@ -137,7 +137,7 @@ export class Follower {
     const isTakenBack = found.realPath !== realPath && (await this.#move(vhost, serving, found))
     if (isTakenBack) return await this.reload(vhost)
     if (!present) return this.#apps.peek(this.#table.peek(hostname)?.realPath ?? found.realPath)
-    const app = await this.#apps.replace(present, found.release, hostname, 'reloaded')
+    const app = await this.#apps.replace(found.release, hostname, { serving: present, reason: 'reloaded' })
     for (const name of this.#table.hostnames(found.realPath)) this.#watch.wake(name)
     this.#retireUnled(found.realPath)
     return app
@@ -189,7 +189,7 @@ export class Follower {
         this.#watch.wake(hostname)
         return
       }
-      await this.#apps.replace(serving, settled.release, hostname, 'changed')
+      await this.#apps.replace(settled.release, hostname, { serving, reason: 'changed' })
       this.#retireUnled(realPath)
     } else {
       await this.#move(vhost, serving, settled)
@@ -227,7 +227,8 @@ export class Follower {
       isTakenBack = !(await this.#leadsStill(hostname, found))
       return !isTakenBack
     }
-    const app = present ?? (await this.#apps.replace(serving, found.release, hostname, 'moved', isWanted))
+    const app =
+      present ?? (await this.#apps.replace(found.release, hostname, { serving, reason: 'moved', isWanted }))
     if (isTakenBack) {
       // Another name may have come to it meanwhile.
       this.#retireUnled(found.realPath)
