@@ -14,6 +14,7 @@ import type { Release } from './release.ts'
 import { RELOADS_A_MINUTE, ReloadRate } from './reload-rate.ts'
 import type { Vhost } from './vhost-table.ts'
 import { chooseVictim } from './victim.ts'
+import { within } from './within.ts'
 
 /** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
 const AGE_EVERY = 100
@@ -242,7 +243,10 @@ export class AppCache {
       )
     }
     const loads = [...this.#loads.values()].map(load => load.promise)
-    await Promise.allSettled([...this.#retiring.values(), settledWithin(loads, drainTimeout)])
+    await Promise.allSettled([
+      ...this.#retiring.values(),
+      within(drainTimeout, Promise.allSettled(loads), () => {}),
+    ])
     await Promise.allSettled(this.#retiring.values())
   }
 
@@ -470,15 +474,6 @@ function firstOf({ hostnames }: Load): string {
 
 function forHostname(error: VhostError, hostname: string): VhostError {
   return error.hostname === hostname ? error : error.withHostname(hostname)
-}
-
-async function settledWithin(promises: Promise<unknown>[], milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  await Promise.race([Promise.allSettled(promises), limit])
-  clearTimeout(timer)
 }
 
 function everyAppIsBusy(): VhostError {

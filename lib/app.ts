@@ -16,6 +16,7 @@ import type { Isolation } from './options.ts'
 import { passRejection } from './rejection.ts'
 import type { Release } from './release.ts'
 import type { Used } from './uses.ts'
+import { within } from './within.ts'
 
 const MAX_USES = 15
 /** No request has come yet: the app may have been one before, and know another. */
@@ -162,16 +163,9 @@ export class App implements Used {
     if (this.inFlight > 0) await this.#drained(drainTimeout)
     // Begun before the timer is: what it does itself after so long is done then.
     const disposed = this.#launched.dispose(reason)
-    let timer: NodeJS.Timeout | undefined
-    const tooLong = new Promise<never>((_, reject) => {
-      const late = new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
-      timer = setTimeout(reject, CLOSE_TIMEOUT, late)
+    await within(CLOSE_TIMEOUT, disposed, () => {
+      throw new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
     })
-    try {
-      await Promise.race([disposed, tooLong])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   /** Has what is left cut after so many milliseconds, where that is sooner. */

@@ -10,6 +10,7 @@ import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { causeOf, stackOf } from '../thrown.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
+import { within } from '../within.ts'
 import { outliveErrors } from '../write-line.ts'
 import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
 import { Connections } from './connections.ts'
@@ -64,7 +65,7 @@ export async function serve(command: Command): Promise<boolean> {
   // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
   control?.close()
   // Documents, and what else is answered beside the apps, are nothing that the router waits for.
-  await Promise.all([vhosts.close(), within(drainTimeout, connections.end())])
+  await Promise.all([vhosts.close(), within(drainTimeout, connections.end(), () => {})])
   server.closeAllConnections()
   control?.end()
   // The program ends before, where nothing is left.
@@ -178,15 +179,6 @@ async function signalled(): Promise<void> {
   catchOwnSignals(SIGNALS, () => {})
   for (const signal of INSISTENT) process.once(signal, () => process.exit(1))
   process.on('SIGHUP', () => {})
-}
-
-async function within(milliseconds: number, promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  await Promise.race([promise, tooLong])
-  clearTimeout(timer)
 }
 
 function hostOf({ address, family }: AddressInfo): string {

@@ -10,6 +10,7 @@ import { checkGiven, type Settings } from '../options.ts'
 import { importOwn } from '../package-import.ts'
 import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
+import { within } from '../within.ts'
 import { LoadScope } from './caught-listen.ts'
 import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
@@ -296,12 +297,7 @@ async function listening(scope: LoadScope, entry: EntryModule): Promise<void> {
     hasListened = true
   })
   while (!hasListened && performance.now() < end) {
-    let timer: NodeJS.Timeout | undefined
-    const look = new Promise<void>(resolve => {
-      timer = setTimeout(resolve, GRACE_LOOK)
-    })
-    await Promise.race([listens, look])
-    clearTimeout(timer)
+    await within(GRACE_LOOK, listens, () => {})
     if (!hasListened && (await hasChanged(entry))) {
       throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module changed while it was loaded' })
     }

@@ -6,6 +6,7 @@ import { debug } from '../events.ts'
 import { shortened } from '../thrown.ts'
 import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
+import { within } from '../within.ts'
 import { afterReading } from './after-reading.ts'
 import { Forward } from './forward.ts'
 import { CLOSE_TIMEOUT, type Launched, type UpstreamFigures } from './launch.ts'
@@ -109,12 +110,8 @@ export class Upstream implements Launched {
     this.#isStopping = true
     this.#endHeartbeat()
     this.#forward.close()
-    let timer: NodeJS.Timeout | undefined
-    const tooLong = new Promise<undefined>(resolve => {
-      timer = setTimeout(() => resolve(undefined), CLOSE_TIMEOUT + TOLD)
-    })
-    const failure = await Promise.race([this.#stop(), this.exited.then(() => undefined), tooLong])
-    clearTimeout(timer)
+    const stopped = Promise.race([this.#stop(), this.exited.then(() => undefined)])
+    const failure = await within(CLOSE_TIMEOUT + TOLD, stopped, () => undefined)
     this.#runner.end()
     await this.#endWithin(TERM_GRACE)
     if (failure) throw toError(failure)

@@ -6,6 +6,7 @@ import { debug } from '../events.ts'
 import { checkGiven, type Environment, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
+import { within } from '../within.ts'
 import { findEntryModule } from './entry-module.ts'
 import type { Launched, Tell } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
@@ -62,7 +63,10 @@ export class Upstreams {
       setup = runnerSettings.setup
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       upstream = this.#start(release, isolation, runnerSettings)
-      await this.#inTime(serves(upstream, own, tell))
+      const { loadTimeout } = this.#settings
+      await within(loadTimeout, serves(upstream, own, tell), () => {
+        throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
+      })
       return upstream
     } catch (error) {
       if (upstream) void upstream.kill()
@@ -146,18 +150,6 @@ export class Upstreams {
       await this.#folder?.release(socketPath)
     })
     return upstream
-  }
-
-  async #inTime(start: Promise<void>): Promise<void> {
-    const { loadTimeout } = this.#settings
-    let timer: NodeJS.Timeout | undefined
-    const tooLong = new Promise<never>((_, reject) => {
-      // It holds the process: who awaits a load is to be told.
-      timer = setTimeout(() => {
-        reject(new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` }))
-      }, loadTimeout)
-    })
-    await Promise.race([start, tooLong]).finally(() => clearTimeout(timer))
   }
 }
 
