@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { help, parseCommand, UsageError } from './cli/command-line.ts'
+import { parseCommand, UsageError } from './cli/command-line.ts'
 import { ControlError } from './cli/control-client.ts'
+import { help } from './cli/help.ts'
 import { events, reload, status, why } from './cli/queries.ts'
 import { serve } from './cli/serve.ts'
 import { printableEntry } from './printable.ts'

@@ -3,13 +3,14 @@ import { explanationSteps } from '../explanation-steps.ts'
 import { printable, printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
-import { type Command, inFlags, numberOf, routerOptions } from './command-line.ts'
+import type { Command } from './command-line.ts'
 import { type Answer, ask, follow } from './control-client.ts'
 import { checkControlFolder, controlSocketPath } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
+import { portOf } from './flag-values.ts'
+import { inFlags, routerOptions } from './router-options.ts'
 import { formatTable } from './table.ts'
 
-const DEFAULT_PORT = 3000
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 
@@ -104,10 +105,11 @@ function told<T>({ isOk, body }: Answer<T>): T {
   throw new Error(body.message)
 }
 
-function socketOf({ name, flags }: Command): string {
-  if (flags.socket !== undefined) return String(flags.socket)
+function socketOf(command: Command): string {
+  const { socket } = command.flags
+  if (socket !== undefined) return String(socket)
   checkControlFolder()
-  return controlSocketPath(flags.port === undefined ? DEFAULT_PORT : numberOf(name, 'port', flags.port))
+  return controlSocketPath(portOf(command))
 }
 
 const HEAD = [

@@ -12,12 +12,14 @@ import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { within } from '../within.ts'
 import { outliveErrors } from '../write-line.ts'
-import { type Command, inFlags, numberOf, routerOptions, UsageError } from './command-line.ts'
+import { type Command, UsageError } from './command-line.ts'
 import { Connections } from './connections.ts'
 import { type Control, startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
+import { portOf } from './flag-values.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
+import { inFlags, routerOptions } from './router-options.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** Milliseconds: longer than proxies keep a connection, or one sends a request on it at the moment it is closed here. */
@@ -39,7 +41,7 @@ export async function serve(command: Command): Promise<boolean> {
   if (operand === '' || !statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`there is no folder '${operand}'`, 'serve')
   }
-  const port = flags.port === undefined ? 3000 : numberOf('serve', 'port', flags.port)
+  const port = portOf(command)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
   const { handle, vhosts, drainTimeout } = await site(command, basePath)
   for (const event of EVENTS) {
