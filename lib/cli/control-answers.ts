@@ -1,0 +1,67 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { plainError, toPlain } from '../plain.ts'
+import type { VhostRouter } from '../vhost-router.ts'
+import { EVENTS, LINES } from './event-line.ts'
+
+/** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
+const MAX_WAITING = 2 ** 20
+
+/**
+ * What the other commands are answered: `GET /status`, `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object
+ * a line).
+ */
+export class ControlAnswers {
+  readonly #vhosts: VhostRouter
+  readonly #streams = new Set<ServerResponse>()
+
+  constructor(vhosts: VhostRouter) {
+    this.#vhosts = vhosts
+  }
+
+  async answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    try {
+      const url = new URL(req.url ?? '/', 'http://control')
+      const host = url.searchParams.get('host') ?? ''
+      const verb = `${req.method} ${url.pathname}`
+      if (verb === 'GET /status') send(res, 200, this.#vhosts.stats())
+      else if (verb === 'GET /why') send(res, 200, await this.#vhosts.why(host))
+      else if (verb === 'POST /reload') await this.#reload(res, host)
+      else if (verb === 'GET /events') this.#stream(res)
+      else send(res, 404, { message: 'no such verb' })
+    } catch (error) {
+      send(res, 500, plainError(error))
+    }
+  }
+
+  /** Ends what would go on for as long as the router lives. */
+  endStreams(): void {
+    for (const res of this.#streams) res.end()
+  }
+
+  async #reload(res: ServerResponse, host: string): Promise<void> {
+    const release = await this.#vhosts.reload(host)
+    if (release) send(res, 200, { realPath: release.realPath })
+    else send(res, 404, { message: 'no such vhost, or no app in it' })
+  }
+
+  #stream(res: ServerResponse): void {
+    this.#streams.add(res)
+    res.writeHead(200, { 'Content-Type': LINES }).flushHeaders()
+    const listeners = EVENTS.map(event => {
+      const tell = (about: object): void => {
+        res.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`)
+        if (res.writableLength > MAX_WAITING) res.destroy()
+      }
+      this.#vhosts.on(event, tell)
+      return () => this.#vhosts.off(event, tell)
+    })
+    res.once('close', () => {
+      this.#streams.delete(res)
+      for (const stop of listeners) stop()
+    })
+  }
+}
+
+function send(res: ServerResponse, status: number, body: unknown): void {
+  res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body, toPlain))
+}
