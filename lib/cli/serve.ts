@@ -22,6 +22,8 @@ import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 import { inFlags, routerOptions } from './router-options.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** A terminal that is closed says so more than once, and is in no hurry. */
+const INSISTENT = ['SIGINT', 'SIGTERM'] as const
 /** Milliseconds: longer than proxies keep a connection, or one sends a request on it at the moment it is closed here. */
 const KEEP_ALIVE = 75 * 1000
 /**
@@ -29,18 +31,12 @@ const KEEP_ALIVE = 75 * 1000
  * that nobody reads.
  */
 const LEFTOVERS = 1000
-/** A terminal that is closed says so more than once, and is in no hurry. */
-const INSISTENT = ['SIGINT', 'SIGTERM'] as const
 
 /** Serves until a signal; a second one does not wait for what is in flight. Resolves to whether it ended well. */
 export async function serve(command: Command): Promise<boolean> {
-  const { flags, operand = '' } = command
+  const { flags } = command
   outliveErrors()
-  const basePath = resolve(operand)
-  // Resolved, nothing would be the current folder.
-  if (operand === '' || !statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UsageError(`there is no folder '${operand}'`, 'serve')
-  }
+  const basePath = basePathOf(command)
   const port = portOf(command)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
   const { handle, vhosts, drainTimeout } = await site(command, basePath)
@@ -57,10 +53,7 @@ export async function serve(command: Command): Promise<boolean> {
     throw new Error(whyNotListening(error as NodeJS.ErrnoException, port), { cause: error })
   }
   const address = server.address() as AddressInfo
-  const socket = flags.socket === undefined ? controlSocketPath(address.port) : String(flags.socket)
-  const control = await openControl(socket, flags.socket === undefined, vhosts)
-  // By a second signal or an app, too; no socket goes twice, as it may be a successor's.
-  if (control) process.once('exit', () => control.end())
+  const control = await openControl(flags.socket, address.port, vhosts)
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
   console.log('express-van: ending; requests in flight may end')
@@ -73,6 +66,14 @@ export async function serve(command: Command): Promise<boolean> {
   // The program ends before, where nothing is left.
   setTimeout(() => process.exit(), LEFTOVERS).unref()
   return true
+}
+
+/** @throws UsageError where there is no such folder */
+function basePathOf({ operand = '' }: Command): string {
+  const basePath = resolve(operand)
+  // Resolved, nothing would be the current folder.
+  if (operand !== '' && statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) return basePath
+  throw new UsageError(`there is no folder '${operand}'`, 'serve')
 }
 
 type Handle = (req: IncomingMessage, res: ServerResponse) => void
@@ -160,13 +161,15 @@ function whyNotListening({ code, message }: NodeJS.ErrnoException, port: number)
 }
 
 /** Without it the other commands cannot ask; the sites are served all the same. */
-async function openControl(
-  socket: string,
-  isDefault: boolean,
-  vhosts: VhostRouter,
-): Promise<Control | undefined> {
+async function openControl(socket: unknown, port: number, vhosts: VhostRouter): Promise<Control | undefined> {
   try {
-    return await startControl(socket, vhosts, isDefault ? prepareControlFolder : undefined)
+    const control =
+      socket === undefined
+        ? await startControl(controlSocketPath(port), vhosts, prepareControlFolder)
+        : await startControl(String(socket), vhosts)
+    // By a second signal or an app, too; no socket goes twice, as it may be a successor's.
+    process.once('exit', () => control.end())
+    return control
   } catch (error) {
     console.error(`express-van: no control socket: ${printable((error as Error).message)}`)
     return undefined
