@@ -305,7 +305,8 @@ export class AppCache {
       if (this.#comesBeside(load)) this.#makeRoom(replacing?.serving)
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined
-      void this.#end(app, reason ?? 'closed', [])
+      // Nobody was told that it was loaded.
+      void this.#dispose(app, reason ?? 'closed', [], this.#settings.drainTimeout, () => {})
       throw error
     }
     app.waiting = load.waiting
@@ -377,6 +378,18 @@ export class AppCache {
     hostnames: string[],
     drainTimeout = this.#settings.drainTimeout,
   ): Promise<void> {
+    return this.#dispose(app, reason, hostnames, drainTimeout, () =>
+      this.#events.emit('evict', { hostnames, ...app.release, reason }),
+    )
+  }
+
+  #dispose(
+    app: App,
+    reason: EvictReason,
+    hostnames: string[],
+    drainTimeout: number,
+    tell: () => void,
+  ): Promise<void> {
     const ended = app
       .retire(reason, drainTimeout)
       .catch(cause => {
@@ -387,7 +400,7 @@ export class AppCache {
       .then(() => {
         this.#retiring.delete(app)
         this.#hooks.ended(app)
-        this.#events.emit('evict', { hostnames, ...app.release, reason })
+        tell()
       })
     this.#retiring.set(app, ended)
     return ended
