@@ -6,46 +6,25 @@ import {
   type ServerResponse,
   request as sendRequest,
 } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { cutAnswer } from '../cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames } from '../errors.ts'
 import { debug } from '../events.ts'
-import type { Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
 import { goneOf } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed, hasBody } from './forward-framing.ts'
 import { checkHead, linksOf, MOST_FIELDS, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import type { ForwardOptions } from './forward-options.ts'
 import { ForwardedAnswer } from './forwarded-answer.ts'
 import { ForwardedBody, lostBody, readBody } from './forwarded-body.ts'
+import { InterimAnswers } from './interim-answers.ts'
 import type { Next } from './launch.ts'
+import { mayRetry } from './may-retry.ts'
 
-export interface ExchangeOptions {
-  /** Unset: what the app around says. */
-  readonly trusts: Trusts | undefined
-  /** Milliseconds until the app has to begin its answer; 0 is for ever. */
-  readonly requestTimeout: number
-  /**
-   * Is asked where a request without a body got no connection, or an idempotent one met a broken connection before a
-   * byte of its answer; whether it takes the request over. Of an upgrade the answer is its socket.
-   */
-  readonly retry: (
-    req: IncomingMessage,
-    answer: ServerResponse | Duplex,
-    next: (error: VhostError) => void,
-  ) => boolean
-  /** Is told of each broken connection, before `retry` is asked. */
-  readonly broken: (error: NodeJS.ErrnoException) => void
-}
-
-/** So that what changes nothing is safe to be asked again (RFC 9110 §9.2.2). */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 /** In the same process there would be no limit. The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 2 ** 20
-/** Interim answers to one request: a thousand times "still at it" is enough, and nothing else slows down who sends them. */
-export const MOST_INTERIM = 1000
 /** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
 const MOST_HINTS = 64 * 1024
 
@@ -56,7 +35,7 @@ const MOST_HINTS = 64 * 1024
 export class Exchange extends AsyncResource {
   /** Whether nothing more is to be done. */
   isOver = false
-  readonly #options: ExchangeOptions
+  readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
   readonly #req: RoutedRequest
   readonly #res: ServerResponse
@@ -68,12 +47,12 @@ export class Exchange extends AsyncResource {
   #down: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
   #isLate = false
-  #interim = 0
+  #interim: InterimAnswers | undefined
   /** Characters of early hints so far. */
   #hinted = 0
 
   constructor(
-    options: ExchangeOptions,
+    options: ForwardOptions,
     pool: ConnectionPool,
     req: IncomingMessage,
     res: ServerResponse,
@@ -186,8 +165,10 @@ export class Exchange extends AsyncResource {
 
   readonly #onInformation = ({ statusCode, rawHeaders }: InformationEvent): void => {
     if (this.isOver) return
-    if (++this.#interim > MOST_INTERIM) {
-      this.#fail(this.#malformed({ cause: tooManyInterim() }))
+    this.#interim ??= new InterimAnswers()
+    const cause = this.#interim.note()
+    if (cause) {
+      this.#fail(this.#malformed({ cause }))
       return
     }
     // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
@@ -258,18 +239,4 @@ export class Exchange extends AsyncResource {
     this.#up.destroy()
     this.#next(error)
   }
-}
-
-export function tooManyInterim(): Error {
-  return withoutFrames(new Error(`more than ${MOST_INTERIM} interim answers`))
-}
-
-/** Whether a request without a body that met a broken connection is safe to be asked again. */
-export function mayRetry(error: NodeJS.ErrnoException, { method = '' }: IncomingMessage): boolean {
-  return isUnsent(error) || IDEMPOTENT.has(method)
-}
-
-/** Whether the app was never reached. */
-function isUnsent({ syscall }: NodeJS.ErrnoException): boolean {
-  return syscall === 'connect'
 }

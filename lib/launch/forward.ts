@@ -4,14 +4,11 @@ import type { Duplex } from 'node:stream'
 import type { VhostError } from '../errors.ts'
 import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import { Exchange, type ExchangeOptions } from './exchange.ts'
+import { Exchange } from './exchange.ts'
+import type { ForwardOptions } from './forward-options.ts'
 import { FullQueue } from './full-queue.ts'
 import type { Next } from './launch.ts'
 import { UpgradeExchange, type UpgradeQueue } from './upgrade-exchange.ts'
-
-export interface ForwardOptions extends ExchangeOptions {
-  readonly socketPath: string
-}
 
 /** Hands requests on to an app behind a private socket, and its answers back, as if it were called here. */
 export class Forward {

@@ -4,21 +4,19 @@ import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
-import { type ExchangeOptions, MOST_INTERIM, mayRetry, tooManyInterim } from './exchange.ts'
 import { requestHeaders } from './forward-headers.ts'
+import type { ForwardOptions } from './forward-options.ts'
 import { type FullQueue, isFull } from './full-queue.ts'
+import { InterimAnswers } from './interim-answers.ts'
 import { joinSockets } from './join-sockets.ts'
-
-export interface UpgradeExchangeOptions extends ExchangeOptions {
-  readonly socketPath: string
-}
+import { mayRetry } from './may-retry.ts'
 
 /** Of connections that are to be had to the app. */
 export type UpgradeQueue = FullQueue<UpgradeExchange>
 
 /** One upgrade on its way to the app; where it agrees, the two connections are joined. */
 export class UpgradeExchange {
-  readonly #options: UpgradeExchangeOptions
+  readonly #options: ForwardOptions
   readonly #queue: UpgradeQueue
   readonly #req: RoutedRequest
   readonly #socket: Duplex
@@ -33,7 +31,7 @@ export class UpgradeExchange {
 
   /** `failed` is told why the app has not answered; the socket is then left to whoever is told. */
   constructor(
-    options: UpgradeExchangeOptions,
+    options: ForwardOptions,
     queue: UpgradeQueue,
     req: IncomingMessage,
     socket: Duplex,
@@ -77,9 +75,10 @@ export class UpgradeExchange {
     this.#up = up
     up.once('socket', far => far.once('connect', this.#onConnect))
     up.on('error', this.#onError)
-    let interim = 0
+    const interim = new InterimAnswers()
     up.on('information', () => {
-      if (++interim > MOST_INTERIM) up.destroy(tooManyInterim())
+      const error = interim.note()
+      if (error) up.destroy(error)
     })
     up.on('upgrade', this.#onUpgrade)
     up.on('response', this.#onRefusal)
