@@ -1,3 +1,8 @@
+/** At a time: with more of them the threads for the file system, which are four, are woken less often. */
+const LANES = 16
+/** Milliseconds: a folder that hangs must not keep the others from being read. */
+const PATIENCE = 1000
+
 /**
  * Acts on each item, on so many at a time; resolves when all had their turn. An act that takes longer than `patience`
  * milliseconds, or a quarter more, is not waited for. `act` must not reject, and gives nothing where it has nothing to wait for.
@@ -5,8 +10,8 @@
 export function inLanes<T>(
   items: readonly T[],
   act: (item: T) => Promise<void> | undefined,
-  lanes: number,
-  patience: number,
+  lanes: number = LANES,
+  patience: number = PATIENCE,
 ): Promise<void> {
   return new Promise(resolve => {
     const under = new Set<{ readonly since: number }>()

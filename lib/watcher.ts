@@ -1,22 +1,18 @@
 import { dirname } from 'node:path'
 import { debug } from './events.ts'
-import { identityOf, isGone, statOf } from './gone.ts'
+import { stampOf } from './folder-stamp.ts'
+import { isGone } from './gone.ts'
 import { inLanes } from './lanes.ts'
 import type { NamedLink } from './links-by-name.ts'
+import { ReplacedFolders } from './replaced-folders.ts'
 import { isOwnEvent, type Places } from './watch-places.ts'
 import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 
 /** What has a watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10
-/** Comparisons at a time: with more of them the threads for the file system, which are four, are woken less often. */
-const LANES = 16
-
 /** Where nothing is there to watch, it is looked for this often, so far apart; then the interval must do. */
 const MAX_ATTEMPTS = 10
 const RETRY = 50
-
-/** A reading that takes longer is not waited for: a folder that hangs must not keep the others from being read. */
-const PATIENCE = 1000
 
 interface WatcherSettings {
   readonly basePath: string
@@ -72,9 +68,7 @@ export class Watcher {
   #timer: NodeJS.Timeout | undefined
   #round = 0
   #turns = 0
-  /** What tells folders above the vhosts from others that take their place, by path. */
-  #above = new Map<string, string | undefined>()
-  readonly #lookingAbove = new Set<string>()
+  readonly #above = new ReplacedFolders()
   #isClosed = false
   #hasWarned = false
 
@@ -100,7 +94,7 @@ export class Watcher {
     subject.watched = watched
     this.#subjects.set(key, subject)
     this.#schedule()
-    if (this.#settings.watch) void this.#arm(key, subject)
+    if (this.#settings.watch) void this.#arm(subject)
     else this.wake(key)
   }
 
@@ -116,7 +110,7 @@ export class Watcher {
     const subject = this.#subjects.get(key)
     if (!subject) return
     subject.isDue = true
-    if (!subject.isRunning) void this.#run(key, subject)
+    if (!subject.isRunning) void this.#run(subject)
   }
 
   close(): void {
@@ -126,24 +120,24 @@ export class Watcher {
   }
 
   /** Resolves when the disk was read, and the places were looked up anew where the way to them may be another one. */
-  async #run(key: string, subject: Subject): Promise<void> {
+  async #run(subject: Subject): Promise<void> {
     subject.isRunning = true
     subject.isDue = false
-    await this.#compare(key)
+    await this.#compare(subject.key)
     subject.isRunning = false
-    if (this.#subjects.get(key) !== subject) return
-    const arming = subject.isAstray ? this.#arm(key, subject) : undefined
-    if (subject.isDue) void this.#run(key, subject)
+    if (!this.#isKept(subject)) return
+    const arming = subject.isAstray ? this.#arm(subject) : undefined
+    if (subject.isDue) void this.#run(subject)
     await arming
   }
 
-  async #arm(key: string, subject: Subject, attempts = MAX_ATTEMPTS): Promise<void> {
+  async #arm(subject: Subject, attempts = MAX_ATTEMPTS): Promise<void> {
     const arming = ++subject.armings
     subject.isAstray = false
     const places = await subject.watched.places().catch(() => new Map())
     const stamps = new Map<string, string>()
     await Promise.all([...places.keys()].map(async path => stamps.set(path, await stampOf(path))))
-    if (this.#subjects.get(key) !== subject || subject.armings !== arming) return
+    if (!this.#isKept(subject) || subject.armings !== arming) return
     const before = subject.links
     // Not pushed one by one, which would keep room for more.
     subject.links = [...places].map(([path, names]) => {
@@ -153,13 +147,12 @@ export class Watcher {
     })
     for (const link of before) if (!subject.links.includes(link)) this.#leave(link)
     // What happened before the watch was there.
-    this.wake(key)
+    this.wake(subject.key)
     // What was away just now has no watch that tells of its return.
     const isMissing = places.size === 0 || subject.links.some(({ folder }) => folder.isMissing)
     if (!isMissing || attempts === 0) return
     setTimeout(() => {
-      const isCurrent = this.#subjects.get(key) === subject && subject.armings === arming
-      if (isCurrent) void this.#arm(key, subject, attempts - 1)
+      if (this.#isKept(subject) && subject.armings === arming) void this.#arm(subject, attempts - 1)
     }, RETRY).unref()
   }
 
@@ -192,7 +185,7 @@ export class Watcher {
     }
     // All at once, where thousands share the folder, would leave no time for requests.
     const subjects = links.map(({ subject }) => subject)
-    void inLanes(subjects, subject => this.#takeTurnIfDue(subject), LANES, PATIENCE)
+    void inLanes(subjects, subject => this.#takeTurnIfDue(subject))
   }
 
   #warn(error: NodeJS.ErrnoException): void {
@@ -219,51 +212,40 @@ export class Watcher {
 
   async #sweep(): Promise<void> {
     const turn = this.#round++ % ARMED_EVERY
-    const replaced = await this.#lookAbove()
+    const replaced = await this.#above.among(this.#unwatchedAbove())
     const isBaseReplaced = replaced.has(this.#settings.basePath)
-    const due = [...this.#subjects].filter(([, subject]) => {
+    const due = [...this.#subjects.values()].filter(subject => {
       const isReplaced = isBaseReplaced || replaced.has(subject.watched.above)
       // What is watched may lie elsewhere now, and the same release be there again.
       if (isReplaced && this.#settings.watch) subject.isAstray = true
       return isReplaced || subject.turn === turn || !isArmed(subject)
     })
-    await inLanes(due, ([key, subject]) => this.#takeTurn(key, subject), LANES, PATIENCE)
+    await inLanes(due, subject => this.#takeTurn(subject))
   }
 
-  /** The folders above the vhosts that are others than at the last sweep. */
-  async #lookAbove(): Promise<Set<string>> {
+  /** The base path, and what is above vhosts where no watch tells of it, as that of a folder above does of `releases`. */
+  #unwatchedAbove(): Set<string> {
     const paths = new Set([this.#settings.basePath])
     for (const { watched } of this.#subjects.values()) {
-      // Of `releases` in a watched folder the watch tells.
       if (!paths.has(watched.above) && !this.#folders.has(dirname(watched.above))) paths.add(watched.above)
     }
-    const before = this.#above
-    // What hangs stays as it was.
-    const now = new Map([...paths].map(path => [path, before.get(path)]))
-    this.#above = now
-    let isOver = false
-    const look = async (path: string): Promise<void> => {
-      // One that hangs takes one thread, not one more at each sweep.
-      if (this.#lookingAbove.has(path)) return
-      this.#lookingAbove.add(path)
-      const stamp = await stampOf(path)
-      this.#lookingAbove.delete(path)
-      if (!isOver) now.set(path, stamp)
-    }
-    await inLanes([...paths], look, LANES, PATIENCE)
-    isOver = true
-    return new Set([...paths].filter(path => now.get(path) !== before.get(path)))
+    return paths
   }
 
   /** Where it was not compared meanwhile. */
   #takeTurnIfDue(subject: Subject): Promise<void> | undefined {
-    return subject.isDue ? this.#takeTurn(subject.key, subject) : undefined
+    return subject.isDue ? this.#takeTurn(subject) : undefined
   }
 
-  #takeTurn(key: string, subject: Subject): Promise<void> | undefined {
-    if (this.#subjects.get(key) !== subject) return undefined
+  #takeTurn(subject: Subject): Promise<void> | undefined {
+    if (!this.#isKept(subject)) return undefined
     subject.isDue = true
-    return subject.isRunning ? undefined : this.#run(key, subject)
+    return subject.isRunning ? undefined : this.#run(subject)
+  }
+
+  /** Whether it is still the one under its key. */
+  #isKept(subject: Subject): boolean {
+    return this.#subjects.get(subject.key) === subject
   }
 }
 
@@ -291,15 +273,4 @@ function isArmed({ watched, links }: Subject): boolean {
     links.every(({ folder }) => folder.isLive && !folder.isDoubtful) &&
     watched.isComplete()
   )
-}
-
-/** Tells a folder from another that takes its place. */
-async function stampOf(path: string): Promise<string> {
-  try {
-    const stats = await statOf(path)
-    // The time of birth: the number of an inode is given to the next folder at once.
-    return stats ? [identityOf(stats), stats.birthtimeNs].join(':') : 'gone'
-  } catch (error) {
-    return String((error as NodeJS.ErrnoException).code)
-  }
 }
