@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { sep } from 'node:path'
 import { isTold } from './entry/messages.ts'
 import { VhostError } from './errors.ts'
 import { givenOptions } from './given-options.ts'
+import { isBelow } from './is-within.ts'
 import { optionError, shown } from './option-error.ts'
 import { importOwn } from './package-import.ts'
 import { readSmallFile } from './small-file.ts'
@@ -152,7 +152,7 @@ async function sourceWithin(
   if (folder === undefined || file === undefined) return undefined
   try {
     const path = await realpath(file)
-    return path.startsWith(folder + sep) ? { contents: await readSmallFile(path) } : undefined
+    return isBelow(path, folder) ? { contents: await readSmallFile(path) } : undefined
   } catch {
     return undefined
   }

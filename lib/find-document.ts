@@ -73,12 +73,12 @@ async function findRoot(realPath: string, rules: StaticRules): Promise<Root | 'n
   const [path] = found
   if (path === undefined) return found[1] === undefined ? 'nothing at all' : undefined
   const [, app, certs, ...modules] = lexical.map((folder, index) => found[index] ?? folder) as Resolved
-  if (isWithin(path, realPath) || isWithin(path, app)) return undefined
-  if (rules.appDir.length > 0 && isWithin(app, path)) return undefined
+  if (holds(path, realPath) || holds(path, app)) return undefined
+  if (rules.appDir.length > 0 && holds(app, path)) return undefined
   for (const folder of [certs, ...modules]) {
-    if (isWithin(folder, path) || isWithin(path, folder)) return undefined
+    if (holds(folder, path) || holds(path, folder)) return undefined
   }
-  if (isWithin(realPath, path)) {
+  if (holds(realPath, path)) {
     if (isHidden(segmentsOf(relative(realPath, path)))) return undefined
   } else if (!(await mayFollow(rules.links, realPath, rules.dir, path))) {
     return undefined
@@ -156,10 +156,10 @@ async function firstFile(root: string, candidates: readonly string[][]): Promise
 const PACKAGE_FILES = ['package.json', 'package-lock.json']
 
 function isSecret(file: string, realPath: string, root: Root): boolean {
-  if (isWithin(root.certs, file)) return true
-  if (isWithin(root.path, file)) return false
-  if (isWithin(root.app, file)) return true
-  if (!isWithin(realPath, file)) return isSecretOfAny(file)
+  if (holds(root.certs, file)) return true
+  if (holds(root.path, file)) return false
+  if (holds(root.app, file)) return true
+  if (!holds(realPath, file)) return isSecretOfAny(file)
   return (
     isHidden(segmentsOf(relative(realPath, file))) ||
     PACKAGE_FILES.some(name => file === join(realPath, name))
@@ -179,7 +179,7 @@ async function mayServe(
   root: Root,
   rules: StaticRules,
 ): Promise<boolean> {
-  if (isWithin(root.path, file)) {
+  if (holds(root.path, file)) {
     if (rules.dotfiles !== 'allow' && isHidden(segmentsOf(relative(root.path, file)))) return false
     if (rules.links === 'owner') return true
   }
@@ -225,7 +225,8 @@ export const ABSENT: ReadonlySet<string | undefined> = new Set([
   'EPERM',
 ])
 
-function isWithin(folder: string, path: string): boolean {
+/** Whether a path is that of a folder, or of something in it, also where the system takes upper for lower case. */
+function holds(folder: string, path: string): boolean {
   const way = relative(folder, path)
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
 }

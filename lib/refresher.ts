@@ -1,9 +1,9 @@
 import { lstat, stat } from 'node:fs/promises'
-import { sep } from 'node:path'
 import type { DiskFaults } from './disk-faults.ts'
 import type { Follower } from './follower.ts'
 import { type Found, readFound } from './found.ts'
 import { unlessGone } from './gone.ts'
+import { isBelow } from './is-within.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, isUnchanged } from './release.ts'
 import { containsBasePath } from './vhost-path.ts'
@@ -76,8 +76,8 @@ export class Refresher {
     const { basePath, getVhostPath, getVersion } = this.#settings
     if (getVhostPath || getVersion || !isFirstChoice || !lastRead || !this.#watch.isQuiet(vhost)) return false
     if (!(await isUnchanged(lastRead, vhostPath, this.#settings))) return false
-    const isBelow = realPath.startsWith(basePath + sep)
-    if (!isBelow && (await containsBasePath(realPath, basePath).catch(() => true))) return false
+    if (!isBelow(realPath, basePath) && (await containsBasePath(realPath, basePath).catch(() => true)))
+      return false
     return vhost.lastRead === lastRead && this.#watch.isQuiet(vhost)
   }
 
@@ -85,7 +85,7 @@ export class Refresher {
   async #isGoneForGood(vhost: Vhost): Promise<boolean> {
     const { basePath } = this.#settings
     // Rejects where it is missing: a fault to report, not the deletion of everything.
-    if (vhost.vhostPath.startsWith(basePath + sep)) await stat(basePath)
+    if (isBelow(vhost.vhostPath, basePath)) await stat(basePath)
     const now = performance.now()
     const { looks, last } = vhost.absence ?? { looks: 0, last: Number.NEGATIVE_INFINITY }
     if (now - last < GONE_PAUSE) return false

@@ -1,6 +1,7 @@
 import { lstat, promises, realpath, stat } from 'node:fs'
 import { posix, resolve, sep } from 'node:path'
 import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
+import { isBelow, isWithin } from './is-within.ts'
 import { optionError, shown } from './option-error.ts'
 import { expectOwnLinks } from './owned-links.ts'
 import { isIPv6Literal } from './vhost-alias.ts'
@@ -102,7 +103,7 @@ async function askPath(
     throw optionError(`option 'getVhostPath' must give a path, not ${shown(path)}`)
   const vhostPath = resolve(basePath, path)
   // Whose folder it is nobody says, unless it bears the name. The base path is not part of any answer.
-  const own = vhostPath.startsWith(basePath + sep) ? vhostPath.slice(basePath.length) : vhostPath
+  const own = isBelow(vhostPath, basePath) ? vhostPath.slice(basePath.length) : vhostPath
   return { vhostPath, skipped: 0, captures: [], isExact: own.split(sep).includes(hostname) }
 }
 
@@ -180,15 +181,14 @@ async function isBelowDanglingLink(basePath: string, relativePath: string): Prom
   return stats.isSymbolicLink() && (await statOf(path)) === undefined
 }
 
-// Everything in the base path would be part of such a vhost, the other vhosts too.
-/** Rejects where the disk cannot tell. */
+/**
+ * Whether everything in the base path would be part of a vhost, the other vhosts too. Rejects where the disk cannot tell.
+ */
 export async function containsBasePath(realPath: string, basePath: string): Promise<boolean> {
-  if (realPath.startsWith(basePath + sep)) return false
+  if (isBelow(realPath, basePath)) return false
   // With `getVhostPath` the base path may well not exist.
   const realBasePath = (await realPathOf(basePath)) ?? basePath
-  return (
-    realBasePath === realPath || realBasePath.startsWith(realPath.endsWith(sep) ? realPath : realPath + sep)
-  )
+  return isWithin(realBasePath, realPath)
 }
 
 // By node:fs/promises it costs three times as much.

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { sep } from 'node:path'
+import { relative } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
@@ -14,6 +14,7 @@ import { trustOf } from './express-app.ts'
 import { finalAnswer } from './final-answer.ts'
 import { Follower } from './follower.ts'
 import { hostOf, type Name, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
+import { isBelow } from './is-within.ts'
 import type { Next } from './launch/launch.ts'
 import { Launcher } from './launch/launcher.ts'
 import { formatMetrics } from './metrics.ts'
@@ -407,5 +408,5 @@ function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: Vhos
 
 /** The name of a release that no hostname leads to: its last part alone could be the name of another vhost. */
 function pathBelow(basePath: string, realPath: string): string {
-  return realPath.startsWith(basePath + sep) ? realPath.slice(basePath.length + 1) : realPath
+  return isBelow(realPath, basePath) ? relative(basePath, realPath) : realPath
 }

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
+import { isWithin } from '../is-within.ts'
 import { realPathOf } from './generation-hook.ts'
-import { isWithin, NO_RELEASE, RealPathMap } from './real-path-map.ts'
+import { NO_RELEASE, RealPathMap } from './real-path-map.ts'
 
 type Entry = [file: string, NodeJS.Module]
 

@@ -1,9 +1,10 @@
 import { type BigIntStats, realpath } from 'node:fs'
-import { extname, join, sep } from 'node:path'
+import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 import { statOf } from '../gone.ts'
+import { isBelow } from '../is-within.ts'
 
 const realPathOf = promisify(realpath.native)
 
@@ -29,7 +30,7 @@ export async function findEntryModule(
   const path = await realPathOf(found.path)
   // A deploy has just opened it. It would be waited for to listen.
   if (stats.size === 0n) throw failure('its entry module is empty')
-  if (!path.startsWith(realPath + sep)) throw failure('its entry module lies outside of the release')
+  if (!isBelow(path, realPath)) throw failure('its entry module lies outside of the release')
   if (/^\.[cm]?ts$/.test(extname(path)) && !stripsTypes()) {
     throw failure(
       `TypeScript needs Node 22.18 or newer, or a build step; this is Node ${process.versions.node}`,

@@ -1,6 +1,6 @@
 import Module from 'node:module'
+import { isWithin } from '../is-within.ts'
 import { cache, putBack, takeOut } from './cached-modules.ts'
-import { isWithin } from './real-path-map.ts'
 import { keyOf, type Requests } from './resolved-requests.ts'
 
 interface LoadingModule {

@@ -1,6 +1,7 @@
 import { lstat, realpath } from 'node:fs/promises'
-import { dirname, sep } from 'node:path'
+import { dirname } from 'node:path'
 import { VhostError } from '../errors.ts'
+import { isWithin } from '../is-within.ts'
 
 /** Whom a process is to become. */
 export interface Owner {
@@ -24,10 +25,10 @@ export async function ownerOf(realPath: string, entry: string, basePath: string)
   const base = await realpath(basePath)
   const trusted = new Set([ROOT, uid, (await lstat(base)).uid])
   for (const path of stepsTo(entry)) {
-    if (isBelow(base, path)) continue
+    if (isWithin(base, path)) continue
     const { uid: user, mode } = await lstat(path)
     if (!trusted.has(user)) throw refusal('or its entry lies in a folder of another user')
-    const isSticky = (mode & STICKY) !== 0 && !isBelow(path, realPath)
+    const isSticky = (mode & STICKY) !== 0 && !isWithin(path, realPath)
     if ((mode & WRITABLE_BY_ALL) !== 0 && !isSticky) throw refusal('or its entry may be exchanged by anybody')
   }
   return { uid, gid }
@@ -37,11 +38,6 @@ export async function ownerOf(realPath: string, entry: string, basePath: string)
 function stepsTo(file: string): string[] {
   const above = dirname(file)
   return above === file ? [file] : [...stepsTo(above), file]
-}
-
-/** Whether a path is in a folder, or is that folder. */
-function isBelow(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 }
 
 function refusal(why: string): VhostError {

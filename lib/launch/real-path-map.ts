@@ -1,4 +1,5 @@
-import { dirname, sep } from 'node:path'
+import { dirname } from 'node:path'
+import { isBelow } from '../is-within.ts'
 
 /** In place of a real path: of what belongs to no release that is loaded. */
 export const NO_RELEASE = ''
@@ -26,8 +27,7 @@ export class RealPathMap<T> {
   around(realPath: string): [realPath: string, T][] {
     const paths = [NO_RELEASE, realPath, ...above(realPath)].filter(path => this.#known.has(path))
     if (this.#below.has(realPath)) {
-      for (const path of this.#known.keys())
-        if (path !== realPath && isWithin(path, realPath)) paths.push(path)
+      for (const path of this.#known.keys()) if (isBelow(path, realPath)) paths.push(path)
     }
     return paths.map(path => [path, this.#known.get(path) as T])
   }
@@ -39,11 +39,6 @@ export class RealPathMap<T> {
       else this.#below.set(folder, count)
     }
   }
-}
-
-export function isWithin(path: string, folder: string): boolean {
-  if (!path.startsWith(folder)) return false
-  return folder === NO_RELEASE || path.length === folder.length || path[folder.length] === sep
 }
 
 function above(realPath: string): string[] {

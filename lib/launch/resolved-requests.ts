@@ -1,6 +1,7 @@
 import Module from 'node:module'
+import { isWithin } from '../is-within.ts'
 import { cache } from './cached-modules.ts'
-import { isWithin, RealPathMap } from './real-path-map.ts'
+import { RealPathMap } from './real-path-map.ts'
 
 /**
  * Node remembers, beside require.cache and out of reach, which file each request of each folder led to. After a purge
