@@ -34,23 +34,27 @@ export async function findHandler(
   importPackage: ImportPackage = importOwn,
   hasHttp2 = false,
 ): Promise<Handler | string> {
-  const toHandler = async (value: unknown): Promise<Handler | undefined> => {
-    const answer = await answerOf(value, importPackage)
+  const toHandler = async (value: unknown, name: string): Promise<Handler | undefined> => {
+    const answer = await answerOf(value, name, importPackage)
     return answer && handlerOf(answer, value, exports)
   }
   if (exportName !== undefined) {
-    const named = await namedExport(exports, exportName)
-    return (await toHandler(named)) ?? `export '${exportName}' is ${describe(named)}; expected ${ACCEPTED}`
+    const found = exportOf(exports, exportName)
+    const named = await (exportName.endsWith('()') && typeof found === 'function' ? found() : found)
+    const others = found === undefined ? `, the module exports ${describe(exports)}` : ''
+    const handler = await toHandler(named, exportName)
+    return handler ?? `export '${exportName}' is ${describe(named)}${others}; expected ${ACCEPTED}`
   }
-  for (const candidate of candidates(exports)) {
-    const handler = await toHandler(await candidate)
+  for (const [candidate, name] of candidates(exports)) {
+    const handler = await toHandler(await candidate, name)
     if (handler) return handler
   }
   if (server) return serverHandler(server, hookOf(exports, 'upgrade'), hookOf(exports, 'close'))
   const server2 = hasHttp2
     ? ' and listens with a server for HTTP/2, which the router does not speak to apps'
     : ''
-  return `the module exports ${describe(await exports)}${server2}; expected ${ACCEPTED}`
+  const exported = await exports
+  return `the module exports ${describe(exported)}${toBeNamed(exported)}${server2}; expected ${ACCEPTED}`
 }
 
 /**
@@ -72,11 +76,9 @@ export function exportsNothing(exports: unknown): boolean {
   return isBag(exports) && !isPromise(exports) && meaningfulKeys(exports).length === 0
 }
 
-async function namedExport(exports: unknown, exportName: string): Promise<unknown> {
-  const isCalled = exportName.endsWith('()')
-  const name = isCalled ? exportName.slice(0, -2) : exportName
-  const found = member(exports, name) ?? member(member(exports, 'default'), name) ?? bareExport(exports, name)
-  return await (isCalled && typeof found === 'function' ? found() : found)
+function exportOf(exports: unknown, exportName: string): unknown {
+  const name = exportName.replace(/\(\)$/, '')
+  return member(exports, name) ?? member(member(exports, 'default'), name) ?? bareExport(exports, name)
 }
 
 /** `module.exports` is the default export of CommonJS that has no other. */
@@ -85,26 +87,27 @@ function bareExport(exports: unknown, name: string): unknown {
 }
 
 /** In order of preference. CommonJS imported by an ES module, or compiled from one, hides behind `default`. */
-function* candidates(exports: unknown): Generator<unknown> {
+function* candidates(exports: unknown): Generator<[value: unknown, name: string]> {
   const inner = member(exports, 'default')
-  yield inner
-  yield member(inner, 'default')
-  yield exports
+  yield [inner, 'default']
+  yield [member(inner, 'default'), 'default']
+  yield [exports, 'default']
   for (const name of ['app', 'handler']) {
-    yield member(exports, name)
-    yield member(inner, name)
+    yield [member(exports, name), name]
+    yield [member(inner, name), name]
   }
 }
 
 /** What answers for a value; the first of these that it is. */
 async function answerOf(
   value: unknown,
+  name: string,
   importPackage: ImportPackage,
 ): Promise<Handle | WebServer | undefined> {
   if (typeof value === 'function') {
     if (isClass(value)) return undefined
     const isHandler = value.length >= 2 || Object.keys(value).length > 0
-    return isHandler ? (value as Handle) : possibleFactory(value as Handle)
+    return isHandler ? (value as Handle) : possibleFactory(value as Handle, name)
   }
   if (typeof value !== 'object' || value === null) return undefined
   if (isWebServer(value)) return value
@@ -200,6 +203,19 @@ function describe(value: unknown): string {
   const described =
     keys.length === 1 && keys[0] === 'default' ? describe(member(value, 'default')) : undefined
   return described ?? `an object with ${names.join(', ')}${keys.length > names.length ? ' …' : ''}`
+}
+
+/** How the first function among the exports would be named, which may be the handler or may give it. */
+function toBeNamed(exports: unknown): string {
+  if (!isBag(exports)) return ''
+  const keys = meaningfulKeys(exports)
+  if (keys.length === 1 && keys[0] === 'default') return toBeNamed(member(exports, 'default'))
+  const name = keys.find(
+    key => /^\w{1,40}$/.test(key) && typeof attempt(() => member(exports, key)) === 'function',
+  )
+  return name === undefined
+    ? ''
+    : `; exportName names one of them, such as '${name}', or '${name}()' to call it`
 }
 
 /** Its methods are those of its class, and no keys. */

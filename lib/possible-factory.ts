@@ -2,25 +2,27 @@ import type { ServerResponse } from 'node:http'
 import { VhostError } from './errors.ts'
 import type { Handle } from './launch/launch.ts'
 import { isPromise } from './rejection.ts'
+import type { RoutedRequest } from './vhost-info.ts'
 
 /**
  * A function that has no parameters for request and response may be one that gives the app when it is called. It would
- * leave each request without an answer and without a word; so whoever gets an app instead is told what to do about it.
+ * leave each request without an answer and without a word; so whoever gets an app instead is told what to do about it,
+ * by the name of the export.
  */
-export function possibleFactory(handle: Handle): Handle {
+export function possibleFactory(handle: Handle, exportName: string): Handle {
   return (req, res, next) => {
     const returned: unknown = handle(req, res, next)
-    if (!isPromise(returned)) return refuseApp(returned, res)
-    return returned.then(value => refuseApp(value, res))
+    if (!isPromise(returned)) return refuseApp(returned, req, res, exportName)
+    return returned.then(value => refuseApp(value, req, res, exportName))
   }
 }
 
-function refuseApp(value: unknown, res: ServerResponse): void {
+function refuseApp(value: unknown, req: RoutedRequest, res: ServerResponse, exportName: string): void {
   if (res.headersSent || res.writableEnded) return
   const detail = isApp(value)
-    ? "its export gives the app when it is called: name it in exportName with brackets, such as 'default()'"
+    ? `its export gives the app when it is called: name it in exportName with brackets, '${exportName}()'`
     : value instanceof Response && 'its export gives a Response: export an object with it as fetch'
-  if (detail) throw new VhostError('ERR_VHOST_NO_HANDLER', { detail })
+  if (detail) throw new VhostError('ERR_VHOST_NO_HANDLER', { hostname: req.vhost?.hostname, detail })
 }
 
 function isApp(value: unknown): boolean {

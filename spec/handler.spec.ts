@@ -145,7 +145,15 @@ describe('findHandler', () => {
       [Object.create({}, { constructor: { get: () => assert.fail() } }), 'exports an object'],
       [{ default: 7 }, 'exports a number'],
       [Promise.resolve({ a: 1 }), 'exports an object with "a"'],
-      [{ one: 1, two: handle }, 'exports an object with "one", "two"'],
+      [
+        { one: 1, two: handle },
+        `exports an object with "one", "two"; exportName names one of them, such as 'two', or 'two()' to call it`,
+      ],
+      [
+        { default: { createApp: handle } },
+        `exports an object with "createApp"; exportName names one of them, such as 'createApp', or 'createApp()' to call it`,
+      ],
+      [{ 'create-app': handle }, 'exports an object with "create-app"'],
       [{ a: 1, b: 1, c: 1, d: 1, e: 1, f: 1 }, 'exports an object with "a", "b", "c", "d", "e" …'],
       [{ ['x'.repeat(100)]: 1 }, `exports an object with "${'x'.repeat(40)}"`],
     ]
@@ -162,7 +170,11 @@ describe('findHandler', () => {
     it('by exportName', async () => {
       assert.match(
         String(await findHandler({ a: 1 }, 'site', undefined)),
-        /^export 'site' is nothing; expected /,
+        /^export 'site' is nothing, the module exports an object with "a"; expected /,
+      )
+      assert.match(
+        String(await findHandler({ site: () => undefined }, 'site()', undefined)),
+        /^export 'site\(\)' is nothing; expected /,
       )
       assert.match(
         String(await findHandler({ site: Site }, 'site', undefined)),

@@ -18,9 +18,22 @@ describe('a function that is not given request and response', () => {
         assert.equal((await world.get('aries.test')).status, 500)
         const [error] = world.errors as VhostError[]
         assert.equal(error?.code, 'ERR_VHOST_NO_HANDLER')
-        assert.match(error?.message ?? '', /exportName with brackets/)
+        assert.match(error?.message ?? '', /^aries\.test: .*exportName with brackets, 'default\(\)'$/)
       })
     }
+  }
+
+  for (const [exportName, source] of [
+    [undefined, `exports.app = () => require('node:http').createServer()`],
+    ['createApp', `exports.createApp = () => require('node:http').createServer()`],
+  ] as const) {
+    it(`is refused by its name, ${exportName ?? 'where none is given'}`, async () => {
+      await using world = await World.start(exportName === undefined ? {} : { exportName })
+      world.write('aries.test/app/index.js', source)
+      assert.equal((await world.get('aries.test')).status, 500)
+      const { message } = world.errors[0] as VhostError
+      assert.match(message, exportName ? /brackets, 'createApp\(\)'$/ : /brackets, 'app\(\)'$/)
+    })
   }
 
   it('that gives a Response is refused with what to do about it', async () => {

@@ -306,7 +306,10 @@ describe('InProcess', () => {
       world.write(`taurus.test/app/index.js`, `exports.handle = 'text'`)
       const missing = await failureOf(world.vhosts.load(HOST))
       assert.equal(missing.code, 'ERR_VHOST_NO_HANDLER')
-      assert.match(missing.message, /export 'handle' is nothing; expected a function/)
+      assert.match(
+        missing.message,
+        /export 'handle' is nothing, the module exports an object with "other"; expected a function/,
+      )
       const text = await failureOf(world.vhosts.load('taurus.test'))
       assert.match(text.message, /export 'handle' is a string; expected a function/)
     })
