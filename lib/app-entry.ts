@@ -45,10 +45,12 @@ export async function findNoFile(paths: readonly string[]): Promise<string | und
   return index < 0 ? undefined : basename(paths[index] as string)
 }
 
-/** What was looked for, in words for an error. */
-export function entryNames(moduleName: string | undefined): string {
-  const names = moduleName === undefined ? NAMES : [basename(moduleName)]
-  return `${names.join(', ')} with ${EXTENSIONS.join(' ')}`
+/** What was looked for in an app folder in vain, in words for an error. */
+export async function lookedFor(appFolder: string, moduleName: string | undefined): Promise<string> {
+  const main = moduleName === undefined ? await mainOf(appFolder) : undefined
+  const mainText = main === undefined ? '' : `${main.slice(0, 100)}, the main of its package.json, and for `
+  const names = moduleName === undefined ? NAMES : [moduleName]
+  return `${mainText}${names.join(', ')} with ${EXTENSIONS.join(' ')}`
 }
 
 function entryAt(found: Found | undefined, isStandIn = false): Entry | undefined {

@@ -4,7 +4,7 @@ import fs from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { entryNames, findEntry } from '../lib/app-entry.ts'
+import { findEntry, lookedFor } from '../lib/app-entry.ts'
 import { World } from './support/world.ts'
 
 /** The entry of an app folder with these files, each empty unless told. */
@@ -149,9 +149,23 @@ describe('an entry stands in', () => {
   }
 })
 
-describe('entryNames', () => {
-  it('names what is looked for, without folders', () => {
-    assert.equal(entryNames(undefined), 'app, index, server with .js .cjs .mjs .ts .cts .mts')
-    assert.equal(entryNames('src/main'), 'main with .js .cjs .mjs .ts .cts .mts')
-  })
+describe('lookedFor', () => {
+  const endings = 'with .js .cjs .mjs .ts .cts .mts'
+  for (const [what, packageJson, moduleName, words] of [
+    ['the names that an entry may have', undefined, undefined, `app, index, server ${endings}`],
+    [
+      'main, where a build step has not made it yet',
+      '{ "main": "dist/main.js" }',
+      undefined,
+      `dist/main.js, the main of its package.json, and for app, index, server ${endings}`,
+    ],
+    ['moduleName alone, with its folder', '{ "main": "dist/main.js" }', 'src/main', `src/main ${endings}`],
+  ] as const) {
+    it(`names ${what}`, async () => {
+      await using world = new World()
+      world.write('app/other.js', '')
+      if (packageJson !== undefined) world.write('app/package.json', packageJson)
+      assert.equal(await lookedFor(world.path('app'), moduleName), words)
+    })
+  }
 })

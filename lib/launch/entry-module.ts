@@ -1,7 +1,7 @@
 import { type BigIntStats, realpath } from 'node:fs'
 import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { entryNames, findEntry, findNoFile } from '../app-entry.ts'
+import { findEntry, findNoFile, lookedFor } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 import { statOf } from '../gone.ts'
 import { isBelow } from '../is-within.ts'
@@ -24,8 +24,10 @@ export async function findEntryModule(
   appDir: string,
   moduleName: string | undefined,
 ): Promise<EntryModule> {
-  const found = await findEntry(join(realPath, appDir), moduleName)
-  if (found === undefined) throw failure(`no entry module; looked for ${entryNames(moduleName)}`)
+  const appFolder = join(realPath, appDir)
+  const found = await findEntry(appFolder, moduleName)
+  if (found === undefined)
+    throw failure(`no entry module; looked for ${await lookedFor(appFolder, moduleName)}`)
   const { stats } = found
   const path = await realPathOf(found.path)
   // A deploy has just opened it. It would be waited for to listen.
