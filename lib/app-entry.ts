@@ -9,7 +9,7 @@ const NAMES = ['app', 'index', 'server']
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 
 /** Bytes of a folder whose list is read: of some ten thousand files. Of a million it would hold up everybody. */
-const MAX_LISTED = 2n ** 20n
+export const MAX_LISTED: bigint = 2n ** 20n
 
 interface Found {
   readonly path: string

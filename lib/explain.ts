@@ -1,7 +1,9 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { domainToASCII } from 'node:url'
 import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
-import { findEntry } from './app-entry.ts'
+import { findEntry, MAX_LISTED } from './app-entry.ts'
 import { type AppFinder, isForbidden } from './app-finder.ts'
 import { unreadable, VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
@@ -9,6 +11,7 @@ import { statOf } from './gone.ts'
 import { parseGivenHost } from './hostname.ts'
 import { findEntryModule, refuseNoFile } from './launch/entry-module.ts'
 import { isolationOf } from './launch/isolation.ts'
+import { shown } from './option-error.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
 import { type LastError, lastError, type PlainVersion, plainVersion, type VhostState } from './stats.ts'
@@ -38,7 +41,10 @@ export interface VhostExplanation {
   readonly error: LastError | null
   /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
-  /** What is odd, in words: an unknown setting in the vhost's package.json, or that there is no base path or app folder. */
+  /**
+   * What is odd, in words: an unknown setting in the vhost's package.json, that there is no base path or app folder, or
+   * that a folder is named as no request asks for it.
+   */
   readonly notes: readonly string[]
 }
 
@@ -86,7 +92,8 @@ async function follow(
   if (typeof hostname !== 'string') {
     const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
     const { refused: refusal } = hostname
-    return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error) }
+    const notes = asciiNotes(host)
+    return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error), notes }
   }
   if (settings.reserved?.has(hostname))
     return { ...nothing, hostname, notes: ['the name is reserved: no vhost has it'] }
@@ -95,7 +102,7 @@ async function follow(
   let location: VhostLocation | undefined
   try {
     location = await locateVhost(hostname, settings)
-    if (!location) return { ...named, notes: await basePathNotes(settings) }
+    if (!location) return { ...named, notes: await basePathNotes(hostname, settings) }
     const { vhostPath, realPath, skipped } = location
     const found = { ...named, patterns: all.slice(0, skipped + 1), vhostPath, realPath }
     const release = await readRelease(location, settings)
@@ -125,10 +132,28 @@ async function follow(
   }
 }
 
+/** What a browser makes of a name with other letters than a to z. */
+function asciiNotes(host: unknown): string[] {
+  const asked =
+    typeof host === 'string' && /[\u0080-\uffff]/.test(host) && domainToASCII(host.replace(/:\d+$/, ''))
+  return asked ? [`browsers ask for '${asked}'`] : []
+}
+
 /** With `getVhostPath` the base path may well not be there. */
-async function basePathNotes({ basePath, getVhostPath }: Settings): Promise<string[]> {
-  if (getVhostPath || (await statOf(basePath))) return []
-  return [`there is no folder at basePath, ${basePath}`]
+async function basePathNotes(
+  hostname: string,
+  { basePath, getVhostPath, vhostPatterns }: Settings,
+): Promise<string[]> {
+  if (getVhostPath) return []
+  const stats = await statOf(basePath)
+  if (!stats) return [`there is no folder at basePath, ${basePath}`]
+  const bearsName = vhostPatterns.some(({ text }) => /^%0(?:\/|$)/.test(text))
+  if (!bearsName || stats.size > MAX_LISTED) return []
+  // It may be a folder that we may enter but not list.
+  const names = await readdir(basePath).catch(() => [])
+  return names
+    .filter(name => /[^a-z\d_.-]/.test(name) && domainToASCII(name) === hostname)
+    .map(name => `the folder ${shown(name)} is not asked for: browsers ask for '${hostname}'`)
 }
 
 /** A vhost without an app is nothing odd, unless who asks had meant it to have one. */

@@ -62,6 +62,24 @@ describe('why', () => {
     assert.deepEqual((await other.vhosts.why('nobody.test')).notes, [])
   })
 
+  it('says where a folder is named as no request asks for it', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
+    for (const name of ['Aries.test', 'bücher.test', 'Other.test', 'a b.test', 'taurus.test'])
+      mkdirSync(world.path(name))
+    const notesOf = async (host: string) => (await world.vhosts.why(host)).notes
+    assert.deepEqual(await notesOf('ARIES.test:80'), [
+      `the folder "Aries.test" is not asked for: browsers ask for 'aries.test'`,
+    ])
+    assert.deepEqual(await notesOf('xn--bcher-kva.test'), [
+      `the folder "bücher.test" is not asked for: browsers ask for 'xn--bcher-kva.test'`,
+    ])
+    assert.deepEqual(await notesOf('bücher.test:3000'), [`browsers ask for 'xn--bcher-kva.test'`])
+    assert.deepEqual(await notesOf('nobody.test'), [])
+    await using other = await World.start({ vhostDir: '%-1/%-2' })
+    mkdirSync(other.path('Aries.test'))
+    assert.deepEqual((await other.vhosts.why('aries.test')).notes, [])
+  })
+
   it('says "no vhost" where nothing is there', async () => {
     await using world = await World.start()
     assert.deepEqual(await world.vhosts.why('nobody.test'), {
@@ -111,8 +129,10 @@ describe('why', () => {
     const hosts = ['', '..', '../etc', '/etc/passwd', 'a\0b', 'a b', '127.1', '$HOME', '%2e%2e', 'b\u00fc']
     for (const host of [...hosts, 'a:99999', '[::1', '-', '\ud800', 'a\r\nHost: b', 'x'.repeat(10_000)]) {
       const { error, refusal, ...rest } = await world.vhosts.why(host)
+      const notes = host === 'b\u00fc' ? [`browsers ask for 'xn--b-eha'`] : []
+      assert.deepEqual(rest.notes, notes)
       assert.deepEqual(
-        { ...rest, refusal: null },
+        { ...rest, refusal: null, notes: [] },
         { ...omitError(NOTHING), host, outcome: 'refused', status: 400 },
       )
       assert.equal(error?.message, `The request names no valid host: ${refusal}`)
