@@ -156,10 +156,12 @@ function searchPatterns(
 
 async function followPlace(
   hostname: string,
-  { vhostPath, ...how }: Place,
+  place: Place,
   readAt: number,
   settings: PathSettings,
+  isAgain = false,
 ): Promise<VhostLocation | undefined> {
+  const { vhostPath, ...how } = place
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
@@ -167,7 +169,13 @@ async function followPlace(
   if (!stats) return await locateVhost(hostname, settings)
   if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
   if (settings.user === 'owner') {
-    await expectOwnLinks(vhostPath, { realPath, uid: Number(stats.uid) }, settings.basePath)
+    try {
+      await expectOwnLinks(vhostPath, { realPath, uid: Number(stats.uid) }, settings.basePath)
+    } catch (error) {
+      // Deleted or led elsewhere just now, by a deploy. Whoever goes on with that is refused.
+      if (isAgain || (await realPathOf(vhostPath)) === realPath) throw error
+      return await followPlace(hostname, place, performance.now(), settings, true)
+    }
   }
   return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rmSync } from 'node:fs'
+import { rmSync, symlinkSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, parse } from 'node:path'
@@ -268,6 +268,56 @@ describe('locateVhost', () => {
       }
     })
     assert.equal((await locate('aries.test'))?.realPath, two)
+  })
+
+  describe('whose links are looked at by their owners', () => {
+    /** Does something at the first look at the link, or at what it leads to. */
+    function atLookAt(path: string, act: () => void): PatchedFs {
+      let isDone = false
+      return new PatchedFs((name, original) => {
+        if (name !== 'lstat') return undefined
+        return (looked, ...rest) => {
+          if (looked === path && !isDone) {
+            isDone = true
+            act()
+          }
+          return original(looked, ...rest)
+        }
+      })
+    }
+
+    it('gives nothing for a folder that goes meanwhile', async () => {
+      const path = await folder('aries.test')
+      using _ = atLookAt(path, () => rmSync(path, { recursive: true }))
+      assert.equal(await locate('aries.test', '%0', { user: 'owner' }), undefined)
+    })
+
+    it('follows a link that is flipped meanwhile', async () => {
+      const [one, two] = [await folder('../one'), await folder('../two')]
+      const path = await link('aries.test', one)
+      using _ = atLookAt(path, () => {
+        rmSync(path)
+        symlinkSync(two, path)
+      })
+      assert.equal((await locate('aries.test', '%0', { user: 'owner' }))?.realPath, two)
+    })
+
+    it('rejects where it is flipped again and again', async () => {
+      const [one, two] = [await folder('../one'), await folder('../two')]
+      const path = await link('aries.test', one)
+      let flips = 0
+      using _ = new PatchedFs((name, original) => {
+        if (name !== 'lstat') return undefined
+        return (looked, ...rest) => {
+          if (looked === path) {
+            rmSync(path)
+            symlinkSync(++flips % 2 === 0 ? one : two, path)
+          }
+          return original(looked, ...rest)
+        }
+      })
+      await assert.rejects(locate('aries.test', '%0', { user: 'owner' }), { code: 'EACCES' })
+    })
   })
 
   it('never gives node_modules, by whatever name it was to be found', async () => {
