@@ -8,6 +8,7 @@ import type { VhostRouter } from './index.ts'
 import { isSecretEqual } from './is-secret-equal.ts'
 import { optionError, shown } from './option-error.ts'
 import { plainError, toPlain } from './plain.ts'
+import { passRejection } from './rejection.ts'
 import { Board } from './status-page/board.ts'
 import { makeDocument } from './status-page/document.ts'
 import { Viewers } from './status-page/viewers.ts'
@@ -73,7 +74,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
       return
     }
     protect(res, policy)
-    answerOwn(req, res).catch(next)
+    passRejection(answerOwn(req, res), next)
   }
 
   async function answerOwn(req: IncomingMessage, res: ServerResponse): Promise<void> {

@@ -149,6 +149,11 @@ describe('statusPage()', () => {
       async () => {
         throw new Error('no directory')
       },
+      // With nothing, which says of a request that it is to be handed on.
+      () => Promise.reject(),
+      () => {
+        throw null
+      },
     ]) {
       assert.equal((await world.get(HOST)).body, 'outer error')
     }
