@@ -24,7 +24,9 @@ import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
 import { tellPlace } from './syntax-error-place.ts'
 
-let lastGeneration = 0
+/** Node keeps an ES module by a URL that names one, also for another copy of this library: they count on together. */
+const LAST_GENERATION = Symbol.for('express-van.lastGeneration')
+const shared = globalThis as { [LAST_GENERATION]?: number }
 
 /** The load whose modules stand in require.cache, by real path. */
 const current = new Map<string, FreshImport>()
@@ -40,7 +42,7 @@ export class FreshImport {
   /** Where those led that its modules made before these were put aside. */
   readonly requests: Requests = new Map()
   readonly #realPath: string
-  readonly #generation = ++lastGeneration
+  readonly #generation = nextGeneration()
   #before: [string, NodeJS.Module][] = []
   #previous: { modules: FreshImport; release: LoadedRelease } | undefined
   /** Its modules that stand in require.cache no more: its app may require them late, and ends with this. */
@@ -151,6 +153,12 @@ export class FreshImport {
       deleteRelease(this.#realPath)
     }
   }
+}
+
+function nextGeneration(): number {
+  const generation = (shared[LAST_GENERATION] ?? 0) + 1
+  shared[LAST_GENERATION] = generation
+  return generation
 }
 
 function noteFound(file: string, { path, filename }: Parent, request: string, isTold: boolean): void {

@@ -766,6 +766,26 @@ describe('FreshImport', () => {
     }
   })
 
+  it('renews what another copy of the library has loaded', async () => {
+    await using world = new World()
+    const site = new Site(world)
+    const entry = join(site.path, 'app/index.mjs')
+    // A package within a release is loaded anew with it, and has its own copy each time.
+    const copies: (typeof FreshImport)[] = [FreshImport]
+    for (const name of ['one', 'two'])
+      copies.push((await import(`../../lib/launch/fresh-import.js?copy=${name}`)).FreshImport)
+    const found: unknown[] = []
+    for (const Copy of copies) {
+      site.write({ 'app/index.mjs': `export { default } from './part.mjs'` })
+      site.write({ 'app/part.mjs': `export default ${found.length}` })
+      const modules = new Copy(site.path)
+      found.push(((await modules.load(entry, [])) as { default: unknown }).default)
+      modules.keep()
+      modules.forget()
+    }
+    assert.deepEqual(found, [0, 1, 2])
+  })
+
   it('lets another path of the same release be', async () => {
     await using world = new World()
     const aries = new Site(world, 'aries.test')
