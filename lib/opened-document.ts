@@ -1,5 +1,4 @@
-import { close, constants, fstat, open, read, readlink } from 'node:fs'
-import { promisify } from 'node:util'
+import { close, constants, fstat, open, read, readlinkSync } from 'node:fs'
 
 /** Not to wait for a pipe: that would hold one of the four threads for the file system for ever. Windows has none. */
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
@@ -26,8 +25,8 @@ export function openedDocument(file: string, exchanged: () => void): FileSystem 
           opened(error)
           return
         }
-        void isSame(descriptor, file).then(isIt => {
-          if (isIt) {
+        fstat(descriptor, (failure, stats) => {
+          if (!failure && stats.isFile() && isAt(placeOf(descriptor), file)) {
             opened(null, descriptor)
             return
           }
@@ -41,18 +40,19 @@ export function openedDocument(file: string, exchanged: () => void): FileSystem 
   }
 }
 
-async function isSame(descriptor: number, file: string): Promise<boolean> {
-  const [stats, path] = await Promise.all([
-    promisify(fstat)(descriptor),
-    // Of Linux, where it can be told at all.
-    promisify(readlink)(`/proc/self/fd/${descriptor}`).catch(() => undefined),
-  ]).catch(() => [])
-  return stats?.isFile() === true && (path === undefined || isAt(path, file))
+/** Undefined where the system does not tell it. */
+function placeOf(descriptor: number): string | undefined {
+  try {
+    // No disk is asked for it.
+    return readlinkSync(`/proc/self/fd/${descriptor}`)
+  } catch {
+    return undefined
+  }
 }
 
 /** A deploy may have exchanged it since by a newer one, and some file systems tell no upper from lower case. */
-function isAt(path: string, file: string): boolean {
-  if (path === file || path === `${file} (deleted)`) return true
+function isAt(path: string | undefined, file: string): boolean {
+  if (path === undefined || path === file || path === `${file} (deleted)`) return true
   return path.toLowerCase().normalize() === file.toLowerCase().normalize()
 }
 
