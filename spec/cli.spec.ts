@@ -409,6 +409,25 @@ describe('express-van serve', { concurrency: 4 }, () => {
     })
   }
 
+  it('answers those, too, whose app is being loaded when it is to end', async () => {
+    await using site = await Site.start()
+    const go = site.world.path('go')
+    site.world.write(
+      'aries.test/app/index.mjs',
+      `import { existsSync } from 'node:fs'
+       import { setTimeout } from 'node:timers/promises'
+       while (!existsSync(${JSON.stringify(go)})) await setTimeout(5)
+       export default (req, res) => res.end('aries')`,
+    )
+    const asked = site.get('aries.test')
+    await eventually(async () => assert.match((await site.run('status')).out, /^aries\.test +loading/m))
+    site.child.kill('SIGTERM')
+    await eventually(() => assert.match(site.out, /ending/))
+    site.world.write('go', '')
+    assert.deepEqual(await asked, [200, 'aries'])
+    assert.equal((await site.ended).code, 0)
+  })
+
   it('keeps a connection open for longer than the proxies before it do', async () => {
     await using site = await Site.start()
     site.world.site('aries.test', 'aries')

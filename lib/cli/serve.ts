@@ -59,8 +59,10 @@ export async function serve(command: Command): Promise<boolean> {
   console.log('express-van: ending; requests in flight may end')
   // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
   control?.close()
-  // Documents, and what else is answered beside the apps, are nothing that the router waits for.
-  await Promise.all([vhosts.close(), within(drainTimeout, connections.end(), () => {})])
+  // First, as the router answers nothing once it is closed: neither who waits for a load nor who has just asked.
+  const end = performance.now() + drainTimeout
+  await within(drainTimeout, connections.end(), () => {})
+  await vhosts.close({ drainTimeout: Math.max(0, Math.ceil(end - performance.now())) })
   server.closeAllConnections()
   control?.end()
   // The program ends before, where nothing is left.
