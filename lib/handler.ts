@@ -1,6 +1,6 @@
 import { type FetchApp, fetchHandler } from './fetch-handler.ts'
 import { frameworkAnswer } from './framework-app.ts'
-import { isWebServer, type WebServer } from './launch/caught-listen.ts'
+import { isWebServer, type LoadScope, type WebServer } from './launch/caught-listen.ts'
 import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
 import { type ImportPackage, importOwn } from './package-import.ts'
 import { possibleFactory } from './possible-factory.ts'
@@ -24,15 +24,14 @@ const ACCEPTED =
   'a function (req, res, next) such as an Express app or router, an http.Server, an app of Koa, Fastify or NestJS, an object with fetch(request) such as an app of Hono or h3, or a promise of one; or call listen()'
 
 /**
- * Finds the handler in what a module exports; where that has none, `server` is it, on which the module called
+ * Finds the handler in what a module exports; where that has none, the server of its `scope` is it, on which it called
  * `listen()`. Gives words for an error where there is neither.
  */
 export async function findHandler(
   exports: unknown,
   exportName: string | undefined,
-  server: WebServer | undefined,
+  { server, hasHttp2 }: Pick<LoadScope, 'server' | 'hasHttp2'>,
   importPackage: ImportPackage = importOwn,
-  hasHttp2 = false,
 ): Promise<Handler | string> {
   const toHandler = async (value: unknown, name: string): Promise<Handler | undefined> => {
     const answer = await answerOf(value, name, importPackage)
@@ -50,11 +49,11 @@ export async function findHandler(
     if (handler) return handler
   }
   if (server) return serverHandler(server, hookOf(exports, 'upgrade'), hookOf(exports, 'close'))
-  const server2 = hasHttp2
+  const listens = hasHttp2
     ? ' and listens with a server for HTTP/2, which the router does not speak to apps'
     : ''
   const exported = await exports
-  return `the module exports ${describe(exported)}${toBeNamed(exported)}${server2}; expected ${ACCEPTED}`
+  return `the module exports ${describe(exported)}${toBeNamed(exported)}${listens}; expected ${ACCEPTED}`
 }
 
 /**
@@ -161,7 +160,7 @@ function hookOf<N extends keyof Hooks>(exports: unknown, name: N, handler?: unkn
 
 function closeOf(handler: unknown): (() => unknown) | undefined {
   for (const name of [Symbol.asyncDispose, 'close']) {
-    const hook = name && member(handler, name)
+    const hook = member(handler, name)
     if (typeof hook === 'function') return () => hook.call(handler)
   }
   return undefined

@@ -4,6 +4,7 @@ import https from 'node:https'
 import { createRequire } from 'node:module'
 import { describe, it } from 'node:test'
 import { exportsNothing, findHandler, upgradeOf } from '../lib/handler.ts'
+import type { WebServer } from '../lib/launch/caught-listen.ts'
 import type { Handle, Upgrade } from '../lib/launch/launch.ts'
 import { World } from './support/world.ts'
 
@@ -13,12 +14,12 @@ const handle: Handle = (_req, _res) => {}
 const other: Handle = (_req, _res) => {}
 const server = http.createServer()
 
-async function found(
-  exports: unknown,
-  exportName?: string,
-  listening?: http.Server | https.Server,
-): Promise<unknown> {
-  const handler = await findHandler(exports, exportName, listening)
+function scopeOf(listening?: WebServer): Parameters<typeof findHandler>[2] {
+  return { server: listening, hasHttp2: false }
+}
+
+async function found(exports: unknown, exportName?: string, listening?: WebServer): Promise<unknown> {
+  const handler = await findHandler(exports, exportName, scopeOf(listening))
   assert.notEqual(typeof handler, 'string', handler as string)
   return typeof handler === 'string' ? undefined : (handler.server ?? handler.handle)
 }
@@ -71,7 +72,7 @@ describe('findHandler', () => {
 
     it('what exportName names even where a server listens', async () => {
       assert.equal(await found({ site: handle }, 'site', server), handle)
-      assert.equal(typeof (await findHandler({}, 'site', server)), 'string')
+      assert.equal(typeof (await findHandler({}, 'site', scopeOf(server))), 'string')
     })
   })
 
@@ -119,7 +120,7 @@ describe('findHandler', () => {
     ] as const) {
       it(`no handler: ${name}`, async () => {
         assert.match(
-          String(await findHandler(exports, undefined, undefined)),
+          String(await findHandler(exports, undefined, scopeOf())),
           /^the module exports an object/,
         )
       })
@@ -159,7 +160,7 @@ describe('findHandler', () => {
     ]
     for (const [exports, named] of cases) {
       it(named, async () => {
-        const words = await findHandler(exports, undefined, undefined)
+        const words = await findHandler(exports, undefined, scopeOf())
         assert.equal(
           words,
           `the module ${named}; expected a function (req, res, next) such as an Express app or router, an http.Server, an app of Koa, Fastify or NestJS, an object with fetch(request) such as an app of Hono or h3, or a promise of one; or call listen()`,
@@ -169,15 +170,15 @@ describe('findHandler', () => {
 
     it('by exportName', async () => {
       assert.match(
-        String(await findHandler({ a: 1 }, 'site', undefined)),
+        String(await findHandler({ a: 1 }, 'site', scopeOf())),
         /^export 'site' is nothing, the module exports an object with "a"; expected /,
       )
       assert.match(
-        String(await findHandler({ site: () => undefined }, 'site()', undefined)),
+        String(await findHandler({ site: () => undefined }, 'site()', scopeOf())),
         /^export 'site\(\)' is nothing; expected /,
       )
       assert.match(
-        String(await findHandler({ site: Site }, 'site', undefined)),
+        String(await findHandler({ site: Site }, 'site', scopeOf())),
         /^export 'site' is the class "Site"; expected /,
       )
     })
@@ -185,8 +186,8 @@ describe('findHandler', () => {
 
   it('rejects with what an exported promise rejects with', async () => {
     const broken = new Error('broken')
-    await assert.rejects(findHandler(Promise.reject(broken), undefined, undefined), broken)
-    await assert.rejects(findHandler({ app: Promise.reject(broken) }, undefined, undefined), broken)
+    await assert.rejects(findHandler(Promise.reject(broken), undefined, scopeOf()), broken)
+    await assert.rejects(findHandler({ app: Promise.reject(broken) }, undefined, scopeOf()), broken)
   })
 
   describe('finds close() and upgrade()', () => {
@@ -204,7 +205,7 @@ describe('findHandler', () => {
     ] as const) {
       it(name, async () => {
         const exports = make()
-        const handler = await findHandler(exports, undefined, undefined)
+        const handler = await findHandler(exports, undefined, scopeOf())
         assert.ok(typeof handler !== 'string')
         calls.length = 0
         handler.close?.()
@@ -223,7 +224,11 @@ describe('findHandler', () => {
         [handle, own],
         [undefined, own],
       ] as const) {
-        const handler = await findHandler(exports, undefined, exports === handle ? undefined : listening)
+        const handler = await findHandler(
+          exports,
+          undefined,
+          scopeOf(exports === handle ? undefined : listening),
+        )
         assert.ok(typeof handler !== 'string')
         assert.equal(upgradeOf(handler, listening), undefined)
         own.on('upgrade', listener)
@@ -237,7 +242,7 @@ describe('findHandler', () => {
 
     it('gives none where there is none', async () => {
       for (const exports of [handle, { default: handle }, http.createServer()]) {
-        const handler = await findHandler(exports, undefined, undefined)
+        const handler = await findHandler(exports, undefined, scopeOf())
         assert.ok(typeof handler !== 'string')
         assert.equal(handler.close, undefined)
         assert.equal(handler.upgrade, undefined)
@@ -248,7 +253,7 @@ describe('findHandler', () => {
       const own = http.createServer()
       let closed = 0
       own.on('close', () => closed++)
-      const handler = await findHandler(own, undefined, undefined)
+      const handler = await findHandler(own, undefined, scopeOf())
       assert.ok(typeof handler !== 'string')
       handler.close?.()
       await new Promise(setImmediate)

@@ -86,7 +86,7 @@ function boot(setup: Setup): void {
     if (isServed) return true
     isServed = true
     const importPackage = (name: string): Promise<unknown> => importFor(pathToFileURL(setup.entry).href, name)
-    const found = await findHandler(exports, setup.exportName, scope.server, importPackage, scope.hasHttp2)
+    const found = await findHandler(exports, setup.exportName, scope, importPackage)
     if (typeof found === 'string' && mayWait) {
       isServed = false
       return false

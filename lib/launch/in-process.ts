@@ -197,7 +197,7 @@ export class InProcess {
   ): Promise<Handler> {
     if (exportName === undefined && exportsNothing(exports)) await listening(scope, entry)
     const importPackage = (name: string): Promise<unknown> => modules.importPackage(name)
-    const handler = await findHandler(exports, exportName, scope.server, importPackage, scope.hasHttp2)
+    const handler = await findHandler(exports, exportName, scope, importPackage)
     if (typeof handler === 'string') throw new VhostError('ERR_VHOST_NO_HANDLER', { detail: handler })
     return handler
   }
