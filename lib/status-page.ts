@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { expectRouter } from './expect-router.ts'
 import { explanationSteps } from './explanation-steps.ts'
 import { givenOptions } from './given-options.ts'
-import { hostOf, parseGivenHost, parseHost } from './hostname.ts'
+import { hostnameOf, parseGivenHost, parseHost } from './hostname.ts'
 import type { VhostRouter } from './index.ts'
 import { isSecretEqual } from './is-secret-equal.ts'
 import { optionError, shown } from './option-error.ts'
@@ -69,6 +69,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
   }
 
   return function statusPageMiddleware(req, res, next) {
+    // As the router reads it, but that no proxy is asked.
     if (hostnameOf(req) !== hostname) {
       next()
       return
@@ -141,13 +142,6 @@ function checkOptions(options: StatusPageOptions): {
   return { hostname, authorize, title }
 }
 
-/** As the router reads it, but that no proxy is asked. */
-function hostnameOf(req: IncomingMessage): string | undefined {
-  const host = hostOf(req)
-  const hostname = typeof host === 'string' ? parseHost(host) : undefined
-  return typeof hostname === 'string' ? hostname : undefined
-}
-
 function pathOf({ url = '/' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/^(?!\/)/, '/')
 }
@@ -176,15 +170,8 @@ function protect(res: ServerResponse, policy: string): void {
   res.setHeader('Cache-Control', 'no-store')
 }
 
-const PHRASES: Record<number, string> = {
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-}
-
 function sendStatus(res: ServerResponse, status: number): void {
-  send(res, status, 'text/plain; charset=utf-8', `${PHRASES[status]}\n`)
+  send(res, status, 'text/plain; charset=utf-8', `${STATUS_CODES[status]}\n`)
 }
 
 function sendJson(res: ServerResponse, status: number, body: unknown): void {
