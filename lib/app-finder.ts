@@ -10,8 +10,14 @@ import { unlessGone } from './gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease, readRelease } from './release.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
-import { locateVhost, type PathSettings, seekVhost, type VhostLocation } from './vhost-path.ts'
-import type { Vhost, VhostTable } from './vhost-table.ts'
+import {
+  locateVhost,
+  type PathSettings,
+  seekVhost,
+  type VhostLocation,
+  type VhostPlace,
+} from './vhost-path.ts'
+import type { VhostTable } from './vhost-table.ts'
 
 /** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
 const MAX_ATTEMPTS = 3
@@ -65,10 +71,7 @@ export class AppFinder {
   }
 
   /** From where a name is served now; undefined where no app serves it. `path`, where its folder lies, saves a look. */
-  async servedPlace(
-    hostname: string,
-    path?: string,
-  ): Promise<Pick<VhostLocation, 'vhostPath' | 'realPath'> | undefined> {
+  async servedPlace(hostname: string, path?: string): Promise<VhostPlace | undefined> {
     const place = this.#table.peek(hostname) ?? (await this.#placeOfOthers(hostname, path))
     return place && this.#apps.peek(place.realPath) && place
   }
@@ -95,10 +98,7 @@ export class AppFinder {
     this.#isClosed = true
   }
 
-  async #placeOfOthers(
-    hostname: string,
-    path: string | undefined,
-  ): Promise<Vhost | VhostLocation | undefined> {
+  async #placeOfOthers(hostname: string, path: string | undefined): Promise<VhostPlace | undefined> {
     if (path !== undefined) return this.#follower.servedFrom(path)
     return await locateVhost(hostname, this.#paths).catch(() => undefined)
   }
@@ -160,7 +160,7 @@ export class AppFinder {
       // What serves others, and is away, is gone for good once no name is left: each would be another to wait for.
       const isAway = location.isServing && this.#table.sharing(location.vhostPath)?.absence !== undefined
       if (leadsSomewhere && !isAway && !this.#isClosed) {
-        this.#follower.found(hostname, { ...location, release }, req === undefined)
+        this.#follower.enterFound(hostname, { ...location, release }, req !== undefined)
       }
     }
     return now && (await this.#acquire(now, hostname, host, req, attempt + 1))

@@ -76,10 +76,11 @@ export class Follower {
   }
 
   /**
-   * Enters a name for what a request has found, unless it leads to another app by now: this reading may be older, or of
-   * a release that does not load. `isAsked`: also where it is only one of many that a wildcard leads to one release.
+   * Enters a name for what was found while it was not known, unless it leads to another app by now: this reading may be
+   * older, or of a release that does not load. A name that clients alone have said, `isStrange`, may be any that a
+   * wildcard leads to one release, and is entered only where there is room.
    */
-  found(hostname: string, found: Found, isAsked: boolean): void {
+  enterFound(hostname: string, found: Found, isStrange: boolean): void {
     const known = this.#table.peek(hostname)
     if (known?.realPath === found.realPath) return
     const isKept = known && (known.readAt > found.readAt || !this.#apps.peek(found.realPath))
@@ -87,7 +88,7 @@ export class Follower {
       this.#retireUnled(found.realPath)
       return
     }
-    if (known || isAsked || this.#table.hasRoomFor(found)) this.enter(hostname, found)
+    if (known || !isStrange || this.#table.hasRoomFor(found)) this.enter(hostname, found)
   }
 
   /** Lets a name go. */

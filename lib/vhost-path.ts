@@ -25,6 +25,9 @@ export interface VhostLocation {
   readonly isServing?: true
 }
 
+/** From where a hostname is served, or is to be. */
+export type VhostPlace = Pick<VhostLocation, 'vhostPath' | 'realPath'>
+
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
 export interface PathSettings {
   readonly basePath: string
@@ -75,27 +78,28 @@ export function seekVhost(
   }
   const readAt = performance.now()
   const { getVhostPath, servedFrom } = settings
-  const placed: Done<Place> = (error, place) => {
-    const served = place && servedFrom?.(place.vhostPath)
+  const seen: Done<Spot> = (error, spot) => {
+    const served = spot && servedFrom?.(spot.vhostPath)
     if (served) {
       const { realPath, identity, readAt } = served
-      done(null, { ...place, realPath, identity, readAt, isServing: true })
-    } else if (place) tell(followPlace(hostname, place, readAt, settings), done)
+      done(null, { ...spot, realPath, identity, readAt, isServing: true })
+    } else if (spot) tell(followSpot(hostname, spot, readAt, settings), done)
     else done(error)
   }
-  if (getVhostPath) tell(askPath(hostname, settings, getVhostPath), placed)
-  else searchPatterns(hostname, settings, isKnown, 0, placed)
+  if (getVhostPath) tell(askPath(hostname, settings, getVhostPath), seen)
+  else searchPatterns(hostname, settings, isKnown, 0, seen)
 }
 
 const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG']
 
-type Place = Pick<VhostLocation, 'vhostPath' | 'skipped' | 'captures' | 'isExact'>
+/** Where the folder of a hostname is to lie, before links are followed. */
+type Spot = Pick<VhostLocation, 'vhostPath' | 'skipped' | 'captures' | 'isExact'>
 
 async function askPath(
   hostname: string,
   { basePath }: PathSettings,
   getVhostPath: NonNullable<PathSettings['getVhostPath']>,
-): Promise<Place | undefined> {
+): Promise<Spot | undefined> {
   const path: unknown = await getVhostPath(hostname)
   // As what looks it up in a table may say it.
   if (path === undefined || path === null) return undefined
@@ -112,7 +116,7 @@ function searchPatterns(
   settings: PathSettings,
   isKnown: boolean,
   skipped: number,
-  done: Done<Place>,
+  done: Done<Spot>,
 ): void {
   const { basePath, vhostPatterns, servedFrom } = settings
   const pattern = vhostPatterns[skipped]
@@ -154,14 +158,14 @@ function searchPatterns(
   else stat(path, NO_ERROR, (error, stats) => (error || stats ? look(error) : done(null)))
 }
 
-async function followPlace(
+async function followSpot(
   hostname: string,
-  place: Place,
+  spot: Spot,
   readAt: number,
   settings: PathSettings,
   isAgain = false,
 ): Promise<VhostLocation | undefined> {
-  const { vhostPath, ...how } = place
+  const { vhostPath, ...how } = spot
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
@@ -174,7 +178,7 @@ async function followPlace(
     } catch (error) {
       // Deleted or led elsewhere just now, by a deploy. Whoever goes on with that is refused.
       if (isAgain || (await realPathOf(vhostPath)) === realPath) throw error
-      return await followPlace(hostname, place, performance.now(), settings, true)
+      return await followSpot(hostname, spot, performance.now(), settings, true)
     }
   }
   return { vhostPath, realPath, identity: identityOf(stats), readAt, ...how }

@@ -9,10 +9,8 @@ import type { Next } from './launch/launch.ts'
 import type { Settings } from './options.ts'
 import type { StaticOptions } from './static-options.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
-import { seekVhost, type VhostLocation } from './vhost-path.ts'
+import { seekVhost, type VhostLocation, type VhostPlace } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
-
-type Place = Pick<VhostLocation, 'vhostPath' | 'realPath'>
 
 /**
  * The middleware for the document roots of vhosts. `nameOf` gives which one a request asks for; where it gives none it
@@ -53,7 +51,7 @@ export function vhostStatic(
       else serve(location.realPath, req, res, next)
     }
 
-    function serveServing(place: Place): void {
+    function serveServing(place: VhostPlace): void {
       serve(place.realPath, req, res, next, (on, isGone) => {
         const serveNewest = (): void =>
           seekVhost(hostname, settings, (_, location) => serveLocated(location, on), false)
@@ -66,7 +64,7 @@ export function vhostStatic(
 
 /** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
 function ifLedElsewhere(
-  { vhostPath, realPath }: Place,
+  { vhostPath, realPath }: VhostPlace,
   apps: AppCache,
   then: () => void,
   otherwise: () => void,
