@@ -28,7 +28,7 @@ export class Counters {
     if (event === 'load') this.loads++
     else if (event === 'reload') this.reloads++
     else if (event === 'evict') add(this.evictions, (about as VhostEvents['evict']).reason)
-    else if (event === 'error') add(this.errors, codeOf((about as VhostEvents['error']).error))
+    else if (event === 'error') add(this.errors, labelOf((about as VhostEvents['error']).error))
   }
 
   /** An app is gone: what it counted stays under its name. */
@@ -52,6 +52,6 @@ function add<K>(counts: Map<K, number>, key: K): void {
   counts.set(key, (counts.get(key) ?? 0) + 1)
 }
 
-function codeOf(error: Error): string {
+function labelOf(error: Error): string {
   return error instanceof VhostError ? error.code : 'other'
 }

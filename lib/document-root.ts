@@ -61,7 +61,7 @@ export function documentRoot(
 
     function notFound(): void {
       if (rules.fallthrough) next()
-      else next(plainError(404, 'Not Found'))
+      else next(httpError(404, 'Not Found'))
     }
 
     function failed(error: unknown, isExchanged: boolean, looks: number): void {
@@ -143,11 +143,11 @@ function withoutPaths(error: unknown): unknown {
     return error
   }
   return ABSENT.has((error as NodeJS.ErrnoException).code)
-    ? plainError(404, 'Not Found', error)
-    : plainError(500, 'The document root cannot be read', error)
+    ? httpError(404, 'Not Found', error)
+    : httpError(500, 'The document root cannot be read', error)
 }
 
-function plainError(status: number, message: string, cause?: unknown): Error {
+function httpError(status: number, message: string, cause?: unknown): Error {
   const error = new Error(message, { cause })
   error.stack = `Error: ${message}`
   return Object.assign(error, { status, statusCode: status, expose: status < 500 })

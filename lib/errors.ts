@@ -73,6 +73,7 @@ export class VhostError extends Error {
     // machine's folders; what matters to the operator is the cause.
     this.stack = `${this.name} [${code}]: ${this.message}`
   }
+
   /** The same error as it concerns one hostname. */
   withHostname(hostname: string): VhostError {
     return new VhostError(this.code, { ...this.#options, hostname })

@@ -93,7 +93,14 @@ async function follow(
     const error = new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
     const { refused: refusal } = hostname
     const notes = asciiNotes(host)
-    return { ...nothing, refusal, outcome: 'refused', status: error.status, error: plainError(error), notes }
+    return {
+      ...nothing,
+      refusal,
+      outcome: 'refused',
+      status: error.status,
+      error: untriedError(error),
+      notes,
+    }
   }
   if (settings.reserved?.has(hostname))
     return { ...nothing, hostname, notes: ['the name is reserved: no vhost has it'] }
@@ -119,16 +126,16 @@ async function follow(
       state: stateOf(app, failure, apps.isLoading(realPath)),
       outcome: 'app',
       status: app ? 200 : (failure?.error.status ?? (refused ? 500 : 200)),
-      error: failure ? lastError(failure) : refused && !app ? plainError(refused) : null,
+      error: failure ? lastError(failure) : refused && !app ? untriedError(refused) : null,
       environmentWrites: app?.environmentWrites ?? [],
       notes,
     }
   } catch (cause) {
     const error = unreadable(hostname, cause)
-    if (isForbidden(cause, location, settings)) return { ...named, error: plainError(error) }
+    if (isForbidden(cause, location, settings)) return { ...named, error: untriedError(error) }
     const { vhostPath = null, realPath = null, skipped = all.length } = location ?? {}
     const patterns = all.slice(0, skipped + 1)
-    return { ...named, patterns, vhostPath, realPath, status: error.status, error: plainError(error) }
+    return { ...named, patterns, vhostPath, realPath, status: error.status, error: untriedError(error) }
   }
 }
 
@@ -191,7 +198,8 @@ function stateOf(app: App | undefined, failure: Failure | undefined, isLoading: 
   return failure ? 'failed' : null
 }
 
-function plainError({ code, message, cause }: VhostError): LastError {
+/** Of what was looked at alone, and not tried. */
+function untriedError({ code, message, cause }: VhostError): LastError {
   return {
     code,
     message,

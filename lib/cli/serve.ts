@@ -146,8 +146,8 @@ function plain(res: ServerResponse, status: number): void {
 
 function print(event: string, about: object): void {
   const { error } = about as { error?: Error }
-  const plainError = error && { message: error.message, cause: causeOf(error.cause) }
-  const line = eventLine({ time: new Date().toISOString(), event, ...about, error: plainError } as ToldEvent)
+  const told = error && { message: error.message, cause: causeOf(error.cause) }
+  const line = eventLine({ time: new Date().toISOString(), event, ...about, error: told } as ToldEvent)
   if (error) console.error(line)
   else console.log(line)
 }
