@@ -15,8 +15,8 @@ import {
   releaseAt,
   releaseOf,
   setRelease,
-  withGeneration,
 } from './generation-hook.ts'
+import { withGeneration } from './generation-url.ts'
 import { hookRequire, type Parent } from './module-paths.ts'
 import { isSurelyCommonJS } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'

@@ -1,13 +1,14 @@
-import { existsSync } from 'node:fs'
-import Module, { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import Module from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { expectPackage } from './expect-package.ts'
+import { generationIn, named, ONLY_GENERATION } from './generation-url.ts'
+import { isImportedOnce } from './imported-once.ts'
 import { KnownImports } from './known-imports.ts'
-import { candidatesBelow, nameWithExports } from './module-paths.ts'
+import { candidatesBelow } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { ownFile } from './own-file.ts'
-import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 
 /**
@@ -38,19 +39,11 @@ interface HookableModule {
   register(url: string, options: { data: unknown; transferList: unknown[] }): void
 }
 
-/** Of a release that is loaded only once, in a thread or process of its own: its URLs stay as they are. */
-export const ONLY_GENERATION = 0
-
-const require = createRequire(import.meta.url)
-const GENERATION = /[?&]express-van=(\d+)/
-
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
 const releases = new Map<string, LoadedRelease>()
 /** Generations in which something was imported that would be imported anew in another. */
 const withImports = new Set<string>()
 const imports = new KnownImports<Resolved>()
-/** What was imported once for all generations, by its plain URL, with the one in which it was. */
-const importedOnce = new Map<string, string>()
 let isHooked = false
 let hookThread: MessagePort | undefined
 
@@ -109,19 +102,8 @@ export function realPathOf(file: string): string | undefined {
 
 /** Whether a generation has imported something: Node keeps it, and would keep another one of the next. */
 export function hasImports(generation: number): boolean {
-  for (
-    let received = hookThread && receiveMessageOnPort(hookThread);
-    received;
-    received = hookThread && receiveMessageOnPort(hookThread)
-  ) {
-    withImports.add(String(received.message))
-  }
+  for (const message of received(hookThread)) withImports.add(String(message))
   return withImports.has(String(generation))
-}
-
-/** A URL that names its generation. */
-export function withGeneration(url: string, generation: number | string): string {
-  return `${url}${url.includes('?') ? '&' : '?'}express-van=${generation}`
 }
 
 function resolveHere(specifier: string, context: ResolveContext, next: NextResolve<Resolved>): Resolved {
@@ -130,12 +112,13 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   const parent = parentOf(context)
   if (!parent) {
     const resolved = next(specifier, context)
-    return GENERATION.test(specifier) ? withTypeNow(resolved) : resolved
+    return generationIn(specifier) !== undefined ? withTypeNow(resolved) : resolved
   }
   const key = keyOf(specifier, parent, context)
   const resolved =
     knownImport(key, parent) ?? noteImport(key, parent, withTypeNow(search(specifier, context, parent, next)))
-  return handOn(resolved, parent.generation, isImportedOnce(resolved, parent))
+  if (!isImportedOnce(resolved.url, parent)) noteGrowth(resolved, parent.generation)
+  return handOn(resolved, parent.generation)
 }
 
 function search(
@@ -187,6 +170,7 @@ export async function resolve(
   const key = keyOf(specifier, parent, context)
   const resolved =
     knownImport(key, parent) ?? noteImport(key, parent, await searchThere(specifier, context, parent, next))
+  noteGrowth(resolved, parent.generation)
   return handOn(resolved, parent.generation)
 }
 
@@ -211,15 +195,9 @@ async function searchThere(
 
 let inbox: MessagePort | undefined
 
-// Read when asked, not by events: a message that was posted before an import is to be known to it.
 function readInbox(): void {
-  for (
-    let received = inbox && receiveMessageOnPort(inbox);
-    received;
-    received = inbox && receiveMessageOnPort(inbox)
-  ) {
+  for (const message of received(inbox) as Generator<number | [string, LoadedRelease | undefined]>) {
     forgetPaths()
-    const message = received.message as number | [string, LoadedRelease | undefined]
     if (typeof message === 'number') endGeneration(message)
     else if (message[1]) setRelease(message[0], message[1])
     else deleteRelease(message[0])
@@ -237,7 +215,7 @@ function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (!parentURL?.startsWith('file:')) return undefined
   const file = fileURLToPath(parentURL)
   const release = releaseOf(file)
-  const generation = GENERATION.exec(parentURL)?.[1] ?? release?.generation
+  const generation = generationIn(parentURL) ?? release?.generation
   if (generation === undefined) return undefined
   const modulePaths = release?.modulePaths ?? []
   return { url: parentURL, file, generation: String(generation), modulePaths }
@@ -258,59 +236,21 @@ function keyOf(specifier: string, { url }: Parent, { importAttributes }: Resolve
   return JSON.stringify([url, specifier, importAttributes])
 }
 
-/**
- * Whether this is imported once in the life of the process, however often the release is loaded, and so does not grow: it
- * is of the same package as what imports it, which is an ES module that was reached by `require()`, as packages with
- * both systems have it, or is imported by such a one. What a module imports when it has run is imported anew, and so is
- * what a package imports that could not be linked.
- */
-function isImportedOnce({ url }: Resolved, parent: Parent): boolean {
-  const { file, generation } = parent
-  const folder = url.startsWith('file:') ? packageFolderOf(file) : undefined
-  if (folder === undefined || packageFolderOf(fileURLToPath(url)) !== folder) return false
-  if (!isLinkedOnce(parent)) return false
-  if (!importedOnce.has(url)) importedOnce.set(url, generation)
-  return importedOnce.get(url) === generation
+/** Notes that a generation has imported what would be imported anew in another. */
+function noteGrowth({ url }: Resolved, generation: string): void {
+  if (!url.startsWith('file:') || generation === String(ONLY_GENERATION) || withImports.has(generation))
+    return
+  withImports.add(generation)
+  inbox?.postMessage(generation)
 }
 
-function isLinkedOnce({ url, file, generation }: Parent): boolean {
-  if (GENERATION.test(url)) return importedOnce.get(url.replace(GENERATION, '')) === generation
-  return require.cache[file]?.loaded === false && moduleTypeOf(file) === 'module'
+function handOn(resolved: Resolved, generation: string): Resolved {
+  return resolved.url.startsWith('file:') ? { ...resolved, url: named(resolved.url, generation) } : resolved
 }
 
-function packageFolderOf(file: string): string | undefined {
-  return /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(file)?.[0]
-}
-
-/** Throws Node's own error where a package is absent; Node itself would remember for ever that it is. */
-function expectPackage(specifier: string, file: string): void {
-  if (!isAbsentPackage(specifier, foldersAbove(dirname(file)))) return
-  const name = packageName(specifier)
-  if (ownName(dirname(file)) === name) return
-  const error = new Error(`Cannot find package '${name}' imported from ${file}`)
-  throw Object.assign(error, { code: 'ERR_MODULE_NOT_FOUND' })
-}
-
-/** By which name the modules of a folder may import their own package. */
-function ownName(folder: string): string | undefined {
-  const packageFile = join(folder, 'package.json')
-  if (existsSync(packageFile)) return nameWithExports(packageFile)
-  return dirname(folder) === folder ? undefined : ownName(dirname(folder))
-}
-
-function handOn<R extends Resolved>(resolved: R, generation: string, isOnce = false): R {
-  if (!resolved.url.startsWith('file:') || generation === String(ONLY_GENERATION)) return resolved
-  const url = named(resolved.url, generation)
-  if (!isOnce && !withImports.has(generation)) {
-    withImports.add(generation)
-    inbox?.postMessage(generation)
+/** What has come to a port so far: read when asked, as a message that was posted before an import is to be known to it. */
+function* received(port: MessagePort | undefined): Generator<unknown> {
+  for (let next = port && receiveMessageOnPort(port); next; next = port && receiveMessageOnPort(port)) {
+    yield next.message
   }
-  return { ...resolved, url }
-}
-
-/** A URL that names its generation, whether it does so already or not. */
-function named(url: string, generation: string): string {
-  return GENERATION.test(url) || generation === String(ONLY_GENERATION)
-    ? url
-    : withGeneration(url, generation)
 }
