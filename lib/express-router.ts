@@ -4,19 +4,19 @@ import type { ImportPackage } from './package-import.ts'
 import type { Trusts } from './trust-proxy.ts'
 
 /** What is used of Express. */
-export type Express = () => Handle & { disable(name: string): unknown; use(router: Handle): unknown }
+type Express = () => Handle & { disable(name: string): unknown; use(router: Handle): unknown }
 
 /**
  * Has a router of Express, 4 or 5, find on requests and answers what Express puts there, also on those that came through
- * no Express app. Any other handler stays as it is.
+ * no Express app; `imports` are to find Express. Any other handler stays as it is.
  */
 export async function adaptExpressRouter(
   handle: Handle,
   appFolder: string,
   trusts: Trusts | undefined,
-  findExpress: () => Promise<Express | undefined>,
+  imports: readonly ImportPackage[],
 ): Promise<Handle> {
-  const express = isExpressRouter(handle) ? await findExpress() : undefined
+  const express = isExpressRouter(handle) ? await importExpress(imports) : undefined
   if (!express) return handle
   const app = express()
   // That is for an app around the router to say.
@@ -27,7 +27,7 @@ export async function adaptExpressRouter(
 }
 
 /** The Express that these find first; undefined where none does. */
-export async function importExpress(...imports: readonly ImportPackage[]): Promise<Express | undefined> {
+async function importExpress(imports: readonly ImportPackage[]): Promise<Express | undefined> {
   for (const importPackage of imports) {
     const found = (await importPackage('express')) as { default: Express } | undefined
     if (found) return found.default

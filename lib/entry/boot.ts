@@ -5,14 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { getHeapStatistics } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
-import { adaptExpressApp, adaptListeners } from '../express-app.ts'
-import { adaptExpressRouter, importExpress } from '../express-router.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
 import { LoadScope } from '../launch/caught-listen.ts'
 import { exportsInTime } from '../launch/exports-in-time.ts'
 import { hookGenerations, setRelease } from '../launch/generation-hook.ts'
 import { ONLY_GENERATION } from '../launch/generation-url.ts'
 import { hookRequire } from '../launch/module-paths.ts'
+import { mountedHandler } from '../mounted-handler.ts'
 import { importFor, importOwn } from '../package-import.ts'
 import { answerRequests } from './answer-requests.ts'
 import { becomeOwner } from './become-owner.ts'
@@ -96,11 +95,7 @@ function boot(setup: Setup): void {
       reportOnce({ type: 'no handler', detail: found })
       process.exit(1)
     }
-    const handle = await adaptExpressRouter(found.handle, setup.appFolder, undefined, () =>
-      importExpress(importPackage, importOwn),
-    )
-    handler = { ...found, ...adaptExpressApp(handle, setup.appFolder, undefined) }
-    if (found.server) adaptListeners(found.server, setup.appFolder, undefined)
+    handler = await mountedHandler(found, setup.appFolder, undefined, [importPackage, importOwn])
     answerRequests(front, handler, () => scope.server)
     front.ref()
     reportOnce({ type: 'ready', takesUpgrades: takesUpgradesNow(handler, scope), figures: figures() })

@@ -1,11 +1,8 @@
-import { realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from '../errors.ts'
-import { debug, type EvictReason } from '../events.ts'
-import { adaptExpressApp, adaptListeners } from '../express-app.ts'
-import { adaptExpressRouter, importExpress } from '../express-router.ts'
-import { isGone } from '../gone.ts'
-import { exportsNothing, findHandler, type Handler, upgradeOf } from '../handler.ts'
+import { debug } from '../events.ts'
+import { exportsNothing, findHandler, type Handler } from '../handler.ts'
+import { mountedHandler } from '../mounted-handler.ts'
 import { checkGiven, type Settings } from '../options.ts'
 import { importOwn } from '../package-import.ts'
 import type { Release } from '../release.ts'
@@ -16,39 +13,24 @@ import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts
 import { EnvironmentWrites } from './environment-writes.ts'
 import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
-import { CLOSE_TIMEOUT, type Launched, type Tell } from './launch.ts'
+import type { Launched, Tell } from './launch.ts'
+import { ParkedApps } from './parked-apps.ts'
 import { probe } from './probe.ts'
+import { type Loaded, RunningApp } from './running-app.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
 /** How long an app that exports nothing may take to call `listen()` after its module ran. */
 const LISTEN_GRACE = 2000
 /** How often the module is looked at meanwhile: a deploy may have only begun to write it. */
 const GRACE_LOOK = 50
-/** How many parked apps are looked after at each launch, by which no more than one comes to be parked. */
-const PARKED_LOOKS = 2
-
-interface Loaded {
-  readonly release: Release
-  readonly tell: Tell
-  readonly modules: FreshImport
-  readonly scope: LoadScope
-  readonly handler: Handler
-  readonly environmentWrites: readonly string[]
-}
-
 /** Loads apps into this process. */
 export class InProcess {
   readonly #settings: Settings
-  /**
-   * Apps that were evicted although nothing had changed, and whose modules Node keeps: asked for again, they are
-   * used again, so that strangers who cycle names cannot grow memory. Those go that nobody can ask for any more.
-   */
-  readonly #parked = new Map<string, Loaded>()
+  readonly #parked = new ParkedApps(modules => this.#forget(modules))
   #staleGraphs = 0
   readonly #counted = new WeakSet<FreshImport>()
-  /** Is told of each app that has ended, and whether it may be used again. */
   readonly #left = (loaded: Loaded, isParked: boolean): void => {
-    if (isParked) this.#parked.set(loaded.release.realPath, loaded)
+    if (isParked) this.#parked.park(loaded)
     else this.#forget(loaded.modules)
   }
   /** Ends the wait for each load that is under way. */
@@ -65,8 +47,8 @@ export class InProcess {
 
   /** `tell` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
   async launch(release: Release, own: VhostSettings, tell: Tell): Promise<Launched> {
-    const loaded = this.#unpark(release) ?? (await this.#loadInTime(release, own, tell))
-    this.#lookAfterParked()
+    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, own, tell))
+    this.#parked.lookAfter()
     return this.#launched(loaded)
   }
 
@@ -77,34 +59,7 @@ export class InProcess {
 
   /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
   discard(realPath: string): void {
-    const parked = this.#parked.get(realPath)
-    if (!parked) return
-    this.#parked.delete(realPath)
-    this.#forget(parked.modules)
-  }
-
-  #unpark(release: Release): Loaded | undefined {
-    const parked = this.#parked.get(release.realPath)
-    if (!parked) return undefined
-    this.#parked.delete(release.realPath)
-    if (Object.is(parked.release.version, release.version)) {
-      parked.scope.addListeners()
-      return parked
-    }
-    this.#forget(parked.modules)
-    return undefined
-  }
-
-  /** By turns. */
-  #lookAfterParked(): void {
-    for (const parked of [...this.#parked.values()].slice(0, PARKED_LOOKS)) {
-      const { realPath } = parked.release
-      this.#parked.delete(realPath)
-      this.#parked.set(realPath, parked)
-      void isLeft(parked).then(isLeft => {
-        if (isLeft && this.#parked.get(realPath) === parked) this.discard(realPath)
-      })
-    }
+    this.#parked.discard(realPath)
   }
 
   async #loadInTime(release: Release, own: VhostSettings, tell: Tell): Promise<Loaded> {
@@ -168,11 +123,8 @@ export class InProcess {
       if (modules.stale.length > 0)
         debug('ES modules reached by require() stay as they were: %o', modules.stale)
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
-      const appFolder = join(realPath, appDir)
       // Not the vhost's own Express: Node would keep one for each release.
-      const handle = await adaptExpressRouter(found.handle, appFolder, trusts, () => importExpress(importOwn))
-      handler = { ...found, ...adaptExpressApp(handle, appFolder, trusts) }
-      if (found.server) adaptListeners(found.server, appFolder, trusts)
+      handler = await mountedHandler(found, join(realPath, appDir), trusts, [importOwn])
       environment.end()
       if (own.probe) await probe(handler.handle, await tell(), own.probe)
       return { release, tell, modules, scope, handler, environmentWrites: environment.names }
@@ -203,7 +155,7 @@ export class InProcess {
   }
 
   #launched(loaded: Loaded): Launched {
-    return new Running(loaded, this.#left)
+    return new RunningApp(loaded, this.#left)
   }
 
   #forget(modules: FreshImport): void {
@@ -215,69 +167,6 @@ export class InProcess {
     if (!modules.isKeptByNode || this.#counted.has(modules)) return
     this.#counted.add(modules)
     this.#staleGraphs++
-  }
-}
-
-/** A class, because there are thousands: an object with a getter and closures of its own takes four times as much. */
-class Running implements Launched {
-  readonly handle: Launched['handle']
-  readonly #loaded: Loaded
-  readonly #left: (loaded: Loaded, isParked: boolean) => void
-
-  constructor(loaded: Loaded, left: (loaded: Loaded, isParked: boolean) => void) {
-    this.handle = loaded.handler.handle
-    this.#loaded = loaded
-    this.#left = left
-  }
-
-  get isolation(): 'none' {
-    return 'none'
-  }
-
-  get mounted(): Launched['mounted'] {
-    return this.#loaded.handler.mounted
-  }
-
-  get upgrade(): Launched['upgrade'] {
-    return upgradeOf(this.#loaded.handler, this.#loaded.scope.server)
-  }
-
-  get environmentWrites(): readonly string[] {
-    return this.#loaded.environmentWrites
-  }
-
-  get isKeptByNode(): boolean {
-    const { modules, handler } = this.#loaded
-    return modules.isKeptByNode && handler.close !== undefined
-  }
-
-  async dispose(reason: EvictReason): Promise<void> {
-    const { modules, handler, scope } = this.#loaded
-    const isUnchanged = reason === 'lru' || reason === 'idle'
-    const isParked = isUnchanged && modules.isKeptByNode && !handler.close
-    const leave = (): void => {
-      scope.removeListeners()
-      if (!isParked) scope.closeServers()
-      this.#left(this.#loaded, isParked)
-    }
-    // Once more when its close() has ended after all.
-    const timer = setTimeout(leave, CLOSE_TIMEOUT).unref()
-    try {
-      await handler.close?.()
-    } finally {
-      clearTimeout(timer)
-      leave()
-    }
-  }
-}
-
-/** Whether the name that it was loaded for leads elsewhere, or nowhere. */
-async function isLeft({ release, tell }: Loaded): Promise<boolean> {
-  try {
-    const { path } = await tell()
-    return (await realpath(path)) !== release.realPath
-  } catch (error) {
-    return isGone(error)
   }
 }
 
