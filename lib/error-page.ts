@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { isTold } from './entry/messages.ts'
+import { isTold } from './entry/plain-error.ts'
 import { VhostError } from './errors.ts'
 import { givenOptions } from './given-options.ts'
 import { isBelow } from './is-within.ts'

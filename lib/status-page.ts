@@ -7,7 +7,7 @@ import { hostnameOf, parseGivenHost, parseHost } from './hostname.ts'
 import type { VhostRouter } from './index.ts'
 import { isSecretEqual } from './is-secret-equal.ts'
 import { optionError, shown } from './option-error.ts'
-import { plainError, toPlain } from './plain.ts'
+import { errorParts, toPlain } from './plain.ts'
 import { passRejection } from './rejection.ts'
 import { Board } from './status-page/board.ts'
 import { makeDocument } from './status-page/document.ts'
@@ -111,7 +111,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
       if (release) sendJson(res, 200, { realPath: release.realPath })
       else sendJson(res, 404, { message: 'no such vhost, or no app in it' })
     } catch (error) {
-      sendJson(res, (error as { status?: number }).status ?? 500, plainError(error))
+      sendJson(res, (error as { status?: number }).status ?? 500, errorParts(error))
     }
   }
 }

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
 import { statOf, unlessGone } from './gone.ts'
+import { isObject } from './is-object.ts'
 import { shown, shownOption } from './option-error.ts'
 import {
   expectEnvironment,
@@ -160,8 +161,4 @@ function expectPath(value: unknown): string | undefined {
   return typeof value === 'string' && /^\/[\x21-\x7e]*$/.test(value)
     ? undefined
     : `a path that begins with '/', such as '/healthz'`
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

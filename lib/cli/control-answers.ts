@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { plainError, toPlain } from '../plain.ts'
+import { errorParts, toPlain } from '../plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { EVENTS, LINES } from './event-line.ts'
 
@@ -29,7 +29,7 @@ export class ControlAnswers {
       else if (verb === 'GET /events') this.#stream(res)
       else send(res, 404, { message: 'no such verb' })
     } catch (error) {
-      send(res, 500, plainError(error))
+      send(res, 500, errorParts(error))
     }
   }
 

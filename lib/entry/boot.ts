@@ -18,8 +18,9 @@ import { becomeOwner } from './become-owner.ts'
 import { followExceptions } from './follow-exceptions.ts'
 import { followUpgrades, takesUpgradesNow } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
-import { type Figures, type Order, plainError, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
+import { type Figures, type Order, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
 import { keepOwnSignals, raise } from './own-signals.ts'
+import { plainError } from './plain-error.ts'
 import { openRouterChannel } from './router-channel.ts'
 
 /** How long a program that exports something else, for its specs for one, may take to call `listen()`, in milliseconds. */

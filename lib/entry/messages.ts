@@ -1,7 +1,7 @@
 /** What both sides of the wall say to each other. */
 
-import { validateHeaderName, validateHeaderValue } from 'node:http'
-import { attempt, shortened } from '../thrown.ts'
+import { isObject } from '../is-object.ts'
+import { isPlainError, type PlainError } from './plain-error.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
@@ -26,19 +26,6 @@ export interface Setup {
  * signals.
  */
 export type Order = 'begin' | 'ping' | 'stop' | 'end'
-
-/** An error as it crosses the wall: what Express and its like look for. */
-export interface PlainError {
-  readonly name: string
-  readonly message: string
-  readonly stack?: string
-  readonly code?: string | number
-  readonly status?: number
-  readonly statusCode?: number
-  readonly expose?: boolean
-  readonly type?: string
-  readonly headers?: Readonly<Record<string, string>>
-}
 
 /** What an app's side knows of itself. */
 export interface Figures {
@@ -70,99 +57,6 @@ export function isReport(value: unknown): value is Report {
   return Object.hasOwn(CHECKS, value.type) && CHECKS[value.type as Report['type']](value)
 }
 
-/** Whether an error came over the wall whole. */
-export function isPlainError(value: unknown): value is PlainError {
-  if (!isObject(value)) return false
-  const { name, message, stack = '' } = value
-  return [name, message, stack].every(text => typeof text === 'string')
-}
-
 function isFigures(value: unknown): value is Figures {
   return isObject(value) && [value.memory, value.cpu].every(of => of === null || typeof of === 'number')
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-/** What of an error's own properties crosses the wall. */
-const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
-/** Of what JSON makes of one of them. */
-const LONGEST = 4000
-
-/** Whatever was thrown; without what of it cannot be read, or said in JSON. */
-export function plainError(thrown: unknown): PlainError {
-  if (typeof thrown !== 'object' || thrown === null)
-    return { name: 'Error', message: shortened(attempt(() => String(thrown)) ?? '') }
-  const error = thrown as Partial<PlainError>
-  const plain: Record<string, unknown> = {
-    name: shortened(attempt(() => String(error.name ?? 'Error')) ?? 'Error'),
-    message: shortened(attempt(() => String(error.message ?? '')) ?? ''),
-  }
-  const stack = attempt(() => error.stack)
-  if (typeof stack === 'string') plain.stack = shortened(stack)
-  for (const name of PROPERTIES) {
-    const json = attempt(() => JSON.stringify(error[name]))
-    // Not the value itself: a thread would clone it, or fail to.
-    if (json !== undefined && json.length <= LONGEST) plain[name] = JSON.parse(json)
-  }
-  return plain as unknown as PlainError
-}
-
-const told = new WeakSet<object>()
-
-/** Whether an error came over the wall: its stack may name whatever the app likes. */
-export function isTold(error: unknown): boolean {
-  return told.has(Object(error))
-}
-
-/** The other side is the app's, and may have said it by itself: what is too long is cut here, too. */
-export function toError(said: PlainError): Error {
-  const plain = plainError(said)
-  const { name, message, stack } = plain
-  const error = new Error(message)
-  told.add(error)
-  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
-  if (stack !== undefined) error.stack = stack
-  // By name: a `__proto__` among what an app has made up would be its prototype.
-  for (const property of PROPERTIES) {
-    const value = fitting(property, plain[property])
-    if (Object.hasOwn(plain, property) && value !== undefined) Object.assign(error, { [property]: value })
-  }
-  return error
-}
-
-/**
- * What Express answers by: in a turn of its own, where nobody catches what Node throws at a status or a header. Undefined
- * where it cannot be had.
- */
-function fitting(property: (typeof PROPERTIES)[number], value: unknown): unknown {
-  if (property === 'headers') return isObject(value) ? fittingHeaders(value) : undefined
-  if (property === 'status' || property === 'statusCode') return isStatus(value) ? value : undefined
-  return value
-}
-
-function isStatus(value: unknown): boolean {
-  return Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 999
-}
-
-/** By these an error would say where its own answer ends, on a connection that may serve others. */
-const FRAMING =
-  /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
-
-function fittingHeaders(headers: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(headers).filter(([name, value]) => !FRAMING.test(name) && isHeader(name, value)),
-  )
-}
-
-function isHeader(name: string, value: unknown): boolean {
-  const isText = [value].flat().every(part => typeof part === 'string' || typeof part === 'number')
-  return isText && attempt(() => checkHeader(name, value as string)) === true
-}
-
-function checkHeader(name: string, value: string): true {
-  validateHeaderName(name)
-  validateHeaderValue(name, value)
-  return true
 }

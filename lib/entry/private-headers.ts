@@ -1,7 +1,7 @@
 import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
-import { isPlainError, type PlainError, plainError, toError } from './messages.ts'
+import { isPlainError, type PlainError, plainError, toError } from './plain-error.ts'
 
 /**
  * What a request and its answer cannot say on a private socket goes in headers. None of these names passes from or to

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type Figures, type PlainError, type Report, toError } from '../entry/messages.ts'
+import type { Figures, Report } from '../entry/messages.ts'
+import { type PlainError, toError } from '../entry/plain-error.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import { shortened } from '../thrown.ts'
