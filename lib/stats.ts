@@ -80,6 +80,21 @@ export interface VhostStats {
 
 const NO_FIGURES: UpstreamFigures = { pid: null, threadId: null, memory: null, cpu: null }
 
+/** What is told of what does not run, beside its names and its state. */
+export const NOT_RUNNING: Omit<AppStats, 'hostnames' | 'realPath' | 'state'> = {
+  version: null,
+  isolation: null,
+  ...NO_FIGURES,
+  restarts: 0,
+  lastExit: null,
+  requests: 0,
+  inFlight: 0,
+  errors: 0,
+  loadDurationMs: null,
+  loadedAt: null,
+  lastError: null,
+}
+
 /** `isolation` is that of what is not loaded; null where it is not known before. */
 export function collectStats(
   apps: AppCache,
@@ -95,8 +110,14 @@ export function collectStats(
     .filter(
       ({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath) && !apps.isLoading(realPath),
     )
-  const loading = apps.firstLoads.map(({ release, hostnames }) =>
-    idle(release.realPath, hostnames, 'loading', isolation),
+  const loading = apps.firstLoads.map(
+    ({ release: { realPath }, hostnames }): AppStats => ({
+      ...NOT_RUNNING,
+      hostnames,
+      realPath,
+      isolation,
+      state: 'loading',
+    }),
   )
   const running = [...serving, ...draining]
   return {
@@ -157,31 +178,13 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
 
 function ofFailure(failure: Failure, table: VhostTable, isolation: Isolation | null): AppStats {
   const { realPath } = failure.release
-  return { ...idle(realPath, table.hostnames(realPath), 'failed', isolation), lastError: lastError(failure) }
-}
-
-/** Of a release that nothing has been asked of yet. */
-function idle(
-  realPath: string,
-  hostnames: readonly string[],
-  state: VhostState,
-  isolation: Isolation | null,
-): AppStats {
   return {
-    hostnames,
+    ...NOT_RUNNING,
+    hostnames: table.hostnames(realPath),
     realPath,
-    version: null,
     isolation,
-    ...NO_FIGURES,
-    restarts: 0,
-    lastExit: null,
-    state,
-    requests: 0,
-    inFlight: 0,
-    errors: 0,
-    loadDurationMs: null,
-    loadedAt: null,
-    lastError: null,
+    state: 'failed',
+    lastError: lastError(failure),
   }
 }
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
-import { type PlainVersion, plainVersion } from '../stats.ts'
+import { NOT_RUNNING, type PlainVersion, plainVersion } from '../stats.ts'
 import { causeOf, shortened, stackOf } from '../thrown.ts'
 
 /** One line of the page's table: an app, a release that does not load, or what was evicted. */
@@ -214,30 +214,22 @@ export class Board {
     if (name === undefined) return
     const since = new Date().toISOString()
     this.#evicted.delete(name)
-    this.#evicted.set(name, { ...NOTHING, id: `evicted ${name}`, hostnames, realPath, since, reason })
+    const id = `evicted ${name}`
+    const row: BoardRow = {
+      ...NOT_RUNNING,
+      id,
+      hostnames,
+      realPath,
+      state: 'evicted',
+      since,
+      reason,
+      rate: 0,
+    }
+    this.#evicted.set(name, row)
     const [oldest] = this.#evicted.keys()
     if (this.#evicted.size > MAX_EVICTED) this.#evicted.delete(oldest as string)
   }
 }
-
-const NOTHING = {
-  version: null,
-  isolation: null,
-  state: 'evicted',
-  requests: 0,
-  inFlight: 0,
-  errors: 0,
-  loadDurationMs: null,
-  loadedAt: null,
-  pid: null,
-  threadId: null,
-  memory: null,
-  cpu: null,
-  restarts: 0,
-  lastExit: null,
-  lastError: null,
-  rate: 0,
-} as const
 
 // Two generations of one path may have been loaded within a millisecond.
 function unusedKey(key: string, used: ReadonlyMap<string, string>): string {
