@@ -15,7 +15,7 @@ import {
 /** How often a document is looked for that is exchanged again and again between the look and its opening. */
 const MOST_LOOKS = 3
 
-/** `missed` is asked first where there is no such document. */
+/** Serves what a request asks for from the document root at a real path; `missed` is asked first where there is no such document. */
 type ServeDocument = (
   realPath: string,
   req: IncomingMessage,
@@ -91,8 +91,7 @@ function serve(
   const fs = openedDocument(file, () => {
     isExchanged = true
   })
-  const before = new Set(res.getHeaderNames())
-  const { statusCode } = res
+  const takeBack = rememberHead(res)
   // express.static gets the very file that was checked, by a view of the request, so that whoever comes next
   // finds the request as it was. It redirects by originalUrl, which must name no other host.
   const view = Object.create(req, {
@@ -110,13 +109,19 @@ function serve(
   const options = { ...rules.express, setHeaders, fs } as object
   express.static(root, options)(view, res as express.Response, (error?: unknown) => {
     res.off('pipe', piped)
-    if (!res.headersSent) {
-      // Of a file that is not served after all: its length, its tag, how long it may be kept.
-      for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
-      res.statusCode = statusCode
-    }
+    if (!res.headersSent) takeBack()
     failed(error, isExchanged)
   })
+}
+
+/** Gives what takes back what a file that is not served after all has set: its length, its tag, how long it may be kept. */
+function rememberHead(res: ServerResponse): () => void {
+  const before = new Set(res.getHeaderNames())
+  const { statusCode } = res
+  return () => {
+    for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
+    res.statusCode = statusCode
+  }
 }
 
 /** Of a file that is written over meanwhile there may be less than was said: the client would wait for the rest. */
