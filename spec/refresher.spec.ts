@@ -847,21 +847,23 @@ describe('a release that does not load', { concurrency: 4 }, () => {
 describe('a change', { concurrency: 4 }, () => {
   it('during a load is followed after it: the newest serves in the end', async () => {
     await using world = await World.start({ updateInterval: 30 })
+    const begun: string[] = []
+    Object.assign(globalThis, { begunDuringLoad: begun })
     const slow = (answer: string): void =>
       world.write(
         'aries.test/app/index.mjs',
-        `await new Promise(resolve => setTimeout(resolve, 150))
-        export default (req, res) => res.end(${JSON.stringify(answer)})`,
+        `globalThis.begunDuringLoad.push('${answer}')
+        await new Promise(resolve => setTimeout(resolve, 150))
+        export default (req, res) => res.end('${answer}')`,
       )
     slow('first')
     const cold = world.body('aries.test')
-    await delay(50)
+    await eventually(() => begun.includes('first'))
     slow('second')
     assert.match(await cold, /first|second/)
     await eventually(async () => assert.equal(await world.body('aries.test'), 'second'))
     slow('third')
-    await eventually(() => world.vhosts.stats().vhosts.length > 0)
-    await delay(60)
+    await eventually(() => begun.includes('third'))
     slow('fourth')
     await eventually(async () => assert.equal(await world.body('aries.test'), 'fourth'))
     await eventually(() => world.vhosts.stats().vhosts.length === 1)
