@@ -145,9 +145,9 @@ export class Follower {
   }
 
   /**
-   * Leads a name to what was found. A load may hang, and what is deployed, taken back or deleted meanwhile must be seen: so it is not waited for. What
-   * is followed already needs nobody else; of two that are followed at once the later reading counts, and a third is
-   * left to the next comparison.
+   * Leads a name to what was found. A load may hang, and what is deployed, taken back or deleted meanwhile must be seen:
+   * so it is not waited for. What is followed already needs nobody else; of two that are followed at once the later
+   * reading counts, and a third is left to the next comparison.
    */
   async follow(vhost: Vhost, found: Found, isNews: boolean): Promise<void> {
     const { hostname } = vhost

@@ -2,27 +2,18 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { Server as HttpServer } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
 import { type ListenOptions, Server } from 'node:net'
+import { ProcessListeners } from './process-listeners.ts'
 
 export type WebServer = HttpServer | HttpsServer
 
-type ProcessListener = (...values: unknown[]) => void
-type Added = readonly [event: string | symbol, listener: ProcessListener]
-
-const MANY_LISTENERS = 100
-
-/** What an app does to the process while it is loaded: noted here instead, or here so that it can be undone. */
+/** What an app does to the process while it is loaded: servers are noted instead of bound, listeners so that they can go. */
 export class LoadScope {
   /** The first web server on which the app called `listen()`. */
   server: WebServer | undefined
   /** Whether the app listens with a server that answers by HTTP/2. */
   hasHttp2 = false
+  readonly listeners: ProcessListeners = new ProcessListeners()
   readonly #servers: Server[] = []
-  /** What the app added to `process`, and may have removed again. */
-  #added: Added[] = []
-  /** When there are so many it is time to forget those that the app has removed. */
-  #many = MANY_LISTENERS
-  /** What was removed from `process`, to be put back where the app is used again. */
-  #removed: Added[] = []
   #hasListened = false
   #told: (() => void) | undefined
 
@@ -30,7 +21,7 @@ export class LoadScope {
     watchProcess()
   }
 
-  /** Resolves when the app has called `listen()` on a web server, be it one that cannot answer here. */
+  /** Resolves when the app has called `listen()` on a web server, be it one that cannot answer here; for who asked last alone. */
   async listening(): Promise<void> {
     if (this.#hasListened) return
     await new Promise<void>(resolve => {
@@ -65,37 +56,11 @@ export class LoadScope {
     this.#told?.()
   }
 
-  noteListener(event: string | symbol, listener: ProcessListener): void {
-    if (this.#added.length >= this.#many) {
-      this.#added = this.#added.filter(added => present(added) !== undefined)
-      this.#many = Math.max(MANY_LISTENERS, 2 * this.#added.length)
-    }
-    this.#added.push([event, listener])
-  }
-
   /** Closes the servers that the app did not close itself: they hold timers. */
   closeServers(): void {
     for (const server of this.#servers) {
       if (server.listening) server.close()
     }
-  }
-
-  /** Puts the app's listeners on `process` back, where it is used again. */
-  addListeners(): void {
-    for (const [event, listener] of this.#removed) process.on(event, listener)
-    this.#added.push(...this.#removed)
-    this.#removed = []
-  }
-
-  removeListeners(): void {
-    for (const added of this.#added) {
-      const [event] = added
-      const own = present(added)
-      if (!own) continue
-      process.off(event, own)
-      this.#removed.push([event, own])
-    }
-    this.#added = []
   }
 }
 
@@ -106,12 +71,6 @@ export function isWebServer(value: unknown): value is WebServer {
 // Its class is not exported.
 function isHttp2Server(server: Server): boolean {
   return /^Http2(?:Secure)?Server$/.test(server.constructor.name)
-}
-
-/** As it stands on `process`: one that is called once stands wrapped, and is gone when it was called. */
-function present([event, listener]: Added): ProcessListener | undefined {
-  const listeners = process.rawListeners(event) as (ProcessListener & { listener?: unknown })[]
-  return listeners.find(raw => raw === listener || raw.listener === listener)
 }
 
 // The process has one `net.Server` and one list of listeners, so routers share what stands on them.
@@ -129,7 +88,7 @@ function watchProcess(): void {
     scope.take(this)
     return pretendToListen(this, values)
   }
-  process.on('newListener', (event, listener) => scopes.getStore()?.noteListener(event, listener))
+  process.on('newListener', (event, listener) => scopes.getStore()?.listeners.note(event, listener))
 }
 
 /** The server behaves as if it listened at the address that was asked for, and is bound to nothing. */

@@ -110,7 +110,7 @@ export class InProcess {
       // It may never end.
       void tooLong.then(() => {
         writes.end()
-        scope.removeListeners()
+        scope.listeners.remove()
       })
       const modulePaths = getModulePaths ? checkGiven('getModulePaths', getModulePaths(realPath)) : []
       const loading = scope.run(() => modules.load(entry.path, modulePaths))
@@ -134,7 +134,7 @@ export class InProcess {
       if (handler) void letGo(handler)
       modules.undo()
       this.#countGraph(modules)
-      scope.removeListeners()
+      scope.listeners.remove()
       scope.closeServers()
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     }

@@ -33,7 +33,7 @@ export class ParkedApps {
       return undefined
     }
     this.#byRealPath.delete(realPath)
-    parked.scope.addListeners()
+    parked.scope.listeners.putBack()
     return parked
   }
 

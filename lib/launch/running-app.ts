@@ -54,7 +54,7 @@ export class RunningApp implements Launched {
     const isUnchanged = reason === 'lru' || reason === 'idle'
     const isParked = isUnchanged && modules.isKeptByNode && !handler.close
     const leave = (): void => {
-      scope.removeListeners()
+      scope.listeners.remove()
       if (!isParked) scope.closeServers()
       this.#left(this.#loaded, isParked)
     }

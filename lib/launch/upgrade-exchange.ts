@@ -177,13 +177,13 @@ export class UpgradeExchange {
 /** As the app wrote it; a body whose length it does not say ends with the connection. */
 function headOf(down: IncomingMessage): string {
   const { statusCode = 502, statusMessage, rawHeaders } = down
+  const isSwitch = statusCode === 101
   const lines = [`HTTP/1.1 ${statusCode} ${statusMessage || (STATUS_CODES[statusCode] ?? '')}`]
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
-    const isSwitch = statusCode === 101
     if (!isSwitch && /^(?:connection|keep-alive|transfer-encoding)$/i.test(name)) continue
     lines.push(`${name}: ${rawHeaders[at + 1]}`)
   }
-  if (statusCode !== 101) lines.push('Connection: close')
+  if (!isSwitch) lines.push('Connection: close')
   return `${lines.join('\r\n')}\r\n\r\n`
 }
