@@ -13,7 +13,7 @@ import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts
 import { EnvironmentWrites } from './environment-writes.ts'
 import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
-import type { Launched, Tell } from './launch.ts'
+import type { FindInfo, Launched } from './launch.ts'
 import { ParkedApps } from './parked-apps.ts'
 import { probe } from './probe.ts'
 import { type Loaded, RunningApp } from './running-app.ts'
@@ -45,9 +45,9 @@ export class InProcess {
     return this.#staleGraphs
   }
 
-  /** `tell` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
-  async launch(release: Release, own: VhostSettings, tell: Tell): Promise<Launched> {
-    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, own, tell))
+  /** `findInfo` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
+  async launch(release: Release, own: VhostSettings, findInfo: FindInfo): Promise<Launched> {
+    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, own, findInfo))
     this.#parked.lookAfter()
     return this.#launched(loaded)
   }
@@ -62,14 +62,14 @@ export class InProcess {
     this.#parked.discard(realPath)
   }
 
-  async #loadInTime(release: Release, own: VhostSettings, tell: Tell): Promise<Loaded> {
+  async #loadInTime(release: Release, own: VhostSettings, findInfo: FindInfo): Promise<Loaded> {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
     let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
     })
-    const loading = this.#load(release, modules, own, tell, tooLong)
+    const loading = this.#load(release, modules, own, findInfo, tooLong)
     // It holds the process: who awaits a load is to be told.
     const timer = setTimeout(giveUp, loadTimeout)
     this.#giveUps.add(giveUp)
@@ -94,7 +94,7 @@ export class InProcess {
     release: Release,
     modules: FreshImport,
     own: VhostSettings,
-    tell: Tell,
+    findInfo: FindInfo,
     tooLong: Promise<unknown>,
   ): Promise<Loaded> {
     const { realPath } = release
@@ -126,8 +126,8 @@ export class InProcess {
       // Not the vhost's own Express: Node would keep one for each release.
       handler = await mountedHandler(found, join(realPath, appDir), trusts, [importOwn])
       environment.end()
-      if (own.probe) await probe(handler.handle, await tell(), own.probe)
-      return { release, tell, modules, scope, handler, environmentWrites: environment.names }
+      if (own.probe) await probe(handler.handle, await findInfo(), own.probe)
+      return { release, findInfo, modules, scope, handler, environmentWrites: environment.names }
     } catch (error) {
       environment?.end()
       tolerateSecondRejection(error)

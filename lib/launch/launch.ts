@@ -17,7 +17,7 @@ export type Mounted = (around: unknown) => void
 export type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
 /** Gives what requests to a release will find in `req.vhost`. */
-export type Tell = () => Promise<VhostInfo>
+export type FindInfo = () => Promise<VhostInfo>
 
 /** What is known of the thread or process of an app. */
 export interface UpstreamFigures {

@@ -5,7 +5,7 @@ import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
 import { refuseNoFile } from './entry-module.ts'
 import { InProcess } from './in-process.ts'
 import { isolationOf } from './isolation.ts'
-import type { Launched, Tell } from './launch.ts'
+import type { FindInfo, Launched } from './launch.ts'
 import type { Redo } from './untouched.ts'
 import { Upstreams, type WriteLine } from './upstreams.ts'
 
@@ -28,12 +28,12 @@ export class Launcher {
   }
 
   /** Rejects with a `VhostError`. */
-  async launch(release: Release, tell: Tell): Promise<Launched> {
+  async launch(release: Release, findInfo: FindInfo): Promise<Launched> {
     const { realPath } = release
     const own = await ownSettings(realPath, this.#settings)
     const isolation = isolationOf(realPath, own, this.#settings)
-    if (isolation === 'none') return await this.#inProcess.launch(release, own, tell)
-    return await this.#upstreams.launch(release, isolation, own, tell)
+    if (isolation === 'none') return await this.#inProcess.launch(release, own, findInfo)
+    return await this.#upstreams.launch(release, isolation, own, findInfo)
   }
 
   /** Has the next load of a real path be a new one, where its modules were kept to be used again. */

@@ -58,9 +58,9 @@ export class ParkedApps {
 }
 
 /** Whether the name that it was loaded for leads elsewhere, or nowhere. */
-async function isLeft({ release, tell }: Loaded): Promise<boolean> {
+async function isLeft({ release, findInfo }: Loaded): Promise<boolean> {
   try {
-    const { path } = await tell()
+    const { path } = await findInfo()
     return (await realpath(path)) !== release.realPath
   } catch (error) {
     return isGone(error)

@@ -3,12 +3,12 @@ import { type Handler, upgradeOf } from '../handler.ts'
 import type { Release } from '../release.ts'
 import type { LoadScope } from './caught-listen.ts'
 import type { FreshImport } from './fresh-import.ts'
-import { CLOSE_TIMEOUT, type Launched, type Tell } from './launch.ts'
+import { CLOSE_TIMEOUT, type FindInfo, type Launched } from './launch.ts'
 
 /** What was loaded into this process of a release. */
 export interface Loaded {
   readonly release: Release
-  readonly tell: Tell
+  readonly findInfo: FindInfo
   readonly modules: FreshImport
   readonly scope: LoadScope
   readonly handler: Handler

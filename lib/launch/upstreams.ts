@@ -8,7 +8,7 @@ import type { Release } from '../release.ts'
 import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
 import { within } from '../within.ts'
 import { findEntryModule } from './entry-module.ts'
-import type { Launched, Tell } from './launch.ts'
+import type { FindInfo, Launched } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
 import { ownerOf } from './owner.ts'
@@ -54,7 +54,7 @@ export class Upstreams {
     release: Release,
     isolation: 'thread' | 'process',
     own: VhostSettings,
-    tell: Tell,
+    findInfo: FindInfo,
   ): Promise<Launched> {
     let upstream: Upstream | undefined
     let setup: Setup | undefined
@@ -64,7 +64,7 @@ export class Upstreams {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       upstream = this.#start(release, isolation, runnerSettings)
       const { loadTimeout } = this.#settings
-      await within(loadTimeout, serves(upstream, own, tell), () => {
+      await within(loadTimeout, serves(upstream, own, findInfo), () => {
         throw new VhostError('ERR_VHOST_LOAD_TIMEOUT', { detail: `more than ${loadTimeout} ms` })
       })
       return upstream
@@ -153,9 +153,9 @@ export class Upstreams {
   }
 }
 
-async function serves(upstream: Upstream, own: VhostSettings, tell: Tell): Promise<void> {
+async function serves(upstream: Upstream, own: VhostSettings, findInfo: FindInfo): Promise<void> {
   await upstream.ready
-  if (own.probe) await probe(upstream.handle, await tell(), own.probe)
+  if (own.probe) await probe(upstream.handle, await findInfo(), own.probe)
 }
 
 function inherited(): Environment {
