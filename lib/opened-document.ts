@@ -1,7 +1,5 @@
-import { close, constants, fstat, open, read, readlinkSync } from 'node:fs'
-
-/** Not to wait for a pipe: that would hold one of the four threads for the file system for ever. Windows has none. */
-const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+import { close, fstat, open, read, readlinkSync } from 'node:fs'
+import { READ_FLAGS } from './read-flags.ts'
 
 type Opened = (error: Error | null, descriptor?: number) => void
 
@@ -20,7 +18,7 @@ interface FileSystem {
 export function openedDocument(file: string, exchanged: () => void): FileSystem {
   return {
     open(path, _, mode, opened) {
-      open(path, FLAGS, mode, (error, descriptor) => {
+      open(path, READ_FLAGS, mode, (error, descriptor) => {
         if (error) {
           opened(error)
           return

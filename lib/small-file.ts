@@ -1,9 +1,7 @@
-import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { READ_FLAGS } from './read-flags.ts'
 
 const MAX_SIZE = 2 ** 20
-/** Not to wait for a pipe: that would hold one of the four threads for the file system for ever. Windows has none. */
-const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 /** That what is there is not read, and why, in words that go on after its name. */
 export class UnfitFile extends Error {}
@@ -14,7 +12,7 @@ export class UnfitFile extends Error {}
  * a device does something when it is opened.
  */
 export async function readSmallFile(path: string, owner?: number): Promise<string> {
-  const file = await open(path, FLAGS)
+  const file = await open(path, READ_FLAGS)
   try {
     const stats = await file.stat()
     if (!stats.isFile()) throw new UnfitFile('is no file')
