@@ -15,7 +15,7 @@ import {
 /** How often a document is looked for that is exchanged again and again between the look and its opening. */
 const MOST_LOOKS = 3
 
-/** Serves what a request asks for from the document root at a real path; `missed` is asked first where there is no such document. */
+/** Serves from the document root of the release at a real path; `missed` is asked first where there is no such document. */
 type ServeDocument = (
   realPath: string,
   req: IncomingMessage,

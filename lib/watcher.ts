@@ -223,7 +223,7 @@ export class Watcher {
     await inLanes(due, subject => this.#takeTurn(subject))
   }
 
-  /** The base path, and what is above vhosts where no watch tells of it, as that of a folder above does of `releases`. */
+  /** The base path, and what is above vhosts and has no watch, as `releases` in a watched folder has. */
   #unwatchedAbove(): Set<string> {
     const paths = new Set([this.#settings.basePath])
     for (const { watched } of this.#subjects.values()) {

@@ -21,7 +21,10 @@ export class LoadScope {
     watchProcess()
   }
 
-  /** Resolves when the app has called `listen()` on a web server, be it one that cannot answer here; for who asked last alone. */
+  /**
+   * Resolves when the app has called `listen()` on a web server, be it one that cannot answer here. Of several who wait
+   * the last one alone is told.
+   */
   async listening(): Promise<void> {
     if (this.#hasListened) return
     await new Promise<void>(resolve => {
