@@ -118,13 +118,15 @@ describe('a hostile request', () => {
             assert.match(answer, /^HTTP\/1\.1 (200|301|400|404) /)
             assert.doesNotMatch(answer, /secret/)
             assert.ok(!answer.includes(world.base), answer)
-            for (const path of calls.paths) assert.ok(`${resolve(path)}${sep}`.startsWith(below), path)
+            // By which a document that was opened is compared with the one that was checked.
+            const paths = calls.paths.filter(path => !path.startsWith('/proc/self/fd/'))
+            for (const path of paths) assert.ok(`${resolve(path)}${sep}`.startsWith(below), path)
             const site = /\r\n\r\nsite (.*)$/.exec(answer)?.[1]
             const asked = [host, target, forwarded ?? ''].join(' ').toLowerCase()
             if (site) assert.ok(asked.includes(site), `${site} answered ${asked}`)
           },
         ),
-        { numRuns: 1000 },
+        { numRuns: 1000, examples: [['aries.test', '/a.txt', null]] },
       )
       assert.deepEqual(world.events('error'), [])
     })
