@@ -32,6 +32,11 @@ export class LoadScope {
     })
   }
 
+  /** Settles when the servers have told the app that they listen: bound to a port they would, before any request. */
+  async toldListening(): Promise<void> {
+    if (this.#servers.length > 0) await new Promise<void>(resolve => process.nextTick(resolve))
+  }
+
   /** Tells who awaits `listening()` no more. */
   forgetListening(): void {
     this.#told = undefined

@@ -125,6 +125,7 @@ export class InProcess {
       const found = await scope.run(() => this.#handlerOf(exports, exportName, entry, scope, modules))
       // Not the vhost's own Express: Node would keep one for each release.
       handler = await mountedHandler(found, join(realPath, appDir), trusts, [importOwn])
+      await scope.toldListening()
       environment.end()
       if (own.probe) await probe(handler.handle, await findInfo(), own.probe)
       return { release, findInfo, modules, scope, handler, environmentWrites: environment.names }

@@ -87,6 +87,38 @@ describe('LoadScope', () => {
     }
   })
 
+  describe('tells the app that it listens before the first request comes', () => {
+    for (const [name, file, source] of [
+      ['which exports nothing', 'server.js', 'server.listen(3000, () => { isTold = true })'],
+      [
+        'which exports its server',
+        'server.js',
+        'module.exports = server.listen(3000, () => { isTold = true })',
+      ],
+      [
+        'which exports a handler',
+        'server.js',
+        'server.listen(3000, () => { isTold = true }); module.exports = handler',
+      ],
+      ['in an ES module', 'server.mjs', 'server.listen(3000, () => { isTold = true })'],
+    ] as const) {
+      it(name, async () => {
+        await using world = await World.start()
+        const http =
+          file === 'server.mjs' ? `import http from 'node:http'` : `const http = require('node:http')`
+        world.write(
+          `${HOST}/app/${file}`,
+          `${http}
+          let isTold = false
+          const handler = (req, res) => res.end(String(isTold))
+          const server = http.createServer(handler)
+          ${source}`,
+        )
+        assert.equal(await world.body(HOST), 'true')
+      })
+    }
+  })
+
   it('lets the app close its server, which then knows that it is closed', async () => {
     await using world = await World.start()
     globals.seen = {}
