@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { App } from './app.ts'
 import { Chain } from './chain.ts'
@@ -69,6 +70,8 @@ export class AppCache {
   readonly #crashes = new Crashes()
   readonly #reloadRate = new ReloadRate()
   readonly #retiring = new Map<App, Promise<void>>()
+  /** An app serves all: what it begins when it is loaded or closed is no part of the request that came first. */
+  readonly #outside = AsyncLocalStorage.snapshot()
   #uses = 0
   #evictions = 0
   #isClosed = false
@@ -210,7 +213,7 @@ export class AppCache {
     const app = this.#apps.get(realPath)
     if (!app) return
     this.#switch(realPath, undefined)
-    const ended = this.#end(app, reason, hostnames)
+    const ended = this.#outside(() => this.#end(app, reason, hostnames))
     successor?.succeed(ended)
     this.#hooks.left(realPath)
   }
@@ -267,7 +270,7 @@ export class AppCache {
       hostnames: new Set(),
       replacing,
       // After this load is noted, so that nothing ends before it is known.
-      promise: Promise.resolve().then(() => this.#load(load)),
+      promise: this.#outside(() => Promise.resolve().then(() => this.#load(load))),
       waiting: 0,
     }
     this.#loads.set(realPath, load)

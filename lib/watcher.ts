@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { dirname } from 'node:path'
 import { debug } from './events.ts'
 import { stampOf } from './folder-stamp.ts'
@@ -71,6 +72,8 @@ export class Watcher {
   readonly #above = new ReplacedFolders()
   #isClosed = false
   #hasWarned = false
+  /** Timers and watches are for all, and would keep what belongs to the request that came first. */
+  readonly #outside = AsyncLocalStorage.snapshot()
 
   constructor(settings: WatcherSettings, compare: Compare) {
     this.#settings = settings
@@ -93,9 +96,11 @@ export class Watcher {
     }
     subject.watched = watched
     this.#subjects.set(key, subject)
-    this.#schedule()
-    if (this.#settings.watch) void this.#arm(subject)
-    else this.wake(key)
+    this.#outside(() => {
+      this.#schedule()
+      if (this.#settings.watch) void this.#arm(subject)
+      else this.wake(key)
+    })
   }
 
   unwatch(key: string): void {
@@ -110,7 +115,7 @@ export class Watcher {
     const subject = this.#subjects.get(key)
     if (!subject) return
     subject.isDue = true
-    if (!subject.isRunning) void this.#run(subject)
+    if (!subject.isRunning) void this.#outside(() => this.#run(subject))
   }
 
   close(): void {

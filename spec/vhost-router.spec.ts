@@ -52,6 +52,59 @@ function behaves(isolation: Isolation): void {
     assert.deepEqual(world.told, [])
   })
 
+  it('does for all what it does outside of the context of the request that came first', async () => {
+    const context = new AsyncLocalStorage<string>()
+    const seen: [what: string, context: string | undefined][] = []
+    const note = (what: string): void => void seen.push([what, context.getStore()])
+    await using world = await start({ updateInterval: 50 }, (app, vhosts) => {
+      for (const event of ['load', 'reload', 'evict'] as const) vhosts.on(event, () => note(event))
+      app.use((_req, _res, next) => context.run('a request', next))
+      app.use(vhosts)
+    })
+    Object.assign(globalThis, { note })
+    const source = (text: string): string => `
+      const note = globalThis.note ?? (() => {})
+      note('run')
+      module.exports = (req, res) => (note('asked'), res.end('${text}'))
+      module.exports.close = () => note('close')`
+    world.write('aries.test/app/index.js', source('one'))
+    assert.equal(await world.body('aries.test'), 'one')
+    world.write('aries.test/app/index.js', source('two'))
+    await eventually(() => assert.equal(world.events('reload').length, 1))
+    await eventually(() => assert.equal(world.events('evict').length, 1))
+    assert.equal(await world.body('aries.test'), 'two')
+    const asked = seen.filter(([what]) => what === 'asked')
+    assert.deepEqual(new Set(asked.map(([, store]) => store)), new Set(isHere ? ['a request'] : []))
+    const others = seen.filter(([what]) => what !== 'asked')
+    const expected = ['evict', 'load', 'reload', ...(isHere ? ['close', 'run'] : [])]
+    assert.deepEqual([...new Set(others.map(([what]) => what))].sort(), expected.sort())
+    assert.deepEqual(
+      others.filter(([, store]) => store !== undefined),
+      [],
+    )
+  })
+
+  // A connection to an isolated app keeps what it was opened for as long as it is of use.
+  if (isHere)
+    it('keeps nothing of the request that came first', async () => {
+      const context = new AsyncLocalStorage<object>()
+      const stores: WeakRef<object>[] = []
+      await using world = await start({}, (app, vhosts) => {
+        app.use((_req, _res, next) => {
+          const store = {}
+          stores.push(new WeakRef(store))
+          context.run(store, next)
+        })
+        app.use(vhosts)
+      })
+      world.site('aries.test', 'aries')
+      assert.equal(await world.body('aries.test'), 'aries')
+      await eventually(() => {
+        globalThis.gc?.()
+        assert.equal(stores[0]?.deref(), undefined)
+      })
+    })
+
   if (isHere)
     it('looks at the disk once for an unknown name, and goes on in the context of the request', async () => {
       const context = new AsyncLocalStorage<string>()
