@@ -202,6 +202,18 @@ describe('express-van serve', { concurrency: 4 }, () => {
       /^HOST.*\nbad\.test +failed +< 1 min .*\naries\.test \+1 +serving .*\nbad\.test: .*: Error: boom$/m,
     )
 
+    site.world.write('empty.test/app/index.js', '')
+    await site.get('empty.test')
+    assert.match(
+      (await site.run('status')).out,
+      /^empty\.test: The app cannot be loaded: its entry module is empty$/m,
+    )
+    const refused = await site.run('reload', 'empty.test')
+    assert.equal(
+      refused.err,
+      'express-van: empty.test: The app cannot be loaded: its entry module is empty\n',
+    )
+
     const why = await site.run('why', 'www.aries.test')
     assert.equal(why.code, 0)
     assert.match(why.out, /^state +serving$/m)

@@ -11,6 +11,7 @@ import { portOf } from './flag-values.ts'
 import { inFlags, routerOptions } from './router-options.ts'
 import { statusText } from './status-text.ts'
 import { formatTable } from './table.ts'
+import { withCause } from './with-cause.ts'
 
 const SECOND = 1000
 
@@ -42,10 +43,7 @@ export async function reload(command: Command): Promise<boolean> {
   ]).finally(stop)
   if (command.flags.json) printJson(body)
   else if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
-  else
-    console.error(
-      printableEntry(`express-van: ${host}: ${body.message}${body.cause ? `: ${body.cause}` : ''}`),
-    )
+  else console.error(printableEntry(`express-van: ${withCause(host, body)}`))
   return isOk
 }
 

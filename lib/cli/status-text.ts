@@ -1,6 +1,7 @@
 import { printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
 import { formatTable } from './table.ts'
+import { withCause } from './with-cause.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -19,9 +20,7 @@ export function statusText({ vhosts, totals }: VhostStats, width: number | undef
   const apps = [...vhosts].sort(
     (one, other) => rankOf(one) - rankOf(other) || compare(nameOf(one), nameOf(other)),
   )
-  const errors = apps.flatMap(app =>
-    app.lastError ? [`${nameOf(app)}: ${app.lastError.message}: ${app.lastError.cause ?? ''}`] : [],
-  )
+  const errors = apps.flatMap(app => (app.lastError ? [withCause(nameOf(app), app.lastError)] : []))
   const exits = apps.flatMap(app =>
     app.lastExit ? [`${nameOf(app)}: ${app.lastExit.at}: ${app.lastExit.how}`] : [],
   )
