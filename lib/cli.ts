@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
-import { parseCommand, UsageError } from './cli/command-line.ts'
+import { type Command, parseCommand, UsageError } from './cli/command-line.ts'
 import { ControlError } from './cli/control-client.ts'
 import { help } from './cli/help.ts'
-import { events, reload, status, why } from './cli/queries.ts'
-import { serve } from './cli/serve.ts'
 import { printableEntry } from './printable.ts'
 
 /** 0: done, and well. 1: failed, or the host leads to no app. 2: the command was wrong. 3: no server answered. */
@@ -13,8 +11,6 @@ type ExitCode = 0 | 1 | 2 | 3
 /** Where it is not known how wide a terminal is. */
 const HELP_WIDTH = 100
 
-const commands = { serve, status, why, reload, events }
-
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(words: string[]): Promise<ExitCode> {
@@ -22,13 +18,32 @@ async function run(words: string[]): Promise<ExitCode> {
     const command = parseCommand(words)
     if (command.name === 'help') console.log(help(command.topic, process.stdout.columns ?? HELP_WIDTH))
     else if (command.name === 'version') console.log(version())
-    else return (await commands[command.name](command)) ? 0 : 1
+    else return (await (await importCommands())[command.name](command)) ? 0 : 1
     return 0
   } catch (error) {
     const isUsage = error instanceof UsageError
     console.error(`express-van: ${printableEntry(String(error instanceof Error ? error.message : error))}`)
     if (isUsage) console.error(`Try: express-van ${error.command ? `${error.command} ` : ''}--help`)
     return isUsage ? 2 : error instanceof ControlError ? 3 : 1
+  }
+}
+
+type Commands = Record<Command['name'], (command: Command) => Promise<boolean>>
+
+/** The router is made with Express, which stands beside this package and may not be there. */
+async function importCommands(): Promise<Commands> {
+  try {
+    const [{ events, reload, status, why }, { serve }] = await Promise.all([
+      import('./cli/queries.ts'),
+      import('./cli/serve.ts'),
+    ])
+    return { serve, status, why, reload, events }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes("package 'express'")) throw error
+    throw new Error('express is not there, which express-van needs beside it: npm install express', {
+      cause: error,
+    })
   }
 }
 

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -44,6 +45,24 @@ describe('express-van', () => {
       assert.deepEqual(await run(runtime, 'help', command), its)
     }
     assert.match((await run(runtime, '--version')).out, /^\d+\.\d+\.\d+\n$/)
+  })
+
+  it('says what to install where there is no express beside it', async () => {
+    const runtime = runtimeFolder()
+    const installed = join(runtime, 'node_modules')
+    cpSync(join(PROGRAM, '..'), join(installed, 'express-van', 'dist'), { recursive: true })
+    cpSync('package.json', join(installed, 'express-van', 'package.json'))
+    cpSync(join('node_modules', 'lru-cache'), join(installed, 'lru-cache'), { recursive: true })
+    const before = [process.execPath, join(installed, 'express-van', 'dist', 'cli.js')]
+    const why = 'express-van: express is not there, which express-van needs beside it: npm install express\n'
+    for (const words of [
+      ['serve', '.'],
+      ['why', 'a.test'],
+    ]) {
+      const { code, err } = await new Program(runtime, words, { before }).ended
+      assert.deepEqual([code, err], [1, why])
+    }
+    assert.equal((await new Program(runtime, ['--help'], { before }).ended).code, 0)
   })
 
   const wrong: [words: string[], says: RegExp][] = [

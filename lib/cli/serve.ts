@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
+import express, { type ErrorRequestHandler } from 'express'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
 import { DRAIN_TIMEOUT } from '../options.ts'
@@ -39,7 +40,7 @@ export async function serve(command: Command): Promise<boolean> {
   const basePath = basePathOf(command)
   const port = portOf(command)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
-  const { handle, vhosts, drainTimeout } = await site(command, basePath)
+  const { handle, vhosts, drainTimeout } = site(command, basePath)
   for (const event of EVENTS) {
     vhosts.on(event, about => print(event, about as object))
   }
@@ -86,11 +87,10 @@ interface Site {
   readonly drainTimeout: number
 }
 
-async function site(command: Command, basePath: string): Promise<Site> {
+function site(command: Command, basePath: string): Site {
   const { flags } = command
   // Also where no page needs it: apps in this process see its environment.
   const isOperator = takeOperator()
-  const express = await importExpress()
   try {
     const options = routerOptions(command)
     const vhosts = vhostRouter({
@@ -111,7 +111,7 @@ async function site(command: Command, basePath: string): Promise<Site> {
     app.use(((error, req, res, _next) => {
       tell(error, req)
       page(error, req, res, () => req.socket.destroy())
-    }) as import('express').ErrorRequestHandler)
+    }) as ErrorRequestHandler)
     return { handle: app as Handle, vhosts, drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT }
   } catch (error) {
     throw inFlags(error as Error, 'serve')
@@ -121,14 +121,6 @@ async function site(command: Command, basePath: string): Promise<Site> {
 function expected(isOperator: ReturnType<typeof takeOperator>): StatusPageOptions['authorize'] {
   if (isOperator) return isOperator
   throw new UsageError(`--status-host needs a password in ${PASSWORD_VARIABLE}`, 'serve')
-}
-
-async function importExpress(): Promise<typeof import('express')> {
-  try {
-    return (await import('express')).default as typeof import('express')
-  } catch (error) {
-    throw new Error('serve needs express beside express-van: npm install express', { cause: error })
-  }
 }
 
 function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: string } }): void {
