@@ -1,3 +1,4 @@
+import { sep } from 'node:path'
 import { inspect } from 'node:util'
 
 const LONGEST = 4000
@@ -21,6 +22,16 @@ export function codeOf(thrown: unknown): string | undefined {
 export function stackOf(thrown: unknown): string | null {
   const stack = attempt(() => Object(thrown).stack)
   return typeof stack === 'string' ? stack : null
+}
+
+/** Where below a folder that was thrown, as path and line, by the first line of its stack that names a place there. */
+export function placeOf(thrown: unknown, folder: string): string | null {
+  for (const line of stackOf(thrown)?.split('\n') ?? []) {
+    const start = line.indexOf(folder + sep)
+    const [place] = (start >= 0 && /^[^()]*?:\d+/.exec(line.slice(start + folder.length))) || []
+    if (place !== undefined) return folder + place.replace(/\?express-van=\d+(?=:)/, '')
+  }
+  return null
 }
 
 /** What is kept, and crosses a wall, of a text that an app has made: it may be of any length. A header holds it, too. */

@@ -221,6 +221,8 @@ describe('express-van serve', { concurrency: 4 }, () => {
       /^HOST.*\nbad\.test +failed +< 1 min .*\naries\.test \+1 +serving .*\nbad\.test: .*: Error: boom$/m,
     )
 
+    assert.match(site.err, /Error: boom, at \S+bad\.test\/app\/index\.js:1 \(nothing serves\)\n/)
+
     site.world.write('empty.test/app/index.js', '')
     await site.get('empty.test')
     assert.match(

@@ -14,7 +14,11 @@ export interface ToldEvent {
   readonly realPath: string
   readonly durationMs?: number
   readonly reason?: string
-  readonly error?: { readonly message: string; readonly cause?: string | null }
+  readonly error?: {
+    readonly message: string
+    readonly cause?: string | null
+    readonly place?: string | null
+  }
   readonly serving?: { readonly realPath: string }
 }
 
@@ -29,7 +33,8 @@ export function eventLine(about: ToldEvent): string {
 function detailsOf({ realPath, durationMs, reason, error, serving }: ToldEvent): string {
   if (error) {
     const why = error.cause ? `${error.message}: ${error.cause}` : error.message
-    return `${why} (${serving ? `${serving.realPath} serves on` : 'nothing serves'})`
+    const where = error.place ? `, at ${error.place}` : ''
+    return `${why}${where} (${serving ? `${serving.realPath} serves on` : 'nothing serves'})`
   }
   if (reason !== undefined) return `${reason}  ${realPath}`
   return `${Math.round(durationMs ?? 0)} ms  ${realPath}`

@@ -8,7 +8,7 @@ import { errorPage } from '../error-page.ts'
 import { DRAIN_TIMEOUT } from '../options.ts'
 import { printable, printableEntry } from '../printable.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
-import { causeOf, stackOf } from '../thrown.ts'
+import { causeOf, placeOf, stackOf } from '../thrown.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { within } from '../within.ts'
@@ -137,8 +137,12 @@ function plain(res: ServerResponse, status: number): void {
 }
 
 function print(event: string, about: object): void {
-  const { error } = about as { error?: Error }
-  const told = error && { message: error.message, cause: causeOf(error.cause) }
+  const { error, realPath = '' } = about as { error?: Error; realPath?: string }
+  const told = error && {
+    message: error.message,
+    cause: causeOf(error.cause),
+    place: placeOf(error.cause, realPath),
+  }
   const line = eventLine({ time: new Date().toISOString(), event, ...about, error: told } as ToldEvent)
   if (error) console.error(line)
   else console.log(line)
