@@ -17,6 +17,12 @@ export function possibleFactory(handle: Handle, exportName: string): Handle {
   }
 }
 
+/** Whether an error is one of these, from either side of a wall: they come with requests, and no event tells of them. */
+export function isOfFactory(error: unknown): boolean {
+  const { code, message } = Object(error)
+  return code === 'ERR_VHOST_NO_HANDLER' && / its export gives /.test(String(message))
+}
+
 function refuseApp(value: unknown, req: RoutedRequest, res: ServerResponse, exportName: string): void {
   if (res.headersSent || res.writableEnded) return
   const detail = isApp(value)

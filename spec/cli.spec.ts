@@ -223,6 +223,15 @@ describe('express-van serve', { concurrency: 4 }, () => {
 
     assert.match(site.err, /Error: boom, at \S+bad\.test\/app\/index\.js:1 \(nothing serves\)\n/)
 
+    site.world.write(
+      'factory.test/app/index.js',
+      `module.exports = () => require('node:http').createServer()`,
+    )
+    assert.equal((await site.get('factory.test'))[0], 500)
+    await eventually(() =>
+      assert.match(site.err, /^factory\.test: .* its export gives the app when it is called/m),
+    )
+
     site.world.write('empty.test/app/index.js', '')
     await site.get('empty.test')
     assert.match(

@@ -6,6 +6,7 @@ import express, { type ErrorRequestHandler } from 'express'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
 import { DRAIN_TIMEOUT } from '../options.ts'
+import { isOfFactory } from '../possible-factory.ts'
 import { printable, printableEntry } from '../printable.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
 import { causeOf, placeOf, stackOf } from '../thrown.ts'
@@ -126,7 +127,7 @@ function expected(isOperator: ReturnType<typeof takeOperator>): StatusPageOption
 function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: string } }): void {
   const isFromRouter = String(Object(error).code).startsWith('ERR_VHOST_')
   // What kept an app from loading is told once, by the event, not at each request.
-  if (!isFromRouter)
+  if (!isFromRouter || isOfFactory(error))
     console.error(printableEntry(`${req.vhost?.hostname ?? '-'}: ${stackOf(error) ?? causeOf(error)}`))
 }
 
