@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { VhostExplanation } from './explain.ts'
+import { placeOf } from './thrown.ts'
 
 /**
  * What `why()` found, step by step, each with a name and one line of text, in the words of the command line and of the
@@ -40,8 +41,12 @@ function stateOf({ state, outcome }: VhostExplanation): string | null {
   return state === null && outcome === 'app' ? 'not loaded yet' : state
 }
 
-function errorOf({ code, message, cause }: NonNullable<VhostExplanation['error']>): string {
-  return `${code}: ${message}${cause === null ? '' : `: ${cause}`}`
+function errorOf(error: NonNullable<VhostExplanation['error']>): string {
+  const { code, message, cause, realPath } = error
+  const place = realPath === null ? null : placeOf(error, realPath)
+  // Of what was thrown the first line is shown.
+  const [thrown = ''] = (cause ?? '').split('\n', 1)
+  return `${code}: ${message}${cause === null ? '' : `: ${thrown}`}${place === null ? '' : `, at ${place}`}`
 }
 
 function requestOf({ host, outcome, status }: VhostExplanation): string {

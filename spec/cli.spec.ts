@@ -218,7 +218,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(worst.code, 1)
     assert.match(
       worst.out,
-      /^HOST.*\nbad\.test +failed +< 1 min .*\naries\.test \+1 +serving .*\nbad\.test: .*: Error: boom$/m,
+      /^HOST.*\nbad\.test +failed +< 1 min .*\naries\.test \+1 +serving .*\nbad\.test: .*: Error: boom, at \S+bad\.test\/app\/index\.js:1$/m,
     )
 
     assert.match(site.err, /Error: boom, at \S+bad\.test\/app\/index\.js:1 \(nothing serves\)\n/)

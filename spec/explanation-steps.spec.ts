@@ -60,7 +60,10 @@ describe('explanationSteps()', () => {
     }
     assert.deepEqual((await stepsOf(world, 'bad.test')).slice(-3), [
       ['state', 'failed'],
-      ['error', 'ERR_VHOST_LOAD: The app cannot be loaded: Error: boom'],
+      [
+        'error',
+        `ERR_VHOST_LOAD: The app cannot be loaded: Error: boom, at ${world.path('bad.test/app/index.js')}:1`,
+      ],
       ['request', '500 Internal Server Error'],
     ])
     await world.vhosts.close()

@@ -1,5 +1,6 @@
 import { printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
+import { placeOf } from '../thrown.ts'
 import { formatTable } from './table.ts'
 import { withCause } from './with-cause.ts'
 
@@ -20,7 +21,7 @@ export function statusText({ vhosts, totals }: VhostStats, width: number | undef
   const apps = [...vhosts].sort(
     (one, other) => rankOf(one) - rankOf(other) || compare(nameOf(one), nameOf(other)),
   )
-  const errors = apps.flatMap(app => (app.lastError ? [withCause(nameOf(app), app.lastError)] : []))
+  const errors = apps.flatMap(app => (app.lastError ? [errorText(app, app.lastError)] : []))
   const exits = apps.flatMap(app =>
     app.lastExit ? [`${nameOf(app)}: ${app.lastExit.at}: ${app.lastExit.how}`] : [],
   )
@@ -29,6 +30,11 @@ export function statusText({ vhosts, totals }: VhostStats, width: number | undef
     ...[...errors, ...exits].map(printableEntry),
     totalsText(totals),
   ].join('\n')
+}
+
+function errorText(app: AppStats, error: NonNullable<AppStats['lastError']>): string {
+  const place = placeOf(error, app.realPath)
+  return withCause(nameOf(app), error) + (place ? `, at ${place}` : '')
 }
 
 function totalsText({ apps, draining, failed, hostnames, requests }: VhostStats['totals']): string {
