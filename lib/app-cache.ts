@@ -41,6 +41,8 @@ interface Load {
   readonly promise: Promise<App>
   /** Requests that wait for it. */
   waiting: number
+  /** What has been loaded, and counts who waits from then on. */
+  app?: App
 }
 
 interface AppCacheHooks {
@@ -255,7 +257,9 @@ export class AppCache {
 
   async #join(load: Load, hostname: string): Promise<App> {
     load.hostnames.add(hostname)
-    load.waiting++
+    // In the turn in which its app comes to serve it is known as a load still.
+    if (load.app) load.app.waiting++
+    else load.waiting++
     try {
       return await load.promise
     } catch (error) {
@@ -313,6 +317,7 @@ export class AppCache {
       throw error
     }
     app.waiting = load.waiting
+    load.app = app
     this.#insert(app, replacing)
     return app
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
+import type { App } from '../lib/app.ts'
 import { AppCache } from '../lib/app-cache.ts'
 import { Events } from '../lib/events.ts'
 import type { VhostError } from '../lib/index.ts'
@@ -351,6 +352,20 @@ describe('AppCache', () => {
     assert.deepEqual([statuses, counter.loads], [[503, 503], 1])
   })
 
+  it('counts who comes in the very turn in which an app is loaded', async () => {
+    const events = new Events()
+    const { cache, ask } = fakeCache(10, events)
+    await ask('old')
+    const serving = cache.peek('old') as App
+    let joined: Promise<App | undefined> | undefined
+    events.on('load', () => {
+      joined = cache.replace({ realPath: 'new', version: 1 }, 'other.test', { serving, reason: 'moved' })
+    })
+    const app = await cache.acquire({ realPath: 'new', version: 1 }, 'any.test')
+    assert.equal(await joined, app)
+    assert.equal(app.waiting, 1)
+  })
+
   it('keeps the sites in demand loaded beside a stranger who opens every site once', async t => {
     const alone = await hitRates(0)
     for (const scanned of [1, 5]) {
@@ -370,7 +385,10 @@ describe('AppCache', () => {
 })
 
 /** An AppCache whose apps are nothing, so that a thousand requests take no time. */
-function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) => Promise<boolean> } {
+function fakeCache(
+  maxApps: number,
+  events = new Events(),
+): { cache: AppCache; ask: (realPath: string) => Promise<boolean> } {
   const launched: Launched = {
     isolation: 'none',
     handle() {},
@@ -380,7 +398,7 @@ function fakeCache(maxApps: number): { cache: AppCache; ask: (realPath: string) 
     async dispose() {},
   }
   const hooks = { hostnamesOf: () => [], switched() {}, left() {}, ended() {}, revive() {} }
-  const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, new Events(), hooks)
+  const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, events, hooks)
   return { cache, ask }
 
   async function ask(realPath: string): Promise<boolean> {
