@@ -45,6 +45,12 @@ describe('bench', () => {
       assert.equal(inWords({ reason: 'no sample' }, 'ms'), 'not measured: no sample')
     })
 
+    it('in words say of a maximum that the others are quartiles, and are no less than nothing', () => {
+      assert.equal(inWords(figureOf(2, [1, 2, 3]), 'ms'), '2 ms (1 to 3)')
+      assert.equal(inWords(figureOf(9, [1, 2, 3, 9]), 'ms'), '9 ms (quartiles 1 to 3)')
+      assert.equal(inWords(figureOf(-0.001), 'MB'), '0 MB')
+    })
+
     it('of peers that were measured elsewhere name their source', () => {
       const { 'Passenger, elsewhere': passenger } = measuredElsewhere('flip')
       assert.match(passenger?.source ?? '', /^Passenger 6/)

@@ -6,7 +6,10 @@ export function inWords(figure: Figure, unit: Unit): string {
   if ('reason' in figure) return `not measured: ${figure.reason}`
   if ('recorded' in figure) return withUnit(figure.recorded, unit)
   const value = withUnit(figure.value, unit)
-  return figure.samples < 2 ? value : `${value} (${shortened(figure.low)} to ${shortened(figure.high)})`
+  if (figure.samples < 2) return value
+  // A maximum lies outside of them, and would look like a mistake.
+  const isMedian = figure.low <= figure.value && figure.value <= figure.high
+  return `${value} (${isMedian ? '' : 'quartiles '}${shortened(figure.low)} to ${shortened(figure.high)})`
 }
 
 /** A figure in few words. */
@@ -29,5 +32,6 @@ function withUnit(value: number, unit: Unit): string {
 function shortened(value: number): string {
   const size = Math.abs(value)
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2
-  return Number(value.toFixed(digits)).toLocaleString('en')
+  // Added, a zero takes its sign from what is hardly less than nothing.
+  return (Number(value.toFixed(digits)) + 0).toLocaleString('en')
 }
