@@ -312,8 +312,7 @@ export class AppCache {
       if (this.#comesBeside(load)) this.#makeRoom(replacing?.serving)
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined
-      // Nobody was told that it was loaded.
-      void this.#dispose(app, reason ?? 'closed', [], this.#settings.drainTimeout, () => {})
+      void this.#end(app, reason ?? 'closed', [])
       throw error
     }
     app.waiting = load.waiting
@@ -386,18 +385,6 @@ export class AppCache {
     hostnames: string[],
     drainTimeout = this.#settings.drainTimeout,
   ): Promise<void> {
-    return this.#dispose(app, reason, hostnames, drainTimeout, () =>
-      this.#events.emit('evict', { hostnames, ...app.release, reason }),
-    )
-  }
-
-  #dispose(
-    app: App,
-    reason: EvictReason,
-    hostnames: string[],
-    drainTimeout: number,
-    tell: () => void,
-  ): Promise<void> {
     const ended = app
       .retire(reason, drainTimeout)
       .catch(cause => {
@@ -408,7 +395,7 @@ export class AppCache {
       .then(() => {
         this.#retiring.delete(app)
         this.#hooks.ended(app)
-        tell()
+        this.#events.emit('evict', { hostnames, ...app.release, reason })
       })
     this.#retiring.set(app, ended)
     return ended
