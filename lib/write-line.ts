@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
+const ESCAPE = '\x1b'
 /** What a terminal would obey instead of show: all but tabs and colours; and what turns or breaks a line. */
-const COMMANDS =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it is about
-  /\x1b\[[\d;]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
-const RESET = '\x1b[0m'
+const COMMANDS = new RegExp(`${ESCAPE}\\[[\\d;]*m|(?!\\t)[\\p{Cc}\\p{Zl}\\p{Zp}\\p{Bidi_Control}]`, 'gu')
+const RESET = `${ESCAPE}[0m`
 /** Bytes that wait to be written, beyond which whoever reads them is too slow for more. */
 const MAX_WAITING = 64 * 1024
 
