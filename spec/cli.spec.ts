@@ -554,18 +554,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
 
   it('leaves port and control socket to its successor while it waits for what is in flight', async () => {
     await using first = await Site.start()
-    const go = first.world.path('go')
-    first.world.write(
-      'aries.test/app/index.js',
-      `module.exports = (req, res) => {
-        res.write('begun ')
-        const timer = setInterval(() => {
-          if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
-          clearInterval(timer)
-          res.end('ended')
-        }, 5)
-      }`,
-    )
+    first.world.write('aries.test/app/index.js', held(first.world.path('go')))
     const answer = first.get('aries.test')
     await eventually(async () =>
       /"inFlight":1/.test((await first.run('status', '--json')).out.replaceAll(' ', '')),
@@ -608,18 +597,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
 
   it('ends as patiently when its terminal is closed, which is told more than once', async () => {
     await using site = await Site.start()
-    const go = site.world.path('go')
-    site.world.write(
-      'aries.test/app/index.js',
-      `module.exports = (req, res) => {
-        res.write('begun ')
-        const timer = setInterval(() => {
-          if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
-          clearInterval(timer)
-          res.end('ended')
-        }, 5)
-      }`,
-    )
+    site.world.write('aries.test/app/index.js', held(site.world.path('go')))
     const answer = await site.answer('aries.test', '/')
     site.child.kill('SIGHUP')
     await eventually(() => assert.match(site.out, /ending/))
@@ -940,3 +918,15 @@ const folders: string[] = []
 process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
+
+/** Source of an app that begins its answer, and ends it when a file is there. */
+function held(go: string): string {
+  return `module.exports = (req, res) => {
+    res.write('begun ')
+    const timer = setInterval(() => {
+      if (!require('node:fs').existsSync(${JSON.stringify(go)})) return
+      clearInterval(timer)
+      res.end('ended')
+    }, 5)
+  }`
+}
