@@ -1,5 +1,6 @@
 import { sep } from 'node:path'
 import { inspect } from 'node:util'
+import { withoutGeneration } from './launch/generation-url.ts'
 
 const LONGEST = 4000
 
@@ -29,7 +30,7 @@ export function placeOf(thrown: unknown, folder: string): string | null {
   for (const line of stackOf(thrown)?.split('\n') ?? []) {
     const start = line.indexOf(folder + sep)
     const [place] = (start >= 0 && /^[^()]*?:\d+/.exec(line.slice(start + folder.length))) || []
-    if (place !== undefined) return folder + place.replace(/\?express-van=\d+(?=:)/, '')
+    if (place !== undefined) return folder + withoutGeneration(place)
   }
   return null
 }
