@@ -184,7 +184,7 @@ describe('memory', () => {
 
     it('when links were flipped, with Express itself', async () => {
       await flip(8, (world, folder) => {
-        installExpress(world, folder)
+        installExpress(world.path(folder, 'app'))
         world.write(
           `${folder}/app/index.js`,
           `const token = {}

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { installExpress } from '../support/own-express.ts'
-import { World } from '../support/world.ts'
 import { figureOf, median } from './figure.ts'
 import type { Measure, Mode } from './measure.ts'
 import type { RequireVerbs } from './require-process.ts'
@@ -11,6 +10,7 @@ import { Worker } from './worker.ts'
 
 const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
+/** Before each load, of either: the router sets up its watches after one, and who has just run finds all warm. */
 const SETTLE_MS = 20
 const TARGET = 1.1
 
@@ -18,7 +18,7 @@ type Samples = readonly (number | undefined)[]
 
 interface App {
   readonly name: string
-  readonly write: (world: World, host: string) => void
+  readonly write: (sites: Sites, host: string) => void
   readonly rounds: Record<Mode, number>
   readonly warmUp: number
 }
@@ -34,7 +34,7 @@ const APPS: readonly App[] = [
   {
     name: 'an Express app with its own copy of Express',
     write: writeExpressApp,
-    rounds: { check: 5, short: 12, full: 100 },
+    rounds: { check: 5, short: 100, full: 100 },
     warmUp: 4,
   },
 ]
@@ -47,7 +47,7 @@ const A_ROUND = 5
 /** Each is to take as long as any other; so much is noise. */
 const FLAT = 1.25
 
-/** Copies of one app, each loaded once: by the router, and by a bare `require()` in a process that has none. */
+/** Copies of one app, each loaded once: by the router, and by a bare `require()`, in a process of its own each. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const measures: Measure[] = []
   for (const app of APPS) measures.push(await measureOf(app, app.rounds[mode]))
@@ -89,21 +89,26 @@ async function measureGrowth(many: number): Promise<Measure[]> {
 }
 
 async function measureOf({ name, write, warmUp }: App, rounds: number): Promise<Measure> {
+  using sites = Sites.inMemory()
+  const [first = ''] = sites.add(1, SMALL_APP)
   const copies = 2 * (rounds + warmUp)
-  await using world = await World.start({ maxApps: copies })
+  write(sites, hostOf(0))
+  for (let copy = 1; copy < copies; copy++) sites.link(hostOf(copy), hostOf(0))
+  await using router = new Worker<RouterVerbs>('router-process')
   await using bareNode = new Worker<RequireVerbs>('require-process')
-  for (let copy = 0; copy < copies; copy++) write(world, hostOf(copy))
+  await router.ask('start', { options: { basePath: sites.base, maxApps: copies + 1 }, host: first })
   let copy = 0
   const { ours, bare } = await interleaved(
     {
       ours: async () => {
-        // The router sets up its watches after a load.
         await delay(SETTLE_MS)
-        const start = performance.now()
-        if (!(await world.vhosts.load(hostOf(copy++)))) throw new Error('nothing was loaded')
-        return performance.now() - start
+        const [time] = await router.ask('loadTimed', [hostOf(copy++)])
+        return time
       },
-      bare: async () => await bareNode.ask('requireTimed', world.path(hostOf(copy++), 'app')),
+      bare: async () => {
+        await delay(SETTLE_MS)
+        return await bareNode.ask('requireTimed', sites.path(hostOf(copy++), 'app'))
+      },
     },
     { rounds, warmUp },
   )
@@ -127,19 +132,19 @@ function hostOf(copy: number): string {
   return `copy-${copy}.bench.test`
 }
 
-function writeExpressApp(world: World, host: string): void {
-  installExpress(world, host)
-  world.write(
+function writeExpressApp(sites: Sites, host: string): void {
+  installExpress(sites.path(host, 'app'))
+  sites.write(
     `${host}/app/index.js`,
     `const app = require('express')()\napp.get('/', (req, res) => res.end('hello'))\nmodule.exports = app\n`,
   )
 }
 
-function writeModules(world: World, host: string): void {
+function writeModules(sites: Sites, host: string): void {
   const names = Array.from({ length: MODULES - 1 }, (_, n) => `part-${n}`)
-  for (const name of names) world.write(`${host}/app/lib/${name}.js`, moduleSource(name))
+  for (const name of names) sites.write(`${host}/app/lib/${name}.js`, moduleSource(name))
   const requires = names.map(name => `require('./lib/${name}')`).join('\n')
-  world.write(`${host}/app/index.js`, `${requires}\nmodule.exports = (req, res) => res.end('hello')\n`)
+  sites.write(`${host}/app/index.js`, `${requires}\nmodule.exports = (req, res) => res.end('hello')\n`)
 }
 
 function moduleSource(name: string): string {

@@ -1,6 +1,15 @@
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 
 const MEMORY = '/dev/shm'
 
@@ -20,15 +29,33 @@ export class Sites {
   /** Makes vhosts whose apps all have this source, and gives their names. */
   add(count: number, source: string): string[] {
     const hosts = hostnames(count)
-    for (const host of hosts) {
-      mkdirSync(join(this.base, host, 'app'), { recursive: true })
-      writeFileSync(join(this.base, host, 'app', 'index.js'), source)
-    }
+    for (const host of hosts) this.write(`${host}/app/index.js`, source)
     return hosts
   }
 
+  /** Writes a file below the base path, with the folders on its way. */
+  write(file: string, content: string): void {
+    const path = this.path(file)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, content)
+  }
+
+  /** Makes a folder of the files of another one: to Node they are files of their own, on disk they take no room. */
+  link(folder: string, other: string): void {
+    for (const entry of readdirSync(this.path(other), { recursive: true, withFileTypes: true })) {
+      const file = join(entry.parentPath, entry.name)
+      const path = this.path(folder, relative(this.path(other), file))
+      if (entry.isDirectory()) mkdirSync(path, { recursive: true })
+      else linkSync(file, path)
+    }
+  }
+
+  path(...parts: string[]): string {
+    return join(this.base, ...parts)
+  }
+
   addEmptyFolders(count: number): void {
-    for (let n = 0; n < count; n++) mkdirSync(join(this.base, `empty-${n}.bench.test`))
+    for (let n = 0; n < count; n++) mkdirSync(this.path(`empty-${n}.bench.test`))
   }
 
   [Symbol.dispose](): void {

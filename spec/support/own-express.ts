@@ -1,15 +1,14 @@
 import { cpSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import type { World } from './world.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Gives a release what `npm ci` would: a copy of Express, and of all that it depends on, of its own. */
-export function installExpress(world: World, folder: string): void {
+/** Gives an app's folder what `npm ci` would: a copy of Express, and of all that it depends on, of its own. */
+export function installExpress(folder: string): void {
   const installed = dirname(dirname(require.resolve('express/package.json')))
   for (const name of packagesOf('express', installed)) {
-    cpSync(join(installed, name), world.path(folder, 'app/node_modules', name), { recursive: true })
+    cpSync(join(installed, name), join(folder, 'node_modules', name), { recursive: true })
   }
 }
 
