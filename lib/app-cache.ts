@@ -9,16 +9,13 @@ import { type Failure, Failures } from './failures.ts'
 import type { Flight } from './flight.ts'
 import type { Launch } from './launch/launch.ts'
 import { LoadQueue, type Urgency } from './load-queue.ts'
+import { LoadedApps } from './loaded-apps.ts'
 import type { Settings } from './options.ts'
 import { isLack, PassingLacks } from './passing-lacks.ts'
 import type { Release } from './release.ts'
 import { RELOADS_A_MINUTE, ReloadRate } from './reload-rate.ts'
 import type { Vhost } from './vhost-table.ts'
-import { chooseVictim } from './victim.ts'
 import { within } from './within.ts'
-
-/** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
-const AGE_EVERY = 100
 
 /** What a release is loaded beside, to serve instead of it. */
 interface Replacement {
@@ -57,14 +54,14 @@ interface AppCacheHooks {
   revive(hostname: string): void
 }
 
-/** Loaded apps by real path, at most `maxApps`; loads each once, however many ask, and swaps releases. */
+/** Has an app for each real path that is asked for: loads each once, however many ask, and swaps releases. */
 export class AppCache {
   readonly #settings: Settings
   readonly #launch: Launch
   readonly #events: Events
   readonly #hooks: AppCacheHooks
   readonly #queue: LoadQueue
-  readonly #apps = new Map<string, App>()
+  readonly #apps: LoadedApps
   readonly #flights = new Chain<Flight>()
   readonly #failures: Failures
   readonly #lacks = new PassingLacks()
@@ -74,8 +71,6 @@ export class AppCache {
   readonly #retiring = new Map<App, Promise<void>>()
   /** An app serves all: what it begins when it is loaded or closed is no part of the request that came first. */
   readonly #outside = AsyncLocalStorage.snapshot()
-  #uses = 0
-  #evictions = 0
   #isClosed = false
 
   constructor(settings: Settings, launch: Launch, events: Events, hooks: AppCacheHooks) {
@@ -84,18 +79,19 @@ export class AppCache {
     this.#events = events
     this.#hooks = hooks
     this.#queue = new LoadQueue(settings.maxConcurrentLoads)
+    this.#apps = new LoadedApps(settings.maxApps)
     this.#failures = new Failures(settings.updateInterval)
   }
 
   /** The app that serves a real path now; a use. */
   get(realPath: string): App | undefined {
-    return this.#use(this.#apps.get(realPath))
+    return this.#apps.use(this.#apps.get(realPath))
   }
 
   /** As `get`, for a name: what it leads to is looked up once for each app. */
   serving(vhost: Pick<Vhost, 'realPath' | 'app'>): App | undefined {
     vhost.app ??= this.#apps.get(vhost.realPath)
-    return this.#use(vhost.app)
+    return this.#apps.use(vhost.app)
   }
 
   /** As `get`, but not a use. */
@@ -125,7 +121,7 @@ export class AppCache {
   }
 
   get apps(): App[] {
-    return [...this.#apps.values()]
+    return this.#apps.all
   }
 
   get failures(): Failure[] {
@@ -238,10 +234,9 @@ export class AppCache {
   async close(drainTimeout: number): Promise<void> {
     this.#isClosed = true
     for (const app of this.#retiring.keys()) app.hasten(drainTimeout)
-    for (const realPath of [...this.#apps.keys()]) {
-      const app = this.#apps.get(realPath)
+    for (const app of this.apps) {
+      const { realPath } = app.release
       this.#switch(realPath, undefined)
-      if (!app) continue
       // Until then its last words stand after its name.
       void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout).then(() =>
         this.#hooks.left(realPath),
@@ -284,7 +279,7 @@ export class AppCache {
   async #load(load: Load): Promise<App> {
     try {
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (this.#comesBeside(load)) this.#expectRoom()
+      if (this.#comesBeside(load)) this.#apps.expectRoom()
       return await this.#queue.run(this.#urgencyOf(load), () => this.#loadNow(load))
     } catch (error) {
       throw error instanceof TakenBack ? error : this.#noteFailure(load, error)
@@ -335,7 +330,7 @@ export class AppCache {
     const replaced = this.#apps.get(realPath)
     const hostnames = this.hostnamesOf(realPath)
     this.#switch(realPath, app)
-    this.#use(app)
+    this.#apps.use(app)
     this.#failures.delete(realPath)
     this.#evictWhenIdle(app)
     void app.crashed?.then(error => this.#noteCrash(app, error))
@@ -407,32 +402,9 @@ export class AppCache {
     this.#hooks.switched(realPath)
   }
 
-  #use(app: App | undefined): App | undefined {
-    if (app) app.usedAt = ++this.#uses
-    return app
-  }
-
   /** What other names stay with goes last: with it go the names, also the one that moves. */
   #makeRoom(serving: App | undefined): void {
-    while (this.#isFull) {
-      const others = this.apps.filter(app => app !== serving)
-      const victim = chooseVictim(others) ?? chooseVictim(this.apps)
-      if (!victim) throw everyAppIsBusy()
-      this.retire(victim.release.realPath, 'lru')
-      if (++this.#evictions % (AGE_EVERY * this.#settings.maxApps) === 0)
-        for (const app of this.apps) app.age()
-    }
-  }
-
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `#makeRoom()` would find no victim */
-  #expectRoom(): void {
-    if (!this.#isFull) return
-    for (const app of this.#apps.values()) if (!app.isBusy) return
-    throw everyAppIsBusy()
-  }
-
-  get #isFull(): boolean {
-    return this.#apps.size >= this.#settings.maxApps
+    while (this.#apps.isFull) this.retire(this.#apps.takeVictim(serving).release.realPath, 'lru')
   }
 
   #noteFailure({ release, replacing }: Load, thrown: unknown): VhostError {
@@ -482,8 +454,4 @@ function firstOf({ hostnames }: Load): string {
 
 function forHostname(error: VhostError, hostname: string): VhostError {
   return error.hostname === hostname ? error : error.withHostname(hostname)
-}
-
-function everyAppIsBusy(): VhostError {
-  return new VhostError('ERR_VHOST_OVERLOADED', { detail: 'every app is busy' })
 }
