@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { App } from './app.ts'
 import { Chain } from './chain.ts'
 import { Crashes, type LastExit } from './crashes.ts'
+import { Endings } from './endings.ts'
 import { VhostError } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
 import { type Failure, Failures } from './failures.ts'
@@ -68,7 +69,7 @@ export class AppCache {
   readonly #loads = new Map<string, Load>()
   readonly #crashes = new Crashes()
   readonly #reloadRate = new ReloadRate()
-  readonly #retiring = new Map<App, Promise<void>>()
+  readonly #endings: Endings
   /** An app serves all: what it begins when it is loaded or closed is no part of the request that came first. */
   readonly #outside = AsyncLocalStorage.snapshot()
   #isClosed = false
@@ -81,6 +82,12 @@ export class AppCache {
     this.#queue = new LoadQueue(settings.maxConcurrentLoads)
     this.#apps = new LoadedApps(settings.maxApps)
     this.#failures = new Failures(settings.updateInterval)
+    this.#endings = new Endings(
+      settings.drainTimeout,
+      events,
+      realPath => this.#apps.get(realPath)?.release,
+      hooks.ended,
+    )
   }
 
   /** The app that serves a real path now; a use. */
@@ -136,7 +143,7 @@ export class AppCache {
 
   /** Apps that take no new requests and have not ended yet. */
   get draining(): App[] {
-    return [...this.#retiring.keys()]
+    return this.#endings.apps
   }
 
   /**
@@ -211,7 +218,7 @@ export class AppCache {
     const app = this.#apps.get(realPath)
     if (!app) return
     this.#switch(realPath, undefined)
-    const ended = this.#outside(() => this.#end(app, reason, hostnames))
+    const ended = this.#outside(() => this.#endings.begin(app, reason, hostnames))
     successor?.succeed(ended)
     this.#hooks.left(realPath)
   }
@@ -233,21 +240,18 @@ export class AppCache {
 
   async close(drainTimeout: number): Promise<void> {
     this.#isClosed = true
-    for (const app of this.#retiring.keys()) app.hasten(drainTimeout)
+    this.#endings.hasten(drainTimeout)
     for (const app of this.apps) {
       const { realPath } = app.release
       this.#switch(realPath, undefined)
       // Until then its last words stand after its name.
-      void this.#end(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout).then(() =>
-        this.#hooks.left(realPath),
-      )
+      void this.#endings
+        .begin(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
+        .then(() => this.#hooks.left(realPath))
     }
     const loads = [...this.#loads.values()].map(load => load.promise)
-    await Promise.allSettled([
-      ...this.#retiring.values(),
-      within(drainTimeout, Promise.allSettled(loads), () => {}),
-    ])
-    await Promise.allSettled(this.#retiring.values())
+    await Promise.all([this.#endings.settled(), within(drainTimeout, Promise.allSettled(loads), () => {})])
+    await this.#endings.settled()
   }
 
   async #join(load: Load, hostname: string): Promise<App> {
@@ -307,7 +311,7 @@ export class AppCache {
       if (this.#comesBeside(load)) this.#makeRoom(replacing?.serving)
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined
-      void this.#end(app, reason ?? 'closed', [])
+      void this.#endings.begin(app, reason ?? 'closed', [])
       throw error
     }
     app.waiting = load.waiting
@@ -339,11 +343,10 @@ export class AppCache {
     if (previous) this.#events.emit('reload', { ...about, previous: previous.release })
     else this.#events.emit('load', about)
     if (replaced) {
-      void this.#end(replaced, replacing?.reason ?? 'changed', hostnames)
+      void this.#endings.begin(replaced, replacing?.reason ?? 'changed', hostnames)
       this.#noteReload(release, hostnames)
     }
-    // Also what was deleted before it was put back.
-    for (const [before, ended] of this.#retiring) if (before.release.realPath === realPath) app.succeed(ended)
+    for (const ended of this.#endings.at(realPath)) app.succeed(ended)
   }
 
   /** An app has ended by itself: it is loaded again, at once where it had run for a while. */
@@ -371,29 +374,6 @@ export class AppCache {
       if (!app.isBusy && this.#apps.get(realPath) === app) this.retire(realPath, 'idle')
     }, idleTimeout).unref()
     app.onIdle = () => timer.refresh()
-  }
-
-  /** Settles when the app has drained and is disposed; never rejects. */
-  #end(
-    app: App,
-    reason: EvictReason,
-    hostnames: string[],
-    drainTimeout = this.#settings.drainTimeout,
-  ): Promise<void> {
-    const ended = app
-      .retire(reason, drainTimeout)
-      .catch(cause => {
-        const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
-        const serving = this.#apps.get(app.release.realPath)?.release
-        this.#events.emit('error', { hostnames, ...app.release, error, serving })
-      })
-      .then(() => {
-        this.#retiring.delete(app)
-        this.#hooks.ended(app)
-        this.#events.emit('evict', { hostnames, ...app.release, reason })
-      })
-    this.#retiring.set(app, ended)
-    return ended
   }
 
   #switch(realPath: string, app: App | undefined): void {

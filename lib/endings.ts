@@ -1,0 +1,68 @@
+import type { App } from './app.ts'
+import type { Events, EvictReason } from './events.ts'
+import type { Release } from './release.ts'
+
+/** Apps that take no new requests: each drains, is disposed, and is told of by `evict`. */
+export class Endings {
+  readonly #drainTimeout: number
+  readonly #events: Events
+  readonly #servingAt: (realPath: string) => Release | undefined
+  readonly #ended: (app: App) => void
+  readonly #endings = new Map<App, Promise<void>>()
+
+  /** `servingAt` tells what serves a real path now; `ended` is told of each app that is disposed. */
+  constructor(
+    drainTimeout: number,
+    events: Events,
+    servingAt: (realPath: string) => Release | undefined,
+    ended: (app: App) => void,
+  ) {
+    this.#drainTimeout = drainTimeout
+    this.#events = events
+    this.#servingAt = servingAt
+    this.#ended = ended
+  }
+
+  /** Settles when the app has drained and is disposed; never rejects. */
+  begin(
+    app: App,
+    reason: EvictReason,
+    hostnames: string[],
+    drainTimeout: number = this.#drainTimeout,
+  ): Promise<void> {
+    const ended = app
+      .retire(reason, drainTimeout)
+      .catch(cause => {
+        const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
+        const serving = this.#servingAt(app.release.realPath)
+        this.#events.emit('error', { hostnames, ...app.release, error, serving })
+      })
+      .then(() => {
+        this.#endings.delete(app)
+        this.#ended(app)
+        this.#events.emit('evict', { hostnames, ...app.release, reason })
+      })
+    this.#endings.set(app, ended)
+    return ended
+  }
+
+  get apps(): App[] {
+    return [...this.#endings.keys()]
+  }
+
+  /** Of what served a real path before, also of what was deleted before it was put back. */
+  at(realPath: string): Promise<void>[] {
+    return [...this.#endings]
+      .filter(([{ release }]) => release.realPath === realPath)
+      .map(([, ended]) => ended)
+  }
+
+  hasten(drainTimeout: number): void {
+    for (const app of this.#endings.keys()) app.hasten(drainTimeout)
+  }
+
+  /** Settles when all that have begun by now have ended. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#endings.values())
+  }
+}
