@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { expectPackage } from './expect-package.ts'
 import { generationIn, named, ONLY_GENERATION } from './generation-url.ts'
+import { registerImportHooks } from './import-hooks.ts'
 import { isImportedOnce } from './imported-once.ts'
 import { KnownImports } from './known-imports.ts'
 import { candidatesBelow } from './module-paths.ts'
@@ -35,7 +36,6 @@ interface Resolved {
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
 interface HookableModule {
-  registerHooks?(hooks: { resolve: typeof resolveHere }): void
   register(url: string, options: { data: unknown; transferList: unknown[] }): void
 }
 
@@ -50,15 +50,15 @@ let hookThread: MessagePort | undefined
 /** Installs the hook, once for the process. */
 export function hookGenerations(): void {
   if (isHooked) return
-  const hookable = Module as unknown as HookableModule
-  if (hookable.registerHooks) {
-    hookable.registerHooks({ resolve: resolveHere })
+  if ('registerHooks' in Module) {
+    registerImportHooks({ resolve: resolveHere })
     isHooked = true
     return
   }
   // Node 20 runs hooks in a thread of its own, where a bundle would begin the whole program anew.
   const { href } = ownFile('./generation-hook.js', import.meta.url)
   const { port1, port2 } = new MessageChannel()
+  const hookable = Module as unknown as HookableModule
   hookable.register(href, { data: { port: port2 }, transferList: [port2] })
   isHooked = true
   port1.unref()
