@@ -19,7 +19,7 @@ const skip = 'registerHooks' in Module ? false : 'Node 20 asks no hook'
 
 describe('registerImportHooks', { skip }, () => {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'import-hooks-')))
-  const require = createRequire(join(folder, 'index.js'))
+  const requireThere = createRequire(join(folder, 'index.js'))
   const asked: string[] = []
 
   const noting = (name: string): object => ({
@@ -40,8 +40,8 @@ describe('registerImportHooks', { skip }, () => {
   it('has them asked for nothing that is required', () => {
     write('plain.js', `require('./part.js'); require('node:path'); require('./part.js')`)
     write('part.js', `require('fs')`)
-    require('./plain.js')
-    require('./plain.js')
+    requireThere('./plain.js')
+    requireThere('./plain.js')
     assert.deepEqual(asked, [])
   })
 
@@ -49,19 +49,19 @@ describe('registerImportHooks', { skip }, () => {
     write('early.js', `exports.early = import('./early.mjs'); require('./within.js')`)
     write('within.js', `exports.early = import('./within.mjs')`)
     for (const file of ['early.mjs', 'within.mjs']) write(file, '')
-    await require('./early.js').early
-    await require('./within.js').early
+    await requireThere('./early.js').early
+    await requireThere('./within.js').early
     assert.deepEqual(asked, ['own: import ./early.mjs', 'own: import ./within.mjs'])
   })
 
   it('has them asked for what is imported after a module was required, from the cache too, and after one was not found', async () => {
     write('late.js', `exports.late = specifier => import(specifier)`)
     for (const file of ['1.mjs', '2.mjs', '3.mjs']) write(file, '')
-    const { late } = require('./late.js')
+    const { late } = requireThere('./late.js')
     await late('./1.mjs')
-    require('./late.js')
+    requireThere('./late.js')
     await late('./2.mjs')
-    assert.throws(() => require('./absent.js'), { code: 'MODULE_NOT_FOUND' })
+    assert.throws(() => requireThere('./absent.js'), { code: 'MODULE_NOT_FOUND' })
     await late('./3.mjs')
     assert.deepEqual(
       asked,
@@ -72,7 +72,7 @@ describe('registerImportHooks', { skip }, () => {
   it('has them asked for what an ES module imports that is required', () => {
     write('required.mjs', `import './inner.mjs'`)
     write('inner.mjs', '')
-    require('./required.mjs')
+    requireThere('./required.mjs')
     assert.deepEqual(asked, ['own: import ./inner.mjs'])
   })
 
@@ -85,7 +85,7 @@ describe('registerImportHooks', { skip }, () => {
       return Reflect.apply(_resolveFilename, this, [request, ...rest])
     }
     try {
-      await require('elsewhere').early
+      await requireThere('elsewhere').early
     } finally {
       hookable._resolveFilename = _resolveFilename
     }
@@ -102,10 +102,10 @@ describe('registerImportHooks', { skip }, () => {
        export const register = hooks => registerHooks(hooks)`,
     )
     const { register } = await import(join(folder, 'others.mjs'))
-    const { late } = require('./order.js')
+    const { late } = requireThere('./order.js')
     const others = register(noting('other'))
     await late('./4.mjs')
-    require('./part.js')
+    requireThere('./part.js')
     await late('./5.mjs')
     others.deregister()
     await late('./6.mjs')
