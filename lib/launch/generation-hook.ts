@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { expectPackage } from './expect-package.ts'
-import { generationIn, named, ONLY_GENERATION } from './generation-url.ts'
+import { generationIn, named, ONLY_GENERATION, withoutGeneration } from './generation-url.ts'
 import { registerImportHooks } from './import-hooks.ts'
 import { isImportedOnce } from './imported-once.ts'
 import { KnownImports } from './known-imports.ts'
@@ -116,9 +116,21 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   }
   const key = keyOf(specifier, parent, context)
   const resolved =
-    knownImport(key, parent) ?? noteImport(key, parent, withTypeNow(search(specifier, context, parent, next)))
-  if (!isImportedOnce(resolved.url, parent)) noteGrowth(resolved, parent.generation)
+    knownImport(key, parent) ??
+    noteImport(key, parent, withTypeNow(searchNamed(specifier, context, parent, next)))
+  if (!isImportedOnce(withoutGeneration(resolved.url), parent)) noteGrowth(resolved, parent.generation)
   return handOn(resolved, parent.generation)
+}
+
+function searchNamed(
+  specifier: string,
+  context: ResolveContext,
+  parent: Parent,
+  next: NextResolve<Resolved>,
+): Resolved {
+  const resolved = search(specifier, context, parent, next)
+  const url = urlToAskAgain(resolved, parent)
+  return url === undefined ? resolved : next(url, context)
 }
 
 function search(
@@ -169,9 +181,21 @@ export async function resolve(
   if (!parent) return await next(specifier, context)
   const key = keyOf(specifier, parent, context)
   const resolved =
-    knownImport(key, parent) ?? noteImport(key, parent, await searchThere(specifier, context, parent, next))
+    knownImport(key, parent) ??
+    noteImport(key, parent, await searchNamedThere(specifier, context, parent, next))
   noteGrowth(resolved, parent.generation)
   return handOn(resolved, parent.generation)
+}
+
+async function searchNamedThere(
+  specifier: string,
+  context: ResolveContext,
+  parent: Parent,
+  next: NextResolve<Promise<Resolved>>,
+): Promise<Resolved> {
+  const resolved = await searchThere(specifier, context, parent, next)
+  const url = urlToAskAgain(resolved, parent)
+  return url === undefined ? resolved : await next(url, context)
 }
 
 async function searchThere(
@@ -242,6 +266,16 @@ function noteGrowth({ url }: Resolved, generation: string): void {
     return
   withImports.add(generation)
   inbox?.postMessage(generation)
+}
+
+/**
+ * The URL, with its generation, of what another hook has given a query, as import-in-the-middle does to put a module of its
+ * own before one. It keeps what it found by the URL that it saw, and is to see the one by which it will be asked to load.
+ */
+function urlToAskAgain({ url }: Resolved, { generation }: Parent): string | undefined {
+  if (!url.startsWith('file:') || !url.includes('?')) return undefined
+  const asked = named(url, generation)
+  return asked === url ? undefined : asked
 }
 
 function handOn(resolved: Resolved, generation: string): Resolved {

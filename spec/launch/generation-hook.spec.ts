@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import Module from 'node:module'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { resultOfChild } from '../support/child.ts'
+import { World } from '../support/world.ts'
 
 describe('hookGenerations', () => {
   it('fails each load where Node takes no hook, as under Jest, and not the first alone', async () => {
@@ -19,4 +22,56 @@ describe('hookGenerations', () => {
       hookable[name] = usual
     }
   })
+
+  it('shows its URLs to a hook that stands further in and knows by them what it puts before a module', async () => {
+    await using world = new World()
+    world.write('middle.mjs', MIDDLE)
+    world.write('aries.test/app/index.mjs', `export { value } from 'pkg'\nexport { lib } from './lib.mjs'`)
+    world.write('aries.test/app/lib.mjs', 'export const lib = 1')
+    world.write('aries.test/node_modules/pkg/index.js', 'exports.value = 1')
+    const answers = await resultOfChild(`
+      import { writeFileSync } from 'node:fs'
+      import Module from 'node:module'
+      import { FreshImport } from 'lib/launch/fresh-import.js'
+      const middle = ${JSON.stringify(pathToFileURL(world.path('middle.mjs')).href)}
+      if (Module.registerHooks) Module.registerHooks(await import(middle))
+      else Module.register(middle)
+      const load = async () => {
+        const modules = new FreshImport(${JSON.stringify(world.path('aries.test'))})
+        const { value, lib } = await modules.load(${JSON.stringify(world.path('aries.test/app/index.mjs'))}, [])
+        modules.keep()
+        return [value, lib]
+      }
+      const first = await load()
+      writeFileSync(${JSON.stringify(world.path('aries.test/app/lib.mjs'))}, 'export const lib = 2')
+      writeFileSync(${JSON.stringify(world.path('aries.test/node_modules/pkg/index.js'))}, 'exports.value = 2')
+      console.log(JSON.stringify([first, await load()]))
+    `)
+    assert.deepEqual(answers, [
+      [1, 1],
+      [2, 2],
+    ])
+  })
 })
+
+/** In the manner of import-in-the-middle: what it has not found by the URL that it is to load is a fault. */
+const MIDDLE = `
+const found = new Set()
+const plain = url => url.replace(/([?&])middle=1&?/, '$1').replace(/[?&]$/, '')
+const put = (resolved, { parentURL = '' }) => {
+  if (!resolved.url.startsWith('file:') || !parentURL.includes('/aries.test/') || parentURL.includes('middle=1'))
+    return resolved
+  found.add(resolved.url)
+  return { ...resolved, url: resolved.url + (resolved.url.includes('?') ? '&' : '?') + 'middle=1' }
+}
+export function resolve(specifier, context, next) {
+  const resolved = next(plain(specifier), context)
+  return resolved.then ? resolved.then(late => put(late, context)) : put(resolved, context)
+}
+export function load(url, context, next) {
+  if (!url.includes('middle=1')) return next(url, context)
+  if (!found.has(plain(url))) throw new Error('never found: ' + plain(url))
+  const source = 'export * from ' + JSON.stringify(plain(url))
+  return { format: 'module', source, shortCircuit: true }
+}
+`
