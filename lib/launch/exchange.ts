@@ -129,6 +129,8 @@ export class Exchange extends AsyncResource {
   }
 
   readonly #onResponse = (down: IncomingMessage): void => {
+    // It came in one read with what ended the exchange.
+    if (this.isOver) return
     clearTimeout(this.#timer)
     this.#down = down
     const res = this.#res

@@ -363,6 +363,11 @@ describe('Forward', () => {
       )
       assert.equal((await wall.ask({})).status, 502)
       assert.match(String((wall.errors[0] as VhostError).cause), /more than 1000 interim answers/)
+      // What came in the same read is told to nobody, who would cut the connection for it.
+      const two = await wall.raw(
+        'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+      )
+      assert.equal(two.split('HTTP/1.1 502 ').length - 1, 2, two)
       const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n'
       assert.match(await wall.raw(upgrade), /^HTTP\/1\.1 502 /)
     })
