@@ -3,6 +3,7 @@ import { cutAnswer } from '../cut-answer.ts'
 import { addTrailers } from './forward-framing.ts'
 import { mayHaveBody } from './forward-headers.ts'
 import { MOST_WAITING } from './forwarded-body.ts'
+import { PauseFlush } from './pause-flush.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
 /** Node writes head and body as one where the body is text, and as two where it is bytes; longer text costs more. */
@@ -28,6 +29,7 @@ export class ForwardedAnswer {
   /** Bytes that are yet to come; undefined where the app does not say. */
   #left: number | undefined
   #isDraining = false
+  readonly #pauseFlush: PauseFlush
 
   constructor(
     down: IncomingMessage,
@@ -40,6 +42,7 @@ export class ForwardedAnswer {
     this.#exchange = exchange
     this.#isOurs = !isHeard(down, 0)
     this.#left = length
+    this.#pauseFlush = new PauseFlush(res, () => !exchange.isOver && !this.#isDraining)
   }
 
   send(): void {
@@ -87,7 +90,9 @@ export class ForwardedAnswer {
       res.end()
       return
     }
-    if (res.write(chunk, written as () => void) || this.#isDraining) return
+    const hasRoom = res.write(chunk, written as () => void)
+    if (!isNodes) this.#pauseFlush.noteWrite()
+    if (hasRoom || this.#isDraining) return
     // What a middleware has put before it, which compresses for one, does not wait there.
     if (isNodes && res.writableLength < MOST_WAITING) return
     this.#isDraining = true

@@ -13,6 +13,7 @@ import { type Duplex, PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { createGunzip } from 'node:zlib'
 import compression from 'compression'
 import express, { type Express } from 'express'
 import fc from 'fast-check'
@@ -898,6 +899,24 @@ describe('Forward', () => {
       })
       assert.ok(sent < most / 2, `${sent} bytes`)
       socket.destroy()
+    })
+
+    it('arrives where the app pauses, though a middleware around packs it', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Content-Type', 'text/event-stream')
+        res.write('data: 1\n\n')
+      })
+      const compress = compression()
+      wall.around = (req, res, next) => compress(req as express.Request, res as express.Response, next)
+      const request = http.get({ port: wall.port, agent: false, headers: { 'Accept-Encoding': 'gzip' } })
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      assert.equal(response.headers['content-encoding'], 'gzip')
+      let text = ''
+      response.pipe(createGunzip()).on('data', data => {
+        text += data
+      })
+      await eventually(() => assert.equal(text, 'data: 1\n\n'))
+      request.destroy()
     })
 
     it('an app that breaks off in its answer leaves it visibly cut', async () => {
