@@ -720,6 +720,19 @@ describe('express-van serve', { concurrency: 4 }, () => {
     server.close()
   })
 
+  it('finds a server that has no folder for the sockets of who is logged in, as a service has none', async () => {
+    const TMPDIR = runtimeFolder()
+    await using site = await Site.start([], runtimeFolder(), { XDG_RUNTIME_DIR: '', TMPDIR })
+    site.world.site('aries.test', 'aries')
+    await site.get('aries.test')
+    const words = ['status', '--port', String(site.port)]
+    for (const variables of [{ TMPDIR }, { TMPDIR, XDG_RUNTIME_DIR: '' }]) {
+      const { code, out, err } = await new Program(runtimeFolder(), words, { variables }).ended
+      assert.deepEqual([code, err], [0, ''])
+      assert.match(out, /aries\.test/)
+    }
+  })
+
   it('takes the place of a control socket that was left behind, not of one that answers', async () => {
     const runtime = runtimeFolder()
     const socket = join(runtime, 'control.sock')

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ControlError } from './control-client.ts'
@@ -6,20 +6,32 @@ import { ControlError } from './control-client.ts'
 /** What the kernel takes for the path of a Unix socket: 108 bytes with a NUL, 104 on macOS. */
 const MAX_PATH = 103
 
-/** Where the server on a port can be asked: a socket in a folder that this user alone may enter. */
+/** Where the server on a port makes its socket: in a folder that this user alone may enter. */
 export function controlSocketPath(port: number): string {
-  return join(controlFolder(), `${port}.sock`)
+  return socketIn(ownFolder(), port)
 }
 
 /** Makes that folder. @throws ControlError where it is there and not this user's alone */
 export function prepareControlFolder(): void {
-  mkdirSync(controlFolder(), { recursive: true, mode: 0o700 })
-  checkControlFolder()
+  const folder = ownFolder()
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  checkFolder(folder)
 }
 
-/** @throws ControlError where that folder is not this user's alone: what answers there may be somebody else's */
-export function checkControlFolder(): void {
-  const stats = lstatSync(controlFolder(), { throwIfNoEntry: false })
+/**
+ * The socket of the server on a port, which may have another environment: who logs in has a folder for such things, and a
+ * service has none.
+ * @throws ControlError where its folder is not this user's alone: what answers there may be somebody else's
+ */
+export function findControlSocket(port: number): string {
+  const own = ownFolder()
+  const folder = [own, ...otherFolders()].find(folder => existsSync(socketIn(folder, port))) ?? own
+  checkFolder(folder)
+  return socketIn(folder, port)
+}
+
+function checkFolder(folder: string): void {
+  const stats = lstatSync(folder, { throwIfNoEntry: false })
   if (stats && (stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0)) {
     throw new ControlError(
       'the folder of the control socket may be entered by others; choose a path by --socket',
@@ -34,6 +46,19 @@ export function checkSocketPath(path: string): void {
   }
 }
 
-function controlFolder(): string {
-  return join(process.env.XDG_RUNTIME_DIR || tmpdir(), `express-van-${process.getuid?.()}`)
+function socketIn(folder: string, port: number): string {
+  return join(folder, `${port}.sock`)
+}
+
+function ownFolder(): string {
+  return folderIn(process.env.XDG_RUNTIME_DIR || tmpdir())
+}
+
+/** Where a server of this user in another environment has its socket. */
+function otherFolders(): string[] {
+  return [tmpdir(), `/run/user/${process.getuid?.()}`, '/tmp'].map(folderIn)
+}
+
+function folderIn(folder: string): string {
+  return join(folder, `express-van-${process.getuid?.()}`)
 }

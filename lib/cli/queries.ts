@@ -5,7 +5,7 @@ import type { VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import type { Command } from './command-line.ts'
 import { type Answer, ask, follow } from './control-client.ts'
-import { checkControlFolder, controlSocketPath } from './control-socket.ts'
+import { findControlSocket } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
 import { portOf } from './flag-values.ts'
 import { inFlags, routerOptions } from './router-options.ts'
@@ -79,9 +79,7 @@ function told<T>({ isOk, body }: Answer<T>): T {
 
 function socketOf(command: Command): string {
   const { socket } = command.flags
-  if (socket !== undefined) return String(socket)
-  checkControlFolder()
-  return controlSocketPath(portOf(command))
+  return socket === undefined ? findControlSocket(portOf(command)) : String(socket)
 }
 
 /** A line on a terminal that says how long it has been waited; gives what ends it. */
