@@ -1,6 +1,9 @@
 import { userInfo } from 'node:os'
 
-/** Gives up being root for good; `HOME` and `USER` become the owner's. Throws where that cannot be had. */
+/**
+ * Gives up being root for good; `HOME`, `USER` and `LOGNAME` become the owner's where nobody has said what they are. Throws
+ * where that cannot be had.
+ */
 export function becomeOwner({ uid, gid }: { uid: number; gid: number }): void {
   const { setgroups, setgid, setuid } = process
   if (!setgroups || !setgid || !setuid) throw new Error('this platform has no users')
@@ -11,9 +14,10 @@ export function becomeOwner({ uid, gid }: { uid: number; gid: number }): void {
   if (process.getuid?.() !== uid || process.geteuid?.() !== uid) throw new Error('the user did not change')
   try {
     const { homedir, username } = userInfo()
-    process.env.HOME = homedir
-    process.env.USER = process.env.LOGNAME = username
+    process.env.HOME ??= homedir
+    process.env.USER ??= username
+    process.env.LOGNAME ??= username
   } catch {
-    delete process.env.HOME
+    // A user without an entry in the list of users has none.
   }
 }

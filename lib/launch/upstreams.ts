@@ -11,7 +11,7 @@ import { findEntryModule } from './entry-module.ts'
 import type { FindInfo, Launched } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
-import { ownerOf } from './owner.ts'
+import { type Owner, ownerOf } from './owner.ts'
 import { probe } from './probe.ts'
 import { startProcess } from './process-runner.ts'
 import { Reaper } from './reaper.ts'
@@ -112,7 +112,7 @@ export class Upstreams {
     return {
       setup,
       env: present({
-        ...inherited(),
+        ...inherited(owner),
         ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env),
       }),
       memoryLimit:
@@ -158,8 +158,10 @@ async function serves(upstream: Upstream, own: VhostSettings, findInfo: FindInfo
   if (own.probe) await probe(upstream.handle, await findInfo(), own.probe)
 }
 
-function inherited(): Environment {
-  return Object.fromEntries(INHERITED.map(name => [name, process.env[name]]))
+function inherited(owner: Owner | undefined): Environment {
+  // The home of root is not that of an owner.
+  const names = owner ? INHERITED.filter(name => name !== 'HOME') : INHERITED
+  return Object.fromEntries(names.map(name => [name, process.env[name]]))
 }
 
 /** A thread would have the text `undefined`. */

@@ -7,6 +7,7 @@ import {
   lchownSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   symlinkSync,
@@ -214,6 +215,26 @@ describe("isolation: 'process' alone", () => {
         'EACCES EPERM EACCES',
         true,
       ])
+    })
+
+    it('has the home and the name of the owner, but what `env` says goes before', async () => {
+      const users = readFileSync('/etc/passwd', 'utf8').split('\n')
+      const fields = users.map(line => line.split(':')).find(([, , uid]) => uid === '65534') ?? []
+      const [username, , , , , homedir] = fields
+      for (const [env, told] of [
+        [{}, [homedir, username, username]],
+        [{ HOME: '/srv', USER: 'aries' }, ['/srv', 'aries', username]],
+      ] as const) {
+        await using world = await World.start({ isolation: 'process', user: 'owner', env })
+        for (const path of [world.base, world.path()]) chownSync(path, 65_534, 65_534)
+        world.write(
+          'aries.test/app/index.js',
+          `const { HOME, USER, LOGNAME } = process.env
+           module.exports = (req, res) => res.end(JSON.stringify([HOME, USER, LOGNAME]))`,
+        )
+        chownTree(world.path('aries.test'), 65_534)
+        assert.deepEqual(JSON.parse(await world.body('aries.test')), told)
+      }
     })
 
     it('leaves each app in no group but that of its folder, whatever others its owner is in', {
