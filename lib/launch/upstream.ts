@@ -44,6 +44,8 @@ export class Upstream implements Launched {
   readonly handle: Launched['handle']
   /** Settles when the app can answer. Rejects with a `VhostError` where it ends first. */
   readonly ready: Promise<void>
+  /** Whether it has come so far. */
+  isReady = false
   /** Settles when it has ended, however. */
   readonly exited: Promise<Exit>
   readonly crashed: Promise<VhostError>
@@ -143,6 +145,7 @@ export class Upstream implements Launched {
     return new Promise((resolve, reject) => {
       this.#runner.onReport = report => {
         if (report.type === 'ready') {
+          this.isReady = true
           this.#takesUpgrades = report.takesUpgrades
           this.#figures = report.figures
           this.#runner.onReport = this.#onReport

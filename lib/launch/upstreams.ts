@@ -69,7 +69,7 @@ export class Upstreams {
       })
       return upstream
     } catch (error) {
-      if (upstream) void upstream.kill()
+      if (upstream) void letGo(upstream)
       if (setup) await tellPlace((error as VhostError).cause, setup.entry, setup.owner)
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     } finally {
@@ -150,6 +150,16 @@ export class Upstreams {
       await this.#folder?.release(socketPath)
     })
     return upstream
+  }
+}
+
+/** What was loaded, and does not answer its probe, is to close what it opened. */
+async function letGo(upstream: Upstream): Promise<void> {
+  if (!upstream.isReady) await upstream.kill()
+  else {
+    await upstream
+      .dispose()
+      .catch(error => debug('close() of an app that does not answer its probe: %o', error))
   }
 }
 

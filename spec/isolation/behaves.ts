@@ -817,6 +817,21 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'answered close SIGTERM ')
     })
 
+    it('an app that does not answer its probe closes what it opened', async () => {
+      await using world = await start()
+      world.write('aries.test/package.json', '{ "vhost": { "probe": "/healthz" } }')
+      world.write(
+        'aries.test/app/index.js',
+        `exports.handler = (req, res) => res.writeHead(503).end()
+         exports.close = async () => {
+           await new Promise(setImmediate)
+           require('fs').writeFileSync('${world.path('notes')}', 'closed')
+         }`,
+      )
+      assert.equal((await world.get('aries.test')).status, 500)
+      await eventually(() => assert.equal(readFileSync(world.path('notes'), 'utf8'), 'closed'))
+    })
+
     it('an app that only closes its server at SIGTERM ends by itself, and is not killed', async () => {
       await using world = await start()
       world.write(
