@@ -1,7 +1,10 @@
 import { constants } from 'node:os'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 
-/** By which programs end themselves: those of NestJS and Apollo once they have heard of it and let go of what they held. */
+/**
+ * By which programs end themselves: those of NestJS and Apollo once they have heard of it and let go of what they held. All
+ * that end a process, so that none ends the router.
+ */
 const ENDING: readonly NodeJS.Signals[] = [
   'SIGTERM',
   'SIGINT',
@@ -10,6 +13,25 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGUSR2',
   'SIGABRT',
   'SIGKILL',
+  'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSTKFLT',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGTRAP',
+  'SIGSYS',
+  'SIGBUS',
+  'SIGFPE',
+  'SIGILL',
+  'SIGSEGV',
+  // These would have the router stand still.
+  'SIGSTOP',
+  'SIGTSTP',
+  'SIGTTIN',
+  'SIGTTOU',
 ]
 
 /** Has a signal by which an app in a thread ends itself end that thread: it would be the router's, and so its neighbours'. */

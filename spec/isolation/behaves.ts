@@ -473,8 +473,9 @@ export function behaves(isolation: 'thread' | 'process'): void {
       ],
       ['a Map that grows', 'const all = new Map(); for (let i = 0; ; i++) all.set(i, i)', /502/, 'process'],
       ['one huge array', 'const all = []; for (;;) all.push(1)', /502/, 'process'],
-      ['SIGKILL', 'process.kill(process.pid, "SIGKILL")', /502/, 'process'],
-      ['SIGSEGV', 'process.kill(process.pid, "SIGSEGV")', /502/, 'process'],
+      ['SIGKILL', 'process.kill(process.pid, "SIGKILL")', /502/],
+      ['SIGSEGV', 'process.kill(process.pid, "SIGSEGV")', /502/],
+      ['SIGALRM', 'process.kill(process.pid, "SIGALRM")', /502/],
       ['process.abort()', 'process.abort()', /502/, 'process'],
     ]
     for (const [what, source, status, only] of faults) {
