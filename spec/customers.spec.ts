@@ -42,6 +42,14 @@ describe(PAGE, {
     assert.deepEqual(box.releases(), [OLDER[1], OLDER[3], first, second, third])
   })
 
+  it('has a deploy after one that broke off before its last step lead to what it brings', async () => {
+    await using box = new Box()
+    const first = box.deploy('1')
+    box.asCustomer(`ln -s releases/${first} new`)
+    const second = box.deploy('2')
+    assert.equal(box.current(), `releases/${second}`)
+  })
+
   it('has a release that cannot be deployed leave all as it was', async () => {
     await using box = new Box()
     const first = box.deploy('1')
