@@ -37,7 +37,7 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
     ),
     counter(
       'unrouted_requests_total',
-      'Requests with a Host that were handed to no app',
+      'Requests and upgrades with a Host that were handed to no app',
       labelled('reason', Object.entries(counters.unrouted)),
     ),
     counter('loads_total', 'Apps loaded where none served', plain(counters.loads)),

@@ -185,7 +185,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): void {
     finder.locate(name.hostname, req, ({ error, location }) => {
       if (location || error) {
-        void serveFound(name, location, req, res, next)
+        void serveFound(name, req, res, next)
         return
       }
       counters.unrouted.no_vhost++
@@ -195,26 +195,39 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   async function serveFound(
     name: Name,
-    location: VhostLocation | undefined,
     req: IncomingMessage,
     res: ServerResponse,
     next: Next,
   ): Promise<void> {
     let app: App | undefined
     try {
-      app = await finder.find(name.hostname, name.host, req)
+      app = await findCold(name, req)
     } catch (error) {
-      counters.unrouted.failed++
       next(error)
       return
     }
     if (!app) {
-      counters.unrouted[location ? 'no_app' : 'no_vhost']++
       next()
       return
     }
     app.waiting--
     app.handle(req, res, next)
+  }
+
+  /** The app of a name that none serves yet, held until `app.waiting--`; counts a request that there is none for. */
+  async function findCold({ hostname, host }: Name, req: IncomingMessage): Promise<App | undefined> {
+    try {
+      const app = await finder.find(hostname, host, req)
+      if (!app) finder.locate(hostname, req, countUnrouted)
+      return app
+    } catch (error) {
+      counters.unrouted.failed++
+      throw error
+    }
+  }
+
+  function countUnrouted({ location }: { location?: VhostLocation | undefined }): void {
+    counters.unrouted[location ? 'no_app' : 'no_vhost']++
   }
 
   /** Has an app that crashed serve again, whether or not anybody asks for it. */
@@ -253,7 +266,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     if (!name) throw refusal
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
-    if (!app) return await finder.find(name.hostname, name.host, req)
+    if (!app) return await findCold(name, req)
     tellVhost(req, infoOf(vhost, name.host))
     app.waiting++
     return app

@@ -72,6 +72,16 @@ describe('metrics', () => {
     )
   })
 
+  it('count the upgrades that no app was there for', async () => {
+    await using world = await World.start()
+    world.write('taurus.test/static/index.html', '')
+    world.write('virgo.test/app/index.js', 'throw new Error("boom")')
+    for (const host of ['a..b', 'nobody.test', 'taurus.test', 'virgo.test'])
+      await world.raw(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
+    for (const reason of ['refused', 'no_vhost', 'no_app', 'failed'])
+      assert.equal(metric(world, 'unrouted_requests_total', { reason }), 1, reason)
+  })
+
   it('say which release was refused, and by what', async () => {
     await using world = await World.start()
     for (const name of ['aries.test', 'taurus.test']) {
