@@ -107,8 +107,8 @@ export class Board {
     vhosts.on(EventEmitter.errorMonitor, about => this.#note('error', about))
   }
 
-  snapshot(): BoardSnapshot {
-    const { totals, staleGraphs, rows } = this.look()
+  /** A look, and what came before it. */
+  snapshot({ totals, staleGraphs, rows }: BoardLook): BoardSnapshot {
     return {
       time: new Date().toISOString(),
       totals,

@@ -6,6 +6,7 @@ import {
   type BoardChange,
   type BoardLook,
   type BoardRow,
+  type BoardSnapshot,
   MAX_SAMPLES,
   SAMPLE_INTERVAL,
 } from './board.ts'
@@ -30,12 +31,21 @@ interface Viewer {
   lastDeploy: number
 }
 
+/** An event of the stream as it is sent. */
+interface Message {
+  readonly bytes: Buffer
+  /** The last deploy of which one knows who has read it. */
+  readonly lastDeploy: number
+}
+
 /** The pages that are open, each told of changes as server-sent events. Without any, nothing is done. */
 export class Viewers {
   readonly #board: Board
   readonly #viewers = new Set<Viewer>()
-  /** The rows as they were last told, by id. */
-  #told: ReadonlyMap<string, BoardRow> = new Map()
+  /** What was told last. */
+  #told: BoardLook | undefined
+  /** The same as who comes is given it: made once, and one piece of memory, however many come before there is more to tell. */
+  #snapshot: Message | undefined
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Timeout | undefined
   #idleSamples = 0
@@ -64,9 +74,7 @@ export class Viewers {
     // Gone while it was authorized: no `close` would come any more.
     if (isClientGone(req, res)) return
     res.flushHeaders()
-    // Those who look already know less than what is remembered as told: they hear of it first.
-    if (this.#viewers.size > 0) this.#tell(false)
-    else this.#begin()
+    if (this.#viewers.size === 0) this.#begin()
     const viewer = { res, end: performance.now() + LIFETIME, isBehind: true, lastDeploy: 0 }
     this.#viewers.add(viewer)
     this.#sendSnapshot(viewer)
@@ -75,21 +83,29 @@ export class Viewers {
 
   #begin(): void {
     this.#idleSamples = 0
-    this.#told = byId(this.#board.look({ isSample: !this.#timer }))
+    this.#remember(this.#board.look({ isSample: !this.#timer }))
     this.#timer ??= setInterval(() => this.#sample(), SAMPLE_INTERVAL).unref()
   }
 
   #sample(): void {
-    if (this.#viewers.size > 0) this.#tell(true)
-    else if (++this.#idleSamples >= MAX_SAMPLES) this.#rest()
+    if (this.#viewers.size > 0) {
+      this.#tell(true)
+      return
+    }
+    this.#remember(undefined)
+    if (++this.#idleSamples >= MAX_SAMPLES) this.#rest()
     else this.#board.look({ isSample: true })
   }
 
   #rest(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    this.#told = new Map()
     this.#board.forget()
+  }
+
+  #remember(look: BoardLook | undefined): void {
+    this.#told = look
+    this.#snapshot = undefined
   }
 
   #tell(isSample: boolean): void {
@@ -97,12 +113,14 @@ export class Viewers {
     this.#soon = undefined
     const start = performance.now()
     const look = this.#board.look({ isSample })
-    const change = this.#change(look, isSample)
+    const change = changeOf(look, this.#told, isSample)
+    this.#remember(look)
+    const changes = new Map<number, Message>()
     for (const viewer of this.#viewers) {
       if (look.isClosed || start > viewer.end) this.#end(viewer)
       else if (viewer.res.writableLength > MAX_WAITING) viewer.isBehind = true
       else if (viewer.isBehind) this.#sendSnapshot(viewer)
-      else this.#sendChange(viewer, change)
+      else this.#sendChange(viewer, change, changes)
     }
     this.#cost = performance.now() - start
   }
@@ -116,34 +134,48 @@ export class Viewers {
     res.once('close', () => clearTimeout(timer))
   }
 
-  #change(look: BoardLook, isSample: boolean): Omit<BoardChange, 'deploys'> {
-    const { totals, staleGraphs, rows } = look
-    const before = this.#told
-    const told = byId(look)
-    this.#told = told
-    return {
-      totals,
-      staleGraphs,
-      isSample,
-      rows: rows.flatMap(row => differenceOf(row, before.get(row.id)) ?? []),
-      gone: [...before.keys()].filter(id => !told.has(id)),
-    }
-  }
-
   #sendSnapshot(viewer: Viewer): void {
     viewer.isBehind = false
-    viewer.lastDeploy = this.#board.deploys.at(-1)?.id ?? 0
-    send(viewer, 'snapshot', this.#board.snapshot())
+    this.#snapshot ??= this.#message('snapshot', this.#board.snapshot(this.#told as BoardLook))
+    send(viewer, this.#snapshot)
   }
 
-  #sendChange(viewer: Viewer, change: Omit<BoardChange, 'deploys'>): void {
-    const deploys = this.#board.deploys.filter(({ id }) => id > viewer.lastDeploy)
-    viewer.lastDeploy = deploys.at(-1)?.id ?? viewer.lastDeploy
-    send(viewer, 'change', { ...change, deploys })
+  /** `changes` are those that others are sent who knew of as many deploys. */
+  #sendChange(viewer: Viewer, change: Omit<BoardChange, 'deploys'>, changes: Map<number, Message>): void {
+    const { lastDeploy } = viewer
+    let message = changes.get(lastDeploy)
+    if (!message) {
+      const deploys = this.#board.deploys.filter(({ id }) => id > lastDeploy)
+      message = this.#message('change', { ...change, deploys })
+      changes.set(lastDeploy, message)
+    }
+    send(viewer, message)
+  }
+
+  #message(event: string, data: BoardSnapshot | BoardChange): Message {
+    const bytes = Buffer.from(`event: ${event}\ndata: ${toJson(data)}\n\n`)
+    return { bytes, lastDeploy: this.#board.deploys.at(-1)?.id ?? 0 }
   }
 }
 
-function byId({ rows }: BoardLook): Map<string, BoardRow> {
+function changeOf(
+  look: BoardLook,
+  before: BoardLook | undefined,
+  isSample: boolean,
+): Omit<BoardChange, 'deploys'> {
+  const { totals, staleGraphs, rows } = look
+  const known = byId(before?.rows ?? [])
+  const present = byId(rows)
+  return {
+    totals,
+    staleGraphs,
+    isSample,
+    rows: rows.flatMap(row => differenceOf(row, known.get(row.id)) ?? []),
+    gone: [...known.keys()].filter(id => !present.has(id)),
+  }
+}
+
+function byId(rows: readonly BoardRow[]): Map<string, BoardRow> {
   return new Map(rows.map(row => [row.id, row]))
 }
 
@@ -161,8 +193,9 @@ function isSame(one: unknown, other: unknown): boolean {
   return typeof one === 'object' && typeof other === 'object' && toJson(one) === toJson(other)
 }
 
-function send({ res }: Viewer, event: string, data: object): void {
-  res.write(`event: ${event}\ndata: ${toJson(data)}\n\n`)
+function send(viewer: Viewer, { bytes, lastDeploy }: Message): void {
+  viewer.lastDeploy = lastDeploy
+  viewer.res.write(bytes)
 }
 
 function toJson(value: unknown): string {

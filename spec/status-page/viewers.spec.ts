@@ -29,6 +29,31 @@ describe('Viewers', () => {
     assert.ok([3, 4].includes(asked() - before), `${asked() - before}`)
   })
 
+  it('makes once what it tells many: those who come together, and each change', t => {
+    const { asked, tick, view, vhosts } = start(t)
+    vhosts.emit('load', LOADED)
+    const viewers = Array.from({ length: 50 }, view)
+    assert.equal(asked(), 1)
+    tick(1)
+    for (const { written } of viewers) assert.equal(written.length, 2)
+    for (const i of [0, 1]) assert.equal(new Set(viewers.map(({ written }) => written[i])).size, 1, `${i}`)
+    assert.deepEqual(
+      viewers[0]?.written.map(bytes => /^event: (\w+)\ndata: \{.*\}\n\n$/.exec(String(bytes))?.[1]),
+      ['snapshot', 'change'],
+    )
+  })
+
+  it('tells who comes between two looks of what was known at the first, and then all that came after', t => {
+    const { tick, view, vhosts, serve } = start(t)
+    const first = view()
+    serve('aries.test')
+    vhosts.emit('load', LOADED)
+    const second = view()
+    tick(1)
+    assert.deepEqual([first, second].map(namesTold), [['aries.test'], ['aries.test']])
+    assert.deepEqual([first, second].map(deploysTold), [1, 1])
+  })
+
   it('goes on for as long as its charts reach when the last one has left, then rests', t => {
     const { asked, tick, view } = start(t)
     const res = view()
@@ -55,13 +80,31 @@ describe('Viewers', () => {
   })
 })
 
+interface Told {
+  rows: { hostnames: string[] }[]
+  deploys: unknown[]
+}
+
+function toldTo({ written }: { written: unknown[] }): Told[] {
+  return written.map(bytes => JSON.parse(String(bytes).split('\ndata: ')[1] ?? ''))
+}
+
+function namesTold(viewer: { written: unknown[] }): string[] {
+  return toldTo(viewer).flatMap(({ rows }) => rows.flatMap(({ hostnames }) => hostnames))
+}
+
+function deploysTold(viewer: { written: unknown[] }): number {
+  return toldTo(viewer).flatMap(({ deploys }) => deploys).length
+}
+
 function start(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   let count = 0
   let isClosed = false
+  const served: object[] = []
   const stats = () => {
     count++
-    return { vhosts: [], totals: TOTALS, staleGraphs: 0, isClosed }
+    return { vhosts: [...served], totals: TOTALS, staleGraphs: 0, isClosed }
   }
   const vhosts = Object.assign(new EventEmitter(), { stats })
   const viewers = new Viewers(new Board(vhosts as unknown as VhostRouter))
@@ -74,13 +117,24 @@ function start(t: TestContext) {
     close(): void {
       isClosed = true
     },
-    view(): EventEmitter & { destroyed: boolean } {
+    serve(name: string): void {
+      served.push({
+        hostnames: [name],
+        realPath: `/srv/${name}`,
+        state: 'serving',
+        loadedAt: '',
+        requests: 0,
+      })
+    },
+    view(): EventEmitter & { destroyed: boolean; written: unknown[] } {
+      const written: unknown[] = []
       const res = Object.assign(new EventEmitter(), {
         destroyed: false,
+        written,
         writableLength: 0,
         writeHead() {},
         flushHeaders() {},
-        write: () => true,
+        write: (bytes: unknown) => written.push(bytes) > 0,
         end() {},
         destroy() {
           res.destroyed = true
