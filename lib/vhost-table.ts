@@ -86,7 +86,9 @@ export class VhostTable {
     if (names.length > MAX_NAMES_PER_RELEASE) {
       this.#crowdedAt.set(realPath, performance.now())
       const spare = names.filter(name => name !== hostname && !this.#isLastOfWildcard(name))
-      if (spare.length > 0) this.#crowdOut(this.#leastRecentOf(spare))
+      // Operators know the app by its first.
+      const others = spare.filter(name => name !== names[0])
+      if (spare.length > 0) this.#crowdOut(this.#leastRecentOf(others.length > 0 ? others : spare))
     }
     if (this.#byHostname.size > this.#max) this.#makeRoom()
   }

@@ -92,6 +92,8 @@ export class Board {
   readonly #series = new Map<string, number[]>()
   /** The ids of what was there at the last look, short, as each change tells them. */
   #ids = new Map<string, string>()
+  /** The names that rows began with at the last look. */
+  #firstNames: ReadonlySet<string> = new Set()
   #lastId = 0
   /** Of each row that was seen at the last sample: how many requests it had, and the rate since the one before. */
   #counts = new Map<string, Count>()
@@ -140,9 +142,12 @@ export class Board {
       const id = this.#ids.get(key) ?? String(++this.#lastId)
       ids.set(key, id)
       // Spread last: first, it takes twenty times as long.
-      return { id, since: app.lastError?.since ?? app.loadedAt, reason: null, rate: 0, ...app }
+      const row = { id, since: app.lastError?.since ?? app.loadedAt, reason: null, rate: 0, ...app }
+      row.hostnames = beginningAsBefore(app.hostnames, this.#firstNames)
+      return row
     })
     this.#ids = ids
+    this.#firstNames = new Set(rows.flatMap(({ hostnames }) => hostnames.slice(0, 1)))
     return rows
   }
 
@@ -229,6 +234,13 @@ export class Board {
     const [oldest] = this.#evicted.keys()
     if (this.#evicted.size > MAX_EVICTED) this.#evicted.delete(oldest as string)
   }
+}
+
+/** By its first name a row is found again, and aliases may follow a flip in any order. */
+function beginningAsBefore(hostnames: readonly string[], firstNames: ReadonlySet<string>): readonly string[] {
+  const first = hostnames.find(name => firstNames.has(name))
+  if (first === undefined || first === hostnames[0]) return hostnames
+  return [first, ...hostnames.filter(name => name !== first)]
 }
 
 // Two generations of one path may have been loaded within a millisecond.
