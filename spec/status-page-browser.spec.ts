@@ -210,6 +210,51 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await focused(page), 'host')
   })
 
+  it('leaves the focus where it is: at the last page, and when a reload ends after one has gone elsewhere', async () => {
+    await using world = await serve({ maxApps: 200, getVersion: () => 1 })
+    for (let i = 100; i < 160; i++) {
+      world.site(`site-${i}.test`, `${i}`)
+      await world.get(`site-${i}.test`)
+    }
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('60 rows, page 1 of 2').waitFor()
+    await page.getByRole('button', { name: 'Next' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByText('60 rows, page 2 of 2').waitFor()
+    assert.equal(await focused(page), 'Next')
+    await page.keyboard.press('Enter')
+    assert.deepEqual((await names(page)).length, 10)
+    assert.equal(await page.getByRole('button', { name: 'Next' }).getAttribute('aria-disabled'), 'true')
+    world.write(
+      'site-150.test/app/index.js',
+      `module.exports = new Promise(resolve => process.once('spec:go', () => resolve((req, res) => res.end())))`,
+    )
+    await page.getByRole('button', { name: 'site-150.test' }).click()
+    await page.getByRole('button', { name: 'Reload' }).click()
+    await page.getByText('reloading').waitFor()
+    await page.getByLabel('Filter').focus()
+    await eventually(() => process.emit('spec:go' as never))
+    await page.getByText(/^reloaded in \d+ ms$/).waitFor()
+    assert.equal(await page.evaluate('document.activeElement.id'), 'filter')
+  })
+
+  it('keeps the focus at the table where the row that had it goes', async () => {
+    await using world = await serve()
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.get(name)
+    }
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('2 rows').waitFor()
+    await page.getByLabel('Filter').fill('serving')
+    await page.getByRole('button', { name: 'taurus.test' }).focus()
+    world.remove('taurus.test')
+    await page.getByText('1 of 2 rows').waitFor()
+    assert.equal(await page.evaluate('document.activeElement.ariaLabel'), 'Table of vhosts')
+  })
+
   it('filters and sorts 5,000 rows while one looks on', async t => {
     await using server = await serveRows(5000)
     await using opened = await open(browser, server.port)

@@ -32,8 +32,9 @@ input, button { font: inherit; color: inherit; background: var(--card); border: 
 input { width: 20rem; max-width: 60vw; margin-left: .3rem }
 ::placeholder { color: var(--dim); opacity: 1 }
 button { cursor: pointer }
-button:hover:not(:disabled) { border-color: var(--link) }
-button:disabled { cursor: default; color: var(--dim); border-color: var(--line) }
+button:hover:not([aria-disabled=true]) { border-color: var(--link) }
+button[aria-disabled=true] { cursor: default; color: var(--dim); border-color: var(--line) }
+@media (forced-colors: active) { button[aria-disabled=true] { color: GrayText; border-color: GrayText } }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
 .scroll:focus-visible { outline-offset: -2px }
 .scroll { overflow: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px }

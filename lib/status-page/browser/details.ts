@@ -87,8 +87,10 @@ class Details {
   }
 
   async #reload(): Promise<void> {
+    if (this.#button.ariaDisabled === 'true') return
     const start = performance.now()
-    this.#button.disabled = true
+    // Disabled for good, it would lose the focus, and one may have gone elsewhere when it is enabled again.
+    this.#button.ariaDisabled = 'true'
     this.#outcome.className = 'dim'
     this.#outcome.textContent = 'reloading'
     try {
@@ -104,8 +106,7 @@ class Details {
       this.#outcome.className = 'error'
       this.#outcome.textContent = 'the server does not answer'
     }
-    this.#button.disabled = false
-    this.#button.focus()
+    this.#button.ariaDisabled = 'false'
   }
 }
 

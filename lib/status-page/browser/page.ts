@@ -102,8 +102,9 @@ function showCount(matching: number, all: number, page: number, pages: number): 
     all === 0 ? 'Nothing is loaded yet: the first request to a vhost loads it.' : 'Nothing matches.',
   )
   setText(byId('count'), pages > 1 ? `${which}, page ${page + 1} of ${pages}` : which)
-  byId<HTMLButtonElement>('previous').disabled = page === 0
-  byId<HTMLButtonElement>('next').disabled = page === pages - 1
+  // Disabled for good, a button would lose the focus.
+  byId('previous').ariaDisabled = String(page === 0)
+  byId('next').ariaDisabled = String(page === pages - 1)
   ;(document.querySelector('.pages') as HTMLElement).hidden = pages === 1
 }
 

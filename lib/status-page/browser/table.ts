@@ -249,10 +249,10 @@ class VhostTable {
       const there = this.#body.rows[i]
       if (there !== tr) this.#body.insertBefore(tr, there ?? null)
     }
-    // An element that is moved loses the focus.
-    if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) {
-      focused.focus({ preventScroll: true })
-    }
+    if (!(focused instanceof HTMLElement) || focused === document.activeElement) return
+    // An element that is moved loses the focus, and with one whose row has gone one would begin at the top of the page.
+    const near = focused.isConnected ? focused : this.#body.closest<HTMLElement>('.scroll')
+    near?.focus({ preventScroll: true })
   }
 }
 
