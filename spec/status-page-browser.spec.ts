@@ -255,6 +255,34 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate('document.activeElement.ariaLabel'), 'Table of vhosts')
   })
 
+  it('keeps what is open among the deploys when it connects again, and what was refused among many loads', async () => {
+    await using world = await serve({ maxApps: 300, getVersion: () => 1 })
+    world.write('bad.test/app/index.js', 'throw new Error("boom")')
+    await world.get('bad.test')
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    const summary = page.locator('#deploys summary')
+    await summary.click()
+    await page.getByRole('region', { name: 'Stack', exact: true }).waitFor()
+    await page.getByText('live', { exact: true }).waitFor()
+    world.site('site.test', 'one')
+    const connected = page.waitForRequest(/\/events$/)
+    world.server.closeAllConnections()
+    await page.getByText('disconnected').waitFor()
+    await world.get('site.test')
+    await connected
+    await page.locator('#deploys').getByText('site.test').first().waitFor()
+    assert.equal(await page.locator('#deploys details').getAttribute('open'), '')
+    assert.equal(await page.evaluate('document.activeElement.tagName'), 'SUMMARY')
+    for (let i = 0; i < 210; i++) {
+      world.site(`site-${i}.test`, 'one')
+      await world.vhosts.load(`site-${i}.test`)
+    }
+    await page.locator('#deploys').getByText('site-209.test').first().waitFor()
+    assert.equal(await page.locator('#deploys > li').count(), 200)
+    assert.equal(await page.locator('#deploys details').getAttribute('open'), '')
+  })
+
   it('filters and sorts 5,000 rows while one looks on', async t => {
     await using server = await serveRows(5000)
     await using opened = await open(browser, server.port)

@@ -11,13 +11,22 @@ class DeployList {
     this.#count = count
   }
 
-  clear(): void {
-    this.#list.replaceChildren()
+  /** These and no others. What is shown already stays in place, with what is open in it and has the focus. */
+  set(deploys: readonly Deploy[]): void {
+    const known = new Map(this.#items.map(item => [item.dataset.key, item]))
+    const wanted = deploys.map(deploy => known.get(keyOfDeploy(deploy)) ?? itemOf(deploy)).reverse()
+    const kept = new Set(wanted)
+    for (const item of known.values()) if (!kept.has(item)) item.remove()
+    for (const [i, item] of wanted.entries()) {
+      const there = this.#list.children[i]
+      if (there !== item) this.#list.insertBefore(item, there ?? null)
+    }
+    this.#show()
   }
 
   add(deploys: readonly Deploy[]): void {
     for (const deploy of deploys) this.#list.prepend(itemOf(deploy))
-    while (this.#list.childElementCount > MAX_SHOWN) this.#list.lastElementChild?.remove()
+    while (this.#list.childElementCount > MAX_SHOWN) this.#drop()
     this.#show()
   }
 
@@ -27,8 +36,18 @@ class DeployList {
     this.#show()
   }
 
+  get #items(): HTMLElement[] {
+    return [...this.#list.children] as HTMLElement[]
+  }
+
+  /** The one that the server drops, too: first loads and evictions do not push out what was deployed and refused. */
+  #drop(): void {
+    const passing = this.#items.findLast(({ dataset: { event } }) => event === 'load' || event === 'evict')
+    ;(passing ?? this.#list.lastElementChild)?.remove()
+  }
+
   #show(): void {
-    const items = [...this.#list.children] as HTMLElement[]
+    const items = this.#items
     for (const item of items) item.hidden = !item.textContent?.toLowerCase().includes(this.#filter)
     const matching = items.filter(({ hidden }) => !hidden).length
     setText(this.#count, matching === items.length ? `${matching}` : `${matching} of ${items.length}`)
@@ -37,6 +56,8 @@ class DeployList {
 
 function itemOf(deploy: Deploy): HTMLElement {
   const item = element('li')
+  item.dataset.key = keyOfDeploy(deploy)
+  item.dataset.event = deploy.event
   const time = element('time', '', timeOf(deploy.time))
   time.dateTime = deploy.time
   const isError = deploy.event === 'error'
@@ -57,6 +78,11 @@ function itemOf(deploy: Deploy): HTMLElement {
   details.append(what, stack)
   item.append(details)
   return item
+}
+
+/** A router that was started again counts anew. */
+function keyOfDeploy({ id, time }: Deploy): string {
+  return `${time} ${id}`
 }
 
 const KINDS = { load: 'loaded', reload: 'reloaded', evict: 'evicted', error: 'refused' } as const

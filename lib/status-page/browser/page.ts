@@ -39,8 +39,7 @@ source.addEventListener('snapshot', ({ data }) => {
   table.clear()
   for (const row of rows) table.set(row)
   for (const [name, rates] of Object.entries(series)) table.series.set(name, [...rates])
-  deployList.clear()
-  deployList.add(deploys)
+  deployList.set(deploys)
   show(figures)
 })
 source.addEventListener('change', ({ data }) => {
