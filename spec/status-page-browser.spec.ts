@@ -339,6 +339,43 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     })
   }
 
+  it('waits for the server where a proxy says that it is gone, and does not show that instead', async () => {
+    let isGone = false
+    const asked: string[] = []
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((req, res, next) => {
+        asked.push(`${req.method} ${req.url}`)
+        if (isGone) res.status(502).send('Bad Gateway')
+        else next()
+      })
+      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+      app.use(vhosts)
+    })
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    await page.clock.install()
+    await page.reload()
+    await page.getByText('1 row').waitFor()
+    isGone = true
+    asked.length = 0
+    world.server.closeAllConnections()
+    await eventually(() => assert.ok(asked.includes('GET /events')))
+    await eventually(async () => {
+      await page.clock.fastForward(10_000)
+      assert.ok(asked.filter(request => request === 'HEAD /').length >= 2)
+    })
+    await page.getByText('disconnected: what is shown is old').waitFor()
+    await page.getByRole('button', { name: 'aries.test' }).waitFor()
+    isGone = false
+    await eventually(async () => {
+      await page.clock.fastForward(10_000)
+      assert.ok(asked.includes('GET /'))
+    })
+    await page.getByText('live', { exact: true }).waitFor()
+  })
+
   it('says that what it shows is old where the server is gone', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port, {}, { mayFail: true })

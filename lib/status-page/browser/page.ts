@@ -25,13 +25,15 @@ document.addEventListener('keydown', event => {
   filter.focus()
 })
 
+const LOAD_AGAIN = 10_000
+
 // The browser connects again by itself; each time the whole is told first.
 const source = new EventSource('events')
 source.addEventListener('open', () => showConnection('live', 'serving'))
 source.addEventListener('error', () => {
   showConnection('disconnected: what is shown is old', 'error')
   // After an answer that is no stream a browser gives up.
-  if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 10_000)
+  if (source.readyState === EventSource.CLOSED) setTimeout(() => void loadAgain(), LOAD_AGAIN)
 })
 source.addEventListener('snapshot', ({ data }) => {
   const { time, rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
@@ -50,6 +52,13 @@ source.addEventListener('change', ({ data }) => {
   deployList.add(deploys)
   show(figures)
 })
+
+/** Once the page is there to be loaded, or asks who one is: what a proxy says instead of it would stay for ever. */
+async function loadAgain(): Promise<void> {
+  const response = await fetch('/', { method: 'HEAD' }).catch(() => undefined)
+  if (response?.ok || response?.status === 401) location.reload()
+  else setTimeout(() => void loadAgain(), LOAD_AGAIN)
+}
 
 function show({ totals, staleGraphs }: Pick<BoardChange, 'totals' | 'staleGraphs'>): void {
   table.show()
