@@ -167,6 +167,33 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.locator('#steps script').count(), 0)
   })
 
+  it('explains the host that was asked for last, though it is answered first', async () => {
+    let answer = (): void => {}
+    const slow = new Promise<void>(resolve => {
+      answer = resolve
+    })
+    await using world = await serve({
+      getVhostPath: async host => {
+        if (host === 'slow.test') await slow
+        return world.path(host)
+      },
+    })
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    const ask = async (host: string): Promise<void> => {
+      await page.getByRole('textbox', { name: 'Host' }).fill(host)
+      await page.keyboard.press('Enter')
+    }
+    await ask('slow.test')
+    await ask('fast.test')
+    await page.locator('#steps').getByText('fast.test').first().waitFor()
+    const answered = page.waitForResponse(/why\?host=slow/)
+    answer()
+    await (await answered).finished()
+    assert.equal(await page.locator('#steps').getByText('slow.test').count(), 0)
+    assert.ok((await page.locator('#steps').getByText('fast.test').count()) > 0)
+  })
+
   it('is used by keyboard alone: filter, sort, open, reload', async () => {
     await using world = await serve()
     for (const name of ['aries', 'taurus', 'gemini']) {

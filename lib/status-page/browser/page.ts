@@ -116,10 +116,15 @@ function showCount(matching: number, all: number, page: number, pages: number): 
   ;(document.querySelector('.pages') as HTMLElement).hidden = pages === 1
 }
 
+let lastQuestion = 0
+
 async function explain(host: string): Promise<void> {
   const body = byId<HTMLTableElement>('steps').tBodies[0] as HTMLTableSectionElement
   byId<HTMLInputElement>('host').value = host
+  const question = ++lastQuestion
   const rows = await stepsOf(host)
+  // One that was asked later has been answered sooner.
+  if (question !== lastQuestion) return
   body.replaceChildren(
     ...rows.map(([step, text]) => {
       const tr = element('tr')
