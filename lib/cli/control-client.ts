@@ -79,6 +79,8 @@ function noAnswer({ code = '', message }: NodeJS.ErrnoException): ControlError {
   if (code.startsWith('HPE_')) return notOurs()
   if (code === 'ECONNRESET' || code === 'EPIPE')
     return new ControlError('no server answers: the connection broke off')
+  if (code === 'EACCES' || code === 'EPERM') return elsewhere("the one that is there is another user's")
+  if (code === 'EAGAIN') return elsewhere('the one that is there is suspended')
   const isAbsent = code === 'ENOENT' || code === 'ECONNREFUSED'
   return elsewhere(isAbsent ? 'no `express-van serve` of this user runs there' : code || message)
 }

@@ -29,7 +29,9 @@ export async function startControl(
   checkSocketPath(path)
   prepare()
   if (await isAnswered(path))
-    throw new Error('another server answers at the control socket; choose one by --socket')
+    throw new Error(
+      'another server answers at the control socket, or another user has it; choose one by --socket',
+    )
   removeLeftBehind(path)
   const control = new ControlServer(path, new ControlAnswers(vhosts), prepare)
   await control.start()
@@ -106,7 +108,10 @@ function removeLeftBehind(path: string): void {
   rmSync(path, { force: true })
 }
 
-/** Whether somebody listens there, even one who is suspended. */
+/** By them it is known that somebody may listen: another user, or one who is suspended and has no room for more. */
+const UNREACHED = ['EACCES', 'EPERM', 'EAGAIN']
+
+/** Whether somebody listens there, or may. */
 function isAnswered(socketPath: string): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect({ path: socketPath })
@@ -114,6 +119,6 @@ function isAnswered(socketPath: string): Promise<boolean> {
         socket.destroy()
         resolve(true)
       })
-      .on('error', () => resolve(false))
+      .on('error', ({ code = '' }: NodeJS.ErrnoException) => resolve(UNREACHED.includes(code)))
   })
 }

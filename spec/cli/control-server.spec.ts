@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import {
+  chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -11,14 +12,15 @@ import {
   writeFileSync,
 } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ask } from '../../lib/cli/control-client.ts'
 import { startControl } from '../../lib/cli/control-server.ts'
 import type { VhostRouter } from '../../lib/index.ts'
-import { runChild } from '../support/child.ts'
+import { resultOfChild, runChild } from '../support/child.ts'
+import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 describe('startControl()', () => {
@@ -94,6 +96,42 @@ describe('startControl()', () => {
     })
   })
 
+  it('leaves a socket to who is suspended and has no room for more', async () => {
+    await using stopped = await StoppedServer.start()
+    const waiting = await fillUp(stopped.path)
+    const vhosts = new EventEmitter() as unknown as VhostRouter
+    const started = startControl(stopped.path, vhosts)
+    await assert.rejects(started, { message: /another server answers/ })
+    await assert.rejects(ask(stopped.path, 'GET', '/status', []), { message: /is suspended/ })
+    assert.ok(lstatSync(stopped.path).isSocket())
+    for (const socket of waiting) socket.destroy()
+  })
+
+  it('leaves a socket to another user, who may have it in use', {
+    skip: process.getuid?.() !== 0 && 'needs root to be another user',
+  }, async () => {
+    await withFolder(async folder => {
+      const path = join(folder, 'control.sock')
+      const theirs = createServer().listen(path)
+      await new Promise(resolve => theirs.once('listening', resolve))
+      chmodSync(path, 0o600)
+      chmodSync(folder, 0o777)
+      const { ino } = lstatSync(path)
+      const error = await resultOfChild<string>(
+        `import { startControl } from 'lib/cli/control-server.js'
+        process.setgroups([])
+        process.setuid(65534)
+        startControl(${JSON.stringify(path)}, {}).then(
+          control => control.close(),
+          ({ message }) => console.log(JSON.stringify(message)),
+        )`,
+      )
+      assert.match(error, /another user has it/)
+      assert.equal(lstatSync(path).ino, ino)
+      theirs.close()
+    })
+  })
+
   it('makes a socket anew that somebody has removed, with its folder, and takes no other one for its own', async t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     await withFolder(async above => {
@@ -129,6 +167,19 @@ describe('startControl()', () => {
     })
   })
 })
+
+/** Connects until there is no room for one more. */
+async function fillUp(path: string): Promise<Socket[]> {
+  const sockets: Socket[] = []
+  for (;;) {
+    const socket = connect({ path })
+    const isFull = await new Promise<boolean>(resolve => {
+      socket.once('connect', () => resolve(false)).once('error', () => resolve(true))
+    })
+    if (isFull) return sockets
+    sockets.push(socket)
+  }
+}
 
 async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'van-'))
