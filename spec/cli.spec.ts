@@ -104,6 +104,11 @@ describe('express-van', () => {
     [['serve', '.', '--socket', ''], /--socket takes <path>, not ''/],
     [['serve', '.', '--host', ''], /--host takes <address>, not ''/],
     [['serve', ''], /there is no folder ''/],
+    [
+      ['why', 'a.test', '--base-path', 'no-such-folder'],
+      /^express-van: there is no folder 'no-such-folder'\n/,
+    ],
+    [['reload', ''], /reload takes a <host>, not ''/],
     [['status', '--socket='], /--socket takes <path>, not ''/],
   ]
   for (const [words, says] of wrong) {

@@ -48,6 +48,9 @@ export function parseCommand(
   if (positionals.length < wanted) throw new UsageError(`${first} needs a <${operand}>`, first)
   const tooMany = positionals[wanted]
   if (tooMany !== undefined) throw new UsageError(`${first} takes no '${tooMany}'`, first)
+  // An unset variable of a script; `why` can be asked about a Host that is empty.
+  if (first === 'reload' && positionals[0] === '')
+    throw new UsageError("reload takes a <host>, not ''", first)
   if (operand === 'host') refuseUrl(positionals[0] as string, first)
   return { name: first, operand: positionals[0], flags: values }
 }

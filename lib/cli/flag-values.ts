@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { type Command, UsageError, type Value } from './command-line.ts'
 import type { CommandName } from './commands.ts'
 
@@ -6,6 +8,14 @@ const DEFAULT_PORT = 3000
 /** The port that a server listens on. @throws UsageError */
 export function portOf({ name, flags }: Command): number {
   return flags.port === undefined ? DEFAULT_PORT : numberOf(name, 'port', flags.port)
+}
+
+/** The path of a folder that is there. @throws UsageError */
+export function folderOf(command: CommandName, given: string): string {
+  const folder = resolve(given)
+  // Resolved, nothing would be the current folder.
+  if (given !== '' && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder
+  throw new UsageError(`there is no folder '${given}'`, command)
 }
 
 /** The whole number after a flag. @throws UsageError */

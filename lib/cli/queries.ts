@@ -7,7 +7,7 @@ import type { Command } from './command-line.ts'
 import { type Answer, ask, follow } from './control-client.ts'
 import { findControlSocket } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
-import { portOf } from './flag-values.ts'
+import { folderOf, portOf } from './flag-values.ts'
 import { inFlags, routerOptions } from './router-options.ts'
 import { statusText } from './status-text.ts'
 import { formatTable } from './table.ts'
@@ -63,8 +63,9 @@ async function explain(command: Command, host: string): Promise<VhostExplanation
     const path = `/why?host=${encodeURIComponent(host)}`
     return told(await ask<VhostExplanation>(socketOf(command), 'GET', path, ['outcome', 'status']))
   }
+  const folder = folderOf(command.name, String(basePath))
   try {
-    await using vhosts = vhostRouter({ ...routerOptions(command), basePath: String(basePath) })
+    await using vhosts = vhostRouter({ ...routerOptions(command), basePath: folder })
     return await vhosts.why(host)
   } catch (error) {
     throw inFlags(error as Error, command.name)

@@ -1,7 +1,5 @@
-import { statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { resolve } from 'node:path'
 import express, { type ErrorRequestHandler } from 'express'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
@@ -19,7 +17,7 @@ import { Connections } from './connections.ts'
 import { type Control, startControl } from './control-server.ts'
 import { controlSocketPath, prepareControlFolder } from './control-socket.ts'
 import { EVENTS, eventLine, type ToldEvent } from './event-line.ts'
-import { portOf } from './flag-values.ts'
+import { folderOf, portOf } from './flag-values.ts'
 import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 import { inFlags, routerOptions } from './router-options.ts'
 
@@ -38,7 +36,7 @@ const LEFTOVERS = 1000
 export async function serve(command: Command): Promise<boolean> {
   const { flags } = command
   outliveErrors()
-  const basePath = basePathOf(command)
+  const basePath = folderOf(command.name, command.operand ?? '')
   const port = portOf(command)
   if (port > 65535) throw new UsageError('--port is at most 65535', 'serve')
   const { handle, vhosts, drainTimeout } = site(command, basePath)
@@ -70,14 +68,6 @@ export async function serve(command: Command): Promise<boolean> {
   // The program ends before, where nothing is left.
   setTimeout(() => process.exit(), LEFTOVERS).unref()
   return true
-}
-
-/** @throws UsageError where there is no such folder */
-function basePathOf({ operand = '' }: Command): string {
-  const basePath = resolve(operand)
-  // Resolved, nothing would be the current folder.
-  if (operand !== '' && statSync(basePath, { throwIfNoEntry: false })?.isDirectory()) return basePath
-  throw new UsageError(`there is no folder '${operand}'`, 'serve')
 }
 
 type Handle = (req: IncomingMessage, res: ServerResponse) => void
