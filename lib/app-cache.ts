@@ -81,7 +81,7 @@ export class AppCache {
     this.#hooks = hooks
     this.#queue = new LoadQueue(settings.maxConcurrentLoads)
     this.#apps = new LoadedApps(settings.maxApps)
-    this.#failures = new Failures(settings.updateInterval)
+    this.#failures = new Failures(settings.updateInterval, settings.maxApps)
     this.#endings = new Endings(
       settings.drainTimeout,
       events,

@@ -9,7 +9,8 @@ import type { Release } from './release.ts'
  */
 const FIRST_BACKOFF = 100
 const MAX_BACKOFF = 30 * 1000
-const MAX_FAILURES = 1000
+/** So many are remembered, or as many as two for each app there may be: one that serves on has a release that was refused. */
+const LEAST_FAILURES = 1000
 /** What no file that a deploy brings a moment later mends. */
 const SETTLED: ReadonlySet<VhostErrorCode> = new Set(['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'])
 
@@ -29,9 +30,11 @@ export interface Failure {
 /** Why the newest releases of some real paths do not serve, and when each may be tried again. */
 export class Failures {
   readonly #firstBackoff: number
-  readonly #byRealPath = new LRUCache<string, Failure>({ max: MAX_FAILURES })
+  readonly #byRealPath: LRUCache<string, Failure>
 
-  constructor(updateInterval: number) {
+  constructor(updateInterval: number, maxApps: number) {
+    // Forgotten, a release that is refused would be tried and told anew at each look, and pass for one that serves.
+    this.#byRealPath = new LRUCache({ max: Math.max(LEAST_FAILURES, 2 * maxApps) })
     this.#firstBackoff = Math.min(FIRST_BACKOFF, updateInterval)
   }
 

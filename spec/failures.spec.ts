@@ -21,7 +21,7 @@ function failed(cause = 'a typo'): VhostError {
 
 describe('Failures', () => {
   it('lets a release be tried of which nothing is known, or another version', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     assert.equal(failures.pauseBefore(release), 0)
     failures.note(release, failed(), 0)
     assert.equal(failures.pauseBefore(newer), 0)
@@ -29,7 +29,7 @@ describe('Failures', () => {
   })
 
   it('doubles the pause with each attempt, from 100 ms to 30 s, and begins anew with another version', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     const pauses = Array.from({ length: 11 }, () => {
       failures.note(release, failed(), 0)
       return failures.pauseBefore(release)
@@ -43,7 +43,7 @@ describe('Failures', () => {
   })
 
   it('begins with the interval where that is shorter', () => {
-    const failures = new Failures(30)
+    const failures = new Failures(30, 100)
     failures.note(release, failed(), 0)
     assert.equal(failures.pauseBefore(release), 30)
     now += 29
@@ -53,7 +53,7 @@ describe('Failures', () => {
   })
 
   it('tells what is news: another version, another message, another cause', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     const { cause } = failed()
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), true)
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), false)
@@ -64,7 +64,7 @@ describe('Failures', () => {
   })
 
   it('keeps since when a version is refused, and how many requests its stand-in had seen then', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     failures.note(release, failed(), 7)
     const first = failures.of(release)
     failures.note(release, failed('another typo'), 9)
@@ -75,7 +75,7 @@ describe('Failures', () => {
   })
 
   it('takes it for possible that the first attempt came too early, unless no file would mend it', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     assert.equal(failures.mayHaveMissed(release), false)
     for (const code of ['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'] as const) {
       failures.note({ ...release, version: code }, new VhostError(code), 0)
@@ -88,7 +88,7 @@ describe('Failures', () => {
   })
 
   it('holds what crashed, and says in whole seconds when to come again', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     const letGo = failures.hold(release, 1500)
     const failure = failures.of(release)
     assert.deepEqual(
@@ -104,7 +104,7 @@ describe('Failures', () => {
   })
 
   it('forgets what it is told to forget, and of more than a thousand the oldest', () => {
-    const failures = new Failures(3000)
+    const failures = new Failures(3000, 100)
     failures.note(release, failed(), 0)
     assert.equal(failures.peek(release.realPath), failures.of(release))
     failures.delete(release.realPath)
@@ -112,5 +112,13 @@ describe('Failures', () => {
     for (let n = 0; n <= 1000; n++) failures.note({ ...release, realPath: `/srv/${n}` }, failed(), 0)
     assert.equal(failures.all.length, 1000)
     assert.equal(failures.peek('/srv/0'), undefined)
+  })
+
+  it('remembers one for each app that may serve on, however many', () => {
+    const failures = new Failures(3000, 1500)
+    const error = failed()
+    for (let n = 0; n < 1500; n++) failures.note({ ...release, realPath: `/srv/${n}` }, error, 0)
+    assert.equal(failures.all.length, 1500)
+    assert.equal(failures.note({ ...release, realPath: '/srv/0' }, error, 0), false)
   })
 })
