@@ -34,14 +34,14 @@ const APPS: readonly App[] = [
   {
     name: 'an Express app with its own copy of Express',
     write: writeExpressApp,
-    rounds: { check: 5, short: 100, full: 100 },
+    rounds: { check: 5, short: 50, full: 100 },
     warmUp: 4,
   },
 ]
 
 /** Among how many small apps one more is loaded. */
 const FEW = 100
-const MANY: Record<Mode, number> = { check: 1000, short: 3000, full: 10_000 }
+const MANY: Record<Mode, number> = { check: 1000, short: 2000, full: 10_000 }
 const GROWTH = { rounds: 20, warmUp: 4 }
 const A_ROUND = 5
 /** Each is to take as long as any other; so much is noise. */
