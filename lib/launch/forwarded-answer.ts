@@ -29,7 +29,7 @@ export class ForwardedAnswer {
   /** Bytes that are yet to come; undefined where the app does not say. */
   #left: number | undefined
   #isDraining = false
-  readonly #pauseFlush: PauseFlush
+  #pauseFlush: PauseFlush | undefined
 
   constructor(
     down: IncomingMessage,
@@ -42,7 +42,6 @@ export class ForwardedAnswer {
     this.#exchange = exchange
     this.#isOurs = !isHeard(down, 0)
     this.#left = length
-    this.#pauseFlush = new PauseFlush(res, () => !exchange.isOver && !this.#isDraining)
   }
 
   send(): void {
@@ -91,7 +90,7 @@ export class ForwardedAnswer {
       return
     }
     const hasRoom = res.write(chunk, written as () => void)
-    if (!isNodes) this.#pauseFlush.noteWrite()
+    if (!isNodes) this.#flushInPauses()
     if (hasRoom || this.#isDraining) return
     // What a middleware has put before it, which compresses for one, does not wait there.
     if (isNodes && res.writableLength < MOST_WAITING) return
@@ -101,6 +100,11 @@ export class ForwardedAnswer {
       this.#isDraining = false
       this.#down.resume()
     })
+  }
+
+  #flushInPauses(): void {
+    this.#pauseFlush ??= new PauseFlush(this.#res, () => !this.#exchange.isOver && !this.#isDraining)
+    this.#pauseFlush.noteWrite()
   }
 
   readonly #onEnd = (): void => {
