@@ -2,6 +2,8 @@ import { existsSync, statSync } from 'node:fs'
 import Module, { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 
+const present = new Set<string>()
+
 /**
  * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember of a
  * package.json that it was not there, for as long as the process runs: a package that is installed after a load failed for
@@ -18,7 +20,7 @@ export function isAbsentPackage(specifier: string, folders: readonly string[]): 
  */
 export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
-  const first = folders.findIndex(folder => existsSync(folder) && isIn(folder, name, specifier))
+  const first = folders.findIndex(folder => isThere(folder) && isIn(folder, name, specifier))
   if (first < 0) return []
   const rest = folders.slice(first)
   return first === 0 ? rest : [...rest, ...rest.slice(0, 1)]
@@ -41,11 +43,20 @@ export function foldersAbove(folder: string): string[] {
 
 // A folder that an installation has made and not filled yet is no package: without package.json the file itself counts.
 function isIn(folder: string, name: string, specifier: string): boolean {
-  if (existsSync(join(folder, name, 'package.json'))) return true
+  if (isThere(`${folder}/${name}/package.json`)) return true
   const path = join(folder, specifier)
   const endings = Object.keys((Module as unknown as { _extensions: object })._extensions)
   if (existsSync(path) && (specifier !== name || isFile(path))) return true
   return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
+}
+
+/** As Node itself does while a module is required, it is not looked twice in one turn for what was there. */
+function isThere(path: string): boolean {
+  if (present.has(path)) return true
+  if (!existsSync(path)) return false
+  if (present.size === 0) queueMicrotask(() => present.clear())
+  present.add(path)
+  return true
 }
 
 function isFile(path: string): boolean {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { foldersAbove, isAbsentPackage, packageName } from '../../lib/launch/package-folders.ts'
 import { World } from '../support/world.ts'
@@ -56,6 +56,19 @@ describe('isAbsentPackage', () => {
       assert.equal(isAbsentPackage(specifier, folders), false, specifier)
     }
     assert.deepEqual(['a', 'a/b/c', '@a/b', '@a/b/c'].map(packageName), ['a', 'a', '@a/b', '@a/b'])
+  })
+
+  it('takes what was there for there until the turn ends, and looks again for what was not', async () => {
+    await using world = new World()
+    world.write('node_modules/other/package.json', '{}')
+    const folders = foldersAbove(world.path('near'))
+    assert.equal(isAbsentPackage('late', folders), true)
+    world.write('node_modules/late/package.json', '{}')
+    assert.equal(isAbsentPackage('late', folders), false)
+    rmSync(world.path('node_modules/late'), { recursive: true })
+    assert.equal(isAbsentPackage('late', folders), false)
+    await Promise.resolve()
+    assert.equal(isAbsentPackage('late', folders), true)
   })
 })
 
