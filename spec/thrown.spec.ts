@@ -13,7 +13,7 @@ describe('placeOf()', () => {
       `Error: boom\n    at load (${at('app/index.js')}:3:7)\n    at main (${at('app/x.js')}:1:1)`,
       3,
     ],
-    ['of an ES module', `Error: boom\n    at file://${at('app/index.js')}?express-van=6:3:7`, 3],
+    ['of an ES module', `Error: boom\n    at file://${at('app/index.js')}?express-van=6.js:3:7`, 3],
     [
       'that V8 cannot parse',
       `${at('app/index.js')}:12\nconst 1\n\nSyntaxError: no\n    at wrapSafe (node:x:1:1)`,

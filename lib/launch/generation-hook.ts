@@ -112,7 +112,8 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
   const parent = parentOf(context)
   if (!parent) {
     const resolved = next(specifier, context)
-    return generationIn(specifier) !== undefined ? withTypeNow(resolved) : resolved
+    const generation = generationIn(specifier)
+    return generation === undefined ? resolved : handOn(withTypeNow(resolved), generation)
   }
   const key = keyOf(specifier, parent, context)
   const resolved =
@@ -178,7 +179,7 @@ export async function resolve(
   findPathCaches(url => next(url).catch(() => {}))
   readInbox()
   const parent = parentOf(context)
-  if (!parent) return await next(specifier, context)
+  if (!parent) return handOn(await next(specifier, context), generationIn(specifier))
   const key = keyOf(specifier, parent, context)
   const resolved =
     knownImport(key, parent) ??
@@ -278,8 +279,11 @@ function urlToAskAgain({ url }: Resolved, { generation }: Parent): string | unde
   return asked === url ? undefined : asked
 }
 
-function handOn(resolved: Resolved, generation: string): Resolved {
-  return resolved.url.startsWith('file:') ? { ...resolved, url: named(resolved.url, generation) } : resolved
+/** Also to what is the entry of a release: the hook of another may have resolved it to its plain URL. */
+function handOn(resolved: Resolved, generation: string | undefined): Resolved {
+  return generation !== undefined && resolved.url.startsWith('file:')
+    ? { ...resolved, url: named(resolved.url, generation) }
+    : resolved
 }
 
 /** What has come to a port so far: read when asked, as a message that was posted before an import is to be known to it. */

@@ -920,7 +920,7 @@ describe('FreshImport', () => {
       })
       for (const entry of ['app/index.cjs', 'app/index.mjs']) {
         const { stack } = (await site.ask(entry).catch(error => error)) as Error
-        assert.match(String(stack), new RegExp(`${join(site.path, entry)}(\\?express-van=\\d+)?:2:9`))
+        assert.match(String(stack), new RegExp(`${join(site.path, entry)}(\\?express-van=\\d+\\.mjs)?:2:9`))
       }
     })
   })

@@ -52,7 +52,50 @@ describe('hookGenerations', () => {
       [2, 2],
     ])
   })
+
+  it('leaves its files to a loader that tells them by how their URLs end, and leads what it finds anew', async () => {
+    await using world = new World()
+    world.write('loader.mjs', LOADER)
+    world.write('aries.test/app/index.words', './more.words')
+    world.write('aries.test/app/more.words', 'one')
+    const answers = await resultOfChild(`
+      import { writeFileSync } from 'node:fs'
+      import Module from 'node:module'
+      import { FreshImport } from 'lib/launch/fresh-import.js'
+      const loader = ${JSON.stringify(pathToFileURL(world.path('loader.mjs')).href)}
+      if (Module.registerHooks) Module.registerHooks(await import(loader))
+      else Module.register(loader)
+      const load = async () => {
+        const modules = new FreshImport(${JSON.stringify(world.path('aries.test'))})
+        const { words } = await modules.load(${JSON.stringify(world.path('aries.test/app/index.words'))}, [])
+        modules.keep()
+        return words
+      }
+      const first = await load()
+      writeFileSync(${JSON.stringify(world.path('aries.test/app/more.words'))}, 'two')
+      console.log(JSON.stringify([first, await load()]))
+    `)
+    assert.deepEqual(answers, ['one', 'two'])
+  })
 })
+
+/** In the manner of jiti, and of the loaders in Node's own documentation: knows nothing of queries. */
+const LOADER = `
+import { readFileSync } from 'node:fs'
+export function resolve(specifier, context, next) {
+  if (!/\\.words(\\?.*)?$/.test(specifier)) return next(specifier, context)
+  const { href } = new URL(specifier.replace(/\\?.*/, ''), context.parentURL)
+  return { url: href, shortCircuit: true }
+}
+export function load(url, context, next) {
+  if (!url.endsWith('.words')) return next(url, context)
+  const text = readFileSync(new URL(url), 'utf8')
+  const source = text.startsWith('./')
+    ? 'export * from ' + JSON.stringify(text)
+    : 'export const words = ' + JSON.stringify(text)
+  return { format: 'module', source, shortCircuit: true }
+}
+`
 
 /** In the manner of import-in-the-middle: what it has not found by the URL that it is to load is a fault. */
 const MIDDLE = `
