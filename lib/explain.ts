@@ -9,7 +9,7 @@ import { unreadable, VhostError } from './errors.ts'
 import type { Failure } from './failures.ts'
 import { statOf } from './gone.ts'
 import { parseGivenHost } from './hostname.ts'
-import { findEntryModule, refuseNoFile } from './launch/entry-module.ts'
+import { expectTypesTaken, findEntryModule, refuseNoFile } from './launch/entry-module.ts'
 import { isolationOf } from './launch/isolation.ts'
 import { shown } from './option-error.ts'
 import type { Settings } from './options.ts'
@@ -182,9 +182,10 @@ async function foreseen(
   let notes: string[] = []
   try {
     await refuseNoFile(realPath, settings.appDir)
-    isolationOf(realPath, await readVhostSettings(realPath, settings), settings)
+    const isolation = isolationOf(realPath, await readVhostSettings(realPath, settings), settings)
     notes = await notesOf(realPath, settings)
-    await findEntryModule(realPath, settings.appDir, await moduleNameOf(realPath, settings))
+    const { path } = await findEntryModule(realPath, settings.appDir, await moduleNameOf(realPath, settings))
+    if (isolation === 'none') expectTypesTaken(path)
     return { notes }
   } catch (error) {
     if (error instanceof VhostError) return { refused: error, notes }

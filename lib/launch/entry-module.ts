@@ -1,4 +1,5 @@
 import { type BigIntStats, realpath } from 'node:fs'
+import Module from 'node:module'
 import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { findEntry, findNoFile, lookedFor } from '../app-entry.ts'
@@ -7,6 +8,7 @@ import { statOf } from '../gone.ts'
 import { isBelow } from '../is-within.ts'
 
 const realPathOf = promisify(realpath.native)
+const { _extensions: loaders } = Module as unknown as { _extensions: object }
 
 export interface EntryModule {
   /** Its real path. */
@@ -33,12 +35,20 @@ export async function findEntryModule(
   // A deploy has just opened it. It would be waited for to listen.
   if (stats.size === 0n) throw failure('its entry module is empty')
   if (!isBelow(path, realPath)) throw failure('its entry module lies outside of the release')
-  if (/^\.[cm]?ts$/.test(extname(path)) && !stripsTypes()) {
-    throw failure(
-      `TypeScript needs Node 22.18 or newer, or a build step; this is Node ${process.versions.node}`,
-    )
-  }
   return { path, stamp: stampOf(stats) }
+}
+
+/**
+ * `hasLoader` says whether something else than Node may strip types where the module is loaded: in this process, unless told.
+ * @throws VhostError `ERR_VHOST_LOAD` where it is TypeScript and nothing does
+ */
+export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in loaders): void {
+  const { features, versions } = process
+  if (!/^\.[cm]?ts$/.test(extname(path)) || hasLoader) return
+  if ((features as { typescript?: unknown }).typescript) return
+  throw failure(
+    `TypeScript needs Node 22.18 or newer, a loader such as tsx, or a build step; this is Node ${versions.node}`,
+  )
 }
 
 /** Whether the file has been written anew, exchanged or removed since it was found. */
@@ -62,8 +72,4 @@ export async function refuseNoFile(realPath: string, appDir: string): Promise<vo
 
 function failure(detail: string): VhostError {
   return new VhostError('ERR_VHOST_LOAD', { detail })
-}
-
-function stripsTypes(): boolean {
-  return Boolean((process.features as { typescript?: unknown }).typescript)
 }

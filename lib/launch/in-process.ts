@@ -9,7 +9,7 @@ import type { Release } from '../release.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 import { within } from '../within.ts'
 import { LoadScope } from './caught-listen.ts'
-import { type EntryModule, findEntryModule, hasChanged } from './entry-module.ts'
+import { type EntryModule, expectTypesTaken, findEntryModule, hasChanged } from './entry-module.ts'
 import { EnvironmentWrites } from './environment-writes.ts'
 import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
@@ -105,6 +105,7 @@ export class InProcess {
     try {
       const exportName = own.exportName ?? this.#settings.exportName
       const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
+      expectTypesTaken(entry.path)
       const writes = new EnvironmentWrites()
       environment = writes
       // It may never end.

@@ -7,7 +7,7 @@ import { checkGiven, type Environment, type Settings } from '../options.ts'
 import type { Release } from '../release.ts'
 import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
 import { within } from '../within.ts'
-import { findEntryModule } from './entry-module.ts'
+import { expectTypesTaken, findEntryModule } from './entry-module.ts'
 import type { FindInfo, Launched } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
@@ -109,12 +109,14 @@ export class Upstreams {
       env: ownEnv,
       owner,
     }
+    const appEnv = present({
+      ...inherited(owner),
+      ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env),
+    })
+    expectTypesTaken(entry, 'NODE_OPTIONS' in appEnv)
     return {
       setup,
-      env: present({
-        ...inherited(owner),
-        ...(typeof env === 'function' ? checkGiven('env', env({ realPath })) : env),
-      }),
+      env: appEnv,
       memoryLimit:
         typeof memoryLimit === 'function'
           ? checkGiven('memoryLimit', memoryLimit({ realPath }))

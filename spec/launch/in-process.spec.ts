@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import type { VhostError, VhostRouterOptions } from '../../lib/index.ts'
 import { vhostRouter } from '../../lib/index.ts'
+import { resultOfChild } from '../support/child.ts'
 import { eventually, World } from '../support/world.ts'
 
 const HOST = 'aries.test'
@@ -89,11 +90,32 @@ describe('InProcess', () => {
         } else {
           const error = await failureOf(world.vhosts.load(HOST))
           assert.equal(error.code, 'ERR_VHOST_LOAD')
-          assert.match(error.message, /TypeScript needs Node 22\.18 or newer, or a build step/)
+          assert.match(
+            error.message,
+            /TypeScript needs Node 22\.18 or newer, a loader such as tsx, or a build step/,
+          )
           assertNoPath(error, world)
         }
       })
     }
+
+    it('TypeScript where a loader strips types, on any Node', async () => {
+      await using world = new World()
+      world.write(`${HOST}/app/package.json`, '{ "type": "commonjs" }')
+      world.write(`${HOST}/app/index.ts`, `type Word = string\nmodule.exports = (() => {}) as Word`)
+      const loaded = await resultOfChild(`
+        import { readFileSync } from 'node:fs'
+        import Module from 'node:module'
+        import { vhostRouter } from 'lib/index.js'
+        const strip = source => source.replace(/^type .*/m, '').replace(' as Word', '')
+        Module._extensions['.ts'] = (module, file) => module._compile(strip(readFileSync(file, 'utf8')), file)
+        const vhosts = vhostRouter({ basePath: ${JSON.stringify(world.path('.'))} })
+        const release = await vhosts.load('${HOST}')
+        await vhosts.close()
+        console.log(JSON.stringify(release !== undefined))
+      `)
+      assert.equal(loaded, true)
+    })
   })
 
   describe('follows links:', () => {
