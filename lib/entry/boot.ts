@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Server } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { getHeapStatistics } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
@@ -18,7 +18,15 @@ import { becomeOwner } from './become-owner.ts'
 import { followExceptions } from './follow-exceptions.ts'
 import { followUpgrades, takesUpgradesNow } from './follow-upgrades.ts'
 import { createFront } from './front-server.ts'
-import { type Figures, type Order, type Report, SETUP_VARIABLE, type Setup } from './messages.ts'
+import {
+  type Figures,
+  importsBefore,
+  type Order,
+  PRELOADED,
+  type Report,
+  SETUP_VARIABLE,
+  type Setup,
+} from './messages.ts'
 import { keepOwnSignals, raise } from './own-signals.ts'
 import { plainError } from './plain-error.ts'
 import { openRouterChannel } from './router-channel.ts'
@@ -56,13 +64,12 @@ function boot(setup: Setup): void {
   process.once('beforeExit', () => {
     if (!hasReported) void findLate()
   })
-  // The app itself runs next, before this.
-  setImmediate(() => {
-    load().catch(error => {
+  void preloaded()
+    .then(load)
+    .catch(error => {
       reportOnce({ type: 'failed', error: plainError(error) })
       process.exit(1)
     })
-  })
 
   async function load(): Promise<void> {
     const importing = exportsOf(setup.entry).finally(() => {
@@ -129,6 +136,18 @@ function boot(setup: Setup): void {
   }
 }
 
+/** Resolves when Node has begun to run the app itself. */
+async function preloaded(): Promise<void> {
+  if (importsBefore(process.env.NODE_OPTIONS)) {
+    await new Promise<void>(resolve => {
+      Object.defineProperty(globalThis, PRELOADED, { value: resolve, configurable: true })
+    })
+    Reflect.deleteProperty(globalThis, PRELOADED)
+  }
+  // It runs next, before this.
+  await nextTurn()
+}
+
 function bindFront(socketPath: string): Server {
   const front = createFront()
   // So that who asks while the app is busy finds room; the system sets the limit.
@@ -146,8 +165,7 @@ async function exportsOf(entry: string): Promise<unknown> {
 
 /** What an app forks or starts in a thread has the flags of this one, unless told otherwise. */
 function hideFromChildren(): void {
-  const at = process.execArgv.indexOf('--require')
-  process.execArgv.splice(at, 2)
+  process.execArgv.splice(process.execArgv.indexOf('--require'))
 }
 
 // Its workers would listen on ports, where two releases could not run at a time.

@@ -6,6 +6,14 @@ import { isPlainError, type PlainError } from './plain-error.ts'
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
 
+/** By which the app's side, as a function of the global object, is told that all is there that comes before the app. */
+export const PRELOADED: symbol = Symbol.for('express-van.preloaded')
+
+/** Whether Node is to import something before the app by these flags, for which it does not wait at once. */
+export function importsBefore(nodeOptions: string | undefined): boolean {
+  return /(?:^|\s)"?--(?:import|(?:experimental-)?loader)[=\s]/.test(nodeOptions ?? '')
+}
+
 /** How an app is to be run on the other side. */
 export interface Setup {
   readonly socketPath: string

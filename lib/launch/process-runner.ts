@@ -23,7 +23,7 @@ export function startProcess(
   cgroups: MemoryCgroups,
 ): Runner {
   const limit = memoryLimit === undefined ? [] : [`--max-old-space-size=${Math.ceil(memoryLimit / MEBIBYTE)}`]
-  const child = spawn(process.execPath, [...limit, ...preload(), setup.entry], {
+  const child = spawn(process.execPath, [...limit, ...preload(env), setup.entry], {
     cwd: setup.appFolder,
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

@@ -1,7 +1,10 @@
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import type { Order, Report, Setup } from '../entry/messages.ts'
+import { importsBefore, type Order, PRELOADED, type Report, type Setup } from '../entry/messages.ts'
 import { ownFile } from './own-file.ts'
+
+/** No file: whose the process has become by then may not read ours. */
+const TELL_PRELOADED = `data:text/javascript,globalThis[Symbol.for('${PRELOADED.description}')]()`
 
 /** How a thread or a process has ended. */
 export interface Exit {
@@ -35,7 +38,11 @@ export interface Runner {
   kill(): void
 }
 
-/** The flags of Node that have the app's side come first. */
-export function preload(): readonly string[] {
-  return ['--require', fileURLToPath(ownFile('../entry/boot.cjs', import.meta.url))]
+/**
+ * The flags of Node that have the app's side come first, and hear when all is there that the environment has Node import
+ * before the app, which may take its time.
+ */
+export function preload({ NODE_OPTIONS }: RunnerSettings['env']): readonly string[] {
+  const flags = ['--require', fileURLToPath(ownFile('../entry/boot.cjs', import.meta.url))]
+  return importsBefore(NODE_OPTIONS) ? [...flags, '--import', TELL_PRELOADED] : flags
 }

@@ -10,7 +10,7 @@ const MEBIBYTE = 2 ** 20
 export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner {
   const worker = new Worker(setup.entry, {
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
-    execArgv: [...preload()],
+    execArgv: [...preload(env)],
     stdout: true,
     stderr: true,
     ...(memoryLimit !== undefined && {

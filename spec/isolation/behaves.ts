@@ -401,6 +401,30 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
+    it('has Node import what NODE_OPTIONS names before the app begins, however long that takes', async () => {
+      await using world = await start({
+        env: ({ realPath }) => ({ NODE_OPTIONS: `--import "${join(realPath, 'preloaded.mjs')}"` }),
+      })
+      const apps: [file: string, source: string][] = [
+        ['index.mjs', 'export default (req, res) => res.end(JSON.stringify(seen))'],
+        ['index.js', 'module.exports = (req, res) => res.end(JSON.stringify(seen))'],
+        [
+          'index.cjs',
+          `require('http').createServer((req, res) => res.end(JSON.stringify(seen))).listen(3000)`,
+        ],
+      ]
+      const slow = `import { setTimeout as delay } from 'node:timers/promises'\nawait delay(100)\nglobalThis.ran = true`
+      for (const [index, [file, source]] of apps.entries()) {
+        const isMain = file.endsWith('.mjs') ? 'true' : 'require.main === module'
+        world.write(`app-${index}.test/preloaded.mjs`, slow)
+        world.write(
+          `app-${index}.test/app/${file}`,
+          `const seen = [globalThis.ran, ${isMain}, process.execArgv]\n${source}`,
+        )
+        assert.deepEqual(JSON.parse(await world.body(`app-${index}.test`)), [true, true, []], file)
+      }
+    })
+
     it('that an app writes is its own', async () => {
       await using world = await start()
       world.write(
