@@ -5,7 +5,7 @@ import { type Found, readFound } from './found.ts'
 import { unlessGone } from './gone.ts'
 import { isBelow } from './is-within.ts'
 import type { Settings } from './options.ts'
-import { isSameRelease, isUnchanged } from './release.ts'
+import { isEmpty, isSameRelease, isUnchanged } from './release.ts'
 import { containsBasePath } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
@@ -85,7 +85,7 @@ export class Refresher {
   async #isGoneForGood(vhost: Vhost): Promise<boolean> {
     const { basePath } = this.#settings
     // Rejects where it is missing: a fault to report, not the deletion of everything.
-    if (isBelow(vhost.vhostPath, basePath)) await stat(basePath)
+    if (isBelow(vhost.vhostPath, basePath)) await expectMounted(basePath, vhost)
     const now = performance.now()
     const { looks, last } = vhost.absence ?? { looks: 0, last: Number.NEGATIVE_INFINITY }
     if (now - last < GONE_PAUSE) return false
@@ -93,6 +93,13 @@ export class Refresher {
     void this.#watch.wakeAfter(vhost.hostname, GONE_PAUSE)
     return looks + 1 >= GONE_LOOKS
   }
+}
+
+/** Rejects where nothing is at the base path but the folder on which the volume of a vhost was mounted. */
+async function expectMounted(basePath: string, { realPath, identity }: Vhost): Promise<void> {
+  const { dev } = await stat(basePath)
+  if (identity.startsWith(`${dev}:`) || !isBelow(realPath, basePath)) return
+  if (await isEmpty(basePath)) throw new Error('the base path is empty, and on another volume than it was')
 }
 
 /**

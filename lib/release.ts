@@ -144,7 +144,8 @@ function restartFileOf(realPath: string): string {
   return join(realPath, 'tmp', 'restart.txt')
 }
 
-async function isEmpty(folder: string): Promise<boolean> {
+/** Whether nothing is in a folder; not where there is none. */
+export async function isEmpty(folder: string): Promise<boolean> {
   const entries = await unlessGone(opendir(folder))
   if (!entries) return true
   const first = await entries.read()

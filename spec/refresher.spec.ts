@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostError, VhostRouterOptions } from '../lib/index.ts'
-import { resultOfChild } from './support/child.ts'
+import { resultOfChild, runChild } from './support/child.ts'
 import { PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
 
@@ -354,6 +354,53 @@ describe('a missing base path', { concurrency: 4 }, () => {
     renameSync(join(world.base, 'next'), world.path())
     await eventually(async () => assert.equal(await world.body('aries.test'), 'after'))
     await eventually(async () => assert.equal((await world.get('taurus.test')).status, 404))
+  })
+
+  it('is one, too, where its volume is unmounted, until that is back', async t => {
+    await using world = new World()
+    const base = world.path('')
+    mkdirSync(base, { recursive: true })
+    const before = ['unshare', '-rm', 'sh', '-c', `mount -t tmpfs none ${base} && exec "$0" "$@"`]
+    const { code: canMount } = await runChild('', { before }).catch(() => ({ code: 1 }))
+    if (canMount !== 0) return t.skip('nothing can be mounted here')
+    const seen = await resultOfChild<unknown>(
+      `import { execFileSync } from 'node:child_process'
+      import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+      import { once } from 'node:events'
+      import { vhostRouter } from 'lib/index.js'
+      const base = ${JSON.stringify(base)}
+      const site = base + '/aries.test'
+      const build = () => {
+        mkdirSync(site + '/app', { recursive: true })
+        writeFileSync(site + '/app/index.js', 'module.exports = () => {}')
+      }
+      build()
+      const vhosts = vhostRouter({ basePath: base, updateInterval: 10 })
+      // The router alone holds no process.
+      const holding = setInterval(() => {}, 1000)
+      const evictions = []
+      vhosts.on('evict', ({ reason }) => evictions.push(reason))
+      await vhosts.load('aries.test')
+      execFileSync('umount', [base])
+      const [{ error, serving }] = await once(vhosts, 'error')
+      const { state } = await vhosts.why('aries.test')
+      execFileSync('mount', ['-t', 'tmpfs', 'none', base])
+      const reloaded = once(vhosts, 'reload')
+      build()
+      await reloaded
+      rmSync(site, { recursive: true })
+      while (!evictions.includes('deleted')) await once(vhosts, 'evict')
+      await vhosts.close()
+      clearInterval(holding)
+      console.log(JSON.stringify([error.cause.message, serving !== undefined, state, evictions]))`,
+      { before },
+    )
+    assert.deepEqual(seen, [
+      'the base path is empty, and on another volume than it was',
+      true,
+      'serving',
+      ['changed', 'deleted'],
+    ])
   })
 })
 
