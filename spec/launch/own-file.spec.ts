@@ -9,13 +9,14 @@ import { ownFile } from '../../lib/launch/own-file.ts'
 
 const message = /cannot find a file of its own, .*: where it is part of a bundle, .* external/
 
-/** The modules of a folder of the library, one of them under another name, as it is where a bundler has put it elsewhere. */
-async function importMoved(folder: string, module: string): Promise<Record<string, () => unknown>> {
-  const temporary = mkdtempSync(join(tmpdir(), 'express-van-moved-'))
+/** A module of the library under another name, and without what Node is to load, as a bundler puts it elsewhere. */
+async function importBundled(module: string): Promise<Record<string, (given: object) => unknown>> {
+  const temporary = mkdtempSync(join(tmpdir(), 'express-van-bundled-'))
   try {
-    cpSync(resolve('.build/lib', folder), temporary, { recursive: true })
-    renameSync(join(temporary, `${module}.js`), join(temporary, 'bundle.js'))
-    return await import(pathToFileURL(join(temporary, 'bundle.js')).href)
+    cpSync(resolve('.build/lib'), temporary, { recursive: true })
+    rmSync(join(temporary, 'entry', 'boot.cjs'))
+    renameSync(join(temporary, 'launch', `${module}.js`), join(temporary, 'launch', 'bundle.js'))
+    return await import(pathToFileURL(join(temporary, 'launch', 'bundle.js')).href)
   } finally {
     rmSync(temporary, { recursive: true })
   }
@@ -29,14 +30,14 @@ describe('A file that Node is to load', () => {
 
   it('is told of, and what to do, where the library is in a bundle', async () => {
     assert.throws(() => ownFile('./no-such-file.js', import.meta.url), { message })
-    const runner = await importMoved('launch', 'runner')
-    assert.throws(() => runner.preload?.(), { message })
+    const { preload } = await importBundled('runner')
+    assert.throws(() => preload?.({}), { message })
   })
 
   it('is told of before a thread for hooks would run the bundle', {
     skip: 'registerHooks' in Module && 'hooks need no thread here',
   }, async () => {
-    const hook = await importMoved('launch', 'generation-hook')
-    assert.throws(() => hook.hookGenerations?.(), { message })
+    const { hookGenerations } = await importBundled('generation-hook')
+    assert.throws(() => hookGenerations?.({}), { message })
   })
 })
