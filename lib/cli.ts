@@ -16,6 +16,8 @@ process.exitCode = await run(process.argv.slice(2))
 async function run(words: string[]): Promise<ExitCode> {
   try {
     const command = parseCommand(words)
+    // A server outlives a disk that is full.
+    if (command.name !== 'serve') process.stdout.on('error', failUnwritten)
     if (command.name === 'help') console.log(help(command.topic, process.stdout.columns ?? HELP_WIDTH))
     else if (command.name === 'version') console.log(version())
     else return (await (await importCommands())[command.name](command)) ? 0 : 1
@@ -26,6 +28,13 @@ async function run(words: string[]): Promise<ExitCode> {
     if (isUsage) console.error(`Try: express-van ${error.command ? `${error.command} ` : ''}--help`)
     return isUsage ? 2 : error instanceof ControlError ? 3 : 1
   }
+}
+
+/** `console` passes over it. A reader who went away has had what was wanted. */
+function failUnwritten({ code, message }: NodeJS.ErrnoException): void {
+  if (code === 'EPIPE') return
+  console.error(`express-van: what it prints is not kept: ${message}`)
+  process.exit(1)
 }
 
 type Commands = Record<Command['name'], (command: Command) => Promise<boolean>>

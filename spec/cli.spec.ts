@@ -557,6 +557,30 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await ended).code, 0)
   })
 
+  it('ends with 1 where what a command prints is not kept, as the disk is full', {
+    skip: existsSync('/dev/full') ? false : 'needs /dev/full',
+  }, async () => {
+    await using site = await Site.start()
+    site.world.site('aries.test', 'aries')
+    const before = ['sh', '-c', 'exec "$@" >/dev/full', 'sh', process.execPath, PROGRAM]
+    const port = ['--port', String(site.port)]
+    const commands = [['status', ...port], ['why', 'aries.test', ...port], ['events', ...port], ['--help']]
+    const programs = commands.map(words => new Program(site.runtime, words, { before }))
+    const ended = Promise.all(programs.map(program => program.ended))
+    let isEnded = false
+    void ended.finally(() => {
+      isEnded = true
+    })
+    await eventually(async () => {
+      await site.run('reload', 'aries.test')
+      return isEnded
+    })
+    for (const { code, err } of await ended) {
+      assert.equal(code, 1)
+      assert.match(err, /^express-van: what it prints is not kept: ENOSPC/)
+    }
+  })
+
   it('leaves port and control socket to its successor while it waits for what is in flight', async () => {
     await using first = await Site.start()
     first.world.write('aries.test/app/index.js', held(first.world.path('go')))

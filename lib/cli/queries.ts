@@ -50,7 +50,7 @@ export async function reload(command: Command): Promise<boolean> {
 /** Prints what a running server does, until it ends or this is interrupted. */
 export async function events(command: Command): Promise<boolean> {
   // A reader who went away ends it as an interrupt does.
-  process.stdout.on('error', () => process.exit(0))
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit(0))
   for await (const line of follow(socketOf(command), '/events')) {
     console.log(command.flags.json ? line : eventLine(JSON.parse(line) as ToldEvent))
   }
