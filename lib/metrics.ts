@@ -92,7 +92,7 @@ function figuresOf(apps: AppCache, figure: 'memory' | 'cpu'): Metric['samples'] 
     const value = figures?.[figure]
     return typeof value === 'number' ? [[name, value]] : []
   })
-  return byHostname(new Map(known))
+  return byHostname(sumOf(known))
 }
 
 function refusals(stats: VhostStats, apps: AppCache): Map<string, number> {

@@ -137,6 +137,23 @@ describe('metrics', () => {
     assert.equal(metric(world, 'cpu_seconds_total', { hostname: 'taurus.test' }), undefined)
   })
 
+  it('tell the memory of all apps that share a name', async () => {
+    // Figures of a thread stay as they are until it tells new ones.
+    await using world = await World.start({ isolation: 'thread' })
+    for (const release of ['1', '2']) world.site(`releases/${release}`, release)
+    for (const name of ['aries.test', 'taurus.test']) world.link(name, world.path('releases/1'))
+    await world.body('aries.test')
+    await world.body('taurus.test')
+    world.link('aries.test', world.path('releases/2'))
+    await eventually(async () => assert.equal(await world.body('aries.test'), '2'))
+    const memory = world.vhosts.stats().vhosts.map(app => app.memory ?? 0)
+    assert.equal(memory.length, 2)
+    assert.equal(
+      metric(world, 'memory_bytes', { hostname: 'aries.test' }),
+      memory.reduce((sum, one) => sum + one),
+    )
+  })
+
   it('tell what is in flight, and of names that may be anything', async () => {
     const hostname = `a_${'b'.repeat(60)}.xn--p1ai`
     await using world = await World.start()
