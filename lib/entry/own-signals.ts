@@ -11,6 +11,8 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGHUP',
   'SIGQUIT',
   'SIGUSR2',
+  // Opens the inspector of the router.
+  'SIGUSR1',
   'SIGABRT',
   'SIGKILL',
   'SIGALRM',
@@ -39,7 +41,7 @@ export function keepOwnSignals(): void {
   catchOwnSignals(ENDING, raise)
 }
 
-/** As the system does in a process: without a listener the app ends. */
+/** As the system does in a process: without a listener the app ends, but by the signal for an inspector, which it has not. */
 export function raise(signal: NodeJS.Signals): void {
-  if (!process.emit(signal, signal)) process.exit(128 + constants.signals[signal])
+  if (!process.emit(signal, signal) && signal !== 'SIGUSR1') process.exit(128 + constants.signals[signal])
 }
