@@ -1,4 +1,4 @@
-import { lstatSync, rmSync } from 'node:fs'
+import { lstatSync, rmSync, type Stats } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { isAbsolute } from 'node:path'
@@ -28,11 +28,9 @@ export async function startControl(
 ): Promise<Control> {
   checkSocketPath(path)
   prepare()
-  if (await isAnswered(path))
-    throw new Error(
-      'another server answers at the control socket, or another user has it; choose one by --socket',
-    )
-  removeLeftBehind(path)
+  const seen = lstatSync(path, { throwIfNoEntry: false })
+  if (await isAnswered(path)) throw taken()
+  if (seen) removeLeftBehind(path, seen)
   const control = new ControlServer(path, new ControlAnswers(vhosts), prepare)
   await control.start()
   return control
@@ -96,16 +94,30 @@ async function listenPrivately(server: Server, path: string): Promise<void> {
   } finally {
     process.umask(before)
   }
-  await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
+  await new Promise<void>((resolve, reject) =>
+    server
+      .once('listening', resolve)
+      .once('error', (error: NodeJS.ErrnoException) => reject(error.code === 'EADDRINUSE' ? taken() : error)),
+  )
   // It must not keep the server alive that it tells of.
   server.unref()
 }
 
-/** By a server that was killed. @throws Error where that is no socket, and may be somebody's work */
-function removeLeftBehind(path: string): void {
+/**
+ * By a server that was killed, as was `seen` before it was asked: by now another may have one of its own there.
+ * @throws Error then, and where that is no socket, and may be somebody's work
+ */
+function removeLeftBehind(path: string, seen: Stats): void {
+  if (!seen.isSocket()) throw new Error(`${path} is there and is no socket; choose one by --socket`)
   const stats = lstatSync(path, { throwIfNoEntry: false })
-  if (stats && !stats.isSocket()) throw new Error(`${path} is there and is no socket; choose one by --socket`)
+  if (stats && (stats.ino !== seen.ino || stats.mtimeMs !== seen.mtimeMs)) throw taken()
   rmSync(path, { force: true })
+}
+
+function taken(): Error {
+  return new Error(
+    'another server answers at the control socket, or another user has it; choose one by --socket',
+  )
 }
 
 /** By them it is known that somebody may listen: another user, or one who is suspended and has no room for more. */

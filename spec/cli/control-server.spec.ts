@@ -87,12 +87,25 @@ describe('startControl()', () => {
       }
       assert.equal(readFileSync(link, 'utf8'), 'notes')
       const path = join(folder, 'control.sock')
-      const leave = `import { createServer } from 'node:net'
-        createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
-      await runChild(leave)
+      await leaveBehind(path)
       assert.ok(lstatSync(path).isSocket())
       const server = await startControl(path, vhosts)
       server.close()
+    })
+  })
+
+  it('leaves a socket to who has made it in the same moment', async () => {
+    await withFolder(async folder => {
+      const vhosts = new EventEmitter() as unknown as VhostRouter
+      const left = join(folder, 'left.sock')
+      await leaveBehind(left)
+      for (const path of [join(folder, 'control.sock'), left]) {
+        const started = await Promise.allSettled([startControl(path, vhosts), startControl(path, vhosts)])
+        const reasons = started.flatMap(one => (one.status === 'rejected' ? [String(one.reason)] : []))
+        assert.equal(reasons.length, 1, path)
+        assert.match(reasons.join(), /another server answers/)
+        for (const one of started) if (one.status === 'fulfilled') one.value.close()
+      }
     })
   })
 
@@ -167,6 +180,12 @@ describe('startControl()', () => {
     })
   })
 })
+
+/** The socket of a server that was killed. */
+async function leaveBehind(path: string): Promise<void> {
+  await runChild(`import { createServer } from 'node:net'
+    createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`)
+}
 
 /** Connects until there is no room for one more. */
 async function fillUp(path: string): Promise<Socket[]> {
