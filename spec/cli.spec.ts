@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   realpathSync,
+  renameSync,
   rmSync,
   statSync,
 } from 'node:fs'
@@ -760,6 +761,20 @@ describe('express-van serve', { concurrency: 4 }, () => {
       assert.deepEqual([code, err], [0, ''])
       assert.match(out, /aries\.test/)
     }
+  })
+
+  it('finds a server though another, which was killed, has left its socket where it is looked for first', async () => {
+    const TMPDIR = runtimeFolder()
+    await using site = await Site.start([], runtimeFolder(), { XDG_RUNTIME_DIR: '', TMPDIR })
+    const runtime = runtimeFolder()
+    await using killed = await Site.start([], runtime)
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    const folder = join(runtime, `express-van-${process.getuid?.()}`)
+    renameSync(join(folder, `${killed.port}.sock`), join(folder, `${site.port}.sock`))
+    const words = ['status', '--port', String(site.port)]
+    const { code, err } = await new Program(runtime, words, { variables: { TMPDIR } }).ended
+    assert.deepEqual([code, err], [0, ''])
   })
 
   it('takes the place of a control socket that was left behind, not of one that answers', async () => {

@@ -1,10 +1,10 @@
 import { lstatSync, rmSync, type Stats } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { connect } from 'node:net'
 import { isAbsolute } from 'node:path'
 import type { VhostRouter } from '../vhost-router.ts'
 import { ControlAnswers } from './control-answers.ts'
 import { checkSocketPath } from './control-socket.ts'
+import { isAnswered } from './is-answered.ts'
 
 /** How often it is looked whether the socket is still there, in milliseconds. */
 const LOOK_EVERY = 5000
@@ -118,19 +118,4 @@ function taken(): Error {
   return new Error(
     'another server answers at the control socket, or another user has it; choose one by --socket',
   )
-}
-
-/** By them it is known that somebody may listen: another user, or one who is suspended and has no room for more. */
-const UNREACHED = ['EACCES', 'EPERM', 'EAGAIN']
-
-/** Whether somebody listens there, or may. */
-function isAnswered(socketPath: string): Promise<boolean> {
-  return new Promise(resolve => {
-    const socket = connect({ path: socketPath })
-      .on('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      .on('error', ({ code = '' }: NodeJS.ErrnoException) => resolve(UNREACHED.includes(code)))
-  })
 }

@@ -2,6 +2,7 @@ import { existsSync, lstatSync, mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ControlError } from './control-client.ts'
+import { isAnswered } from './is-answered.ts'
 
 /** What the kernel takes for the path of a Unix socket: 108 bytes with a NUL, 104 on macOS. */
 const MAX_PATH = 103
@@ -23,11 +24,18 @@ export function prepareControlFolder(): void {
  * service has none.
  * @throws ControlError where its folder is not this user's alone: what answers there may be somebody else's
  */
-export function findControlSocket(port: number): string {
-  const own = ownFolder()
-  const folder = [own, ...otherFolders()].find(folder => existsSync(socketIn(folder, port))) ?? own
+export async function findControlSocket(port: number): Promise<string> {
+  const folder = await folderOfServer(port)
   checkFolder(folder)
   return socketIn(folder, port)
+}
+
+async function folderOfServer(port: number): Promise<string> {
+  const own = ownFolder()
+  const folders = [own, ...otherFolders()].filter(folder => existsSync(socketIn(folder, port)))
+  // What a server that was killed has left behind must not hide one that lives.
+  for (const folder of folders) if (await isAnswered(socketIn(folder, port))) return folder
+  return folders[0] ?? own
 }
 
 function checkFolder(folder: string): void {

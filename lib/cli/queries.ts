@@ -17,7 +17,7 @@ const SECOND = 1000
 
 /** Prints what a running server has loaded. Each command resolves to whether all is well. */
 export async function status(command: Command): Promise<boolean> {
-  const body = told(await ask<VhostStats>(socketOf(command), 'GET', '/status', ['totals', 'vhosts']))
+  const body = told(await ask<VhostStats>(await socketOf(command), 'GET', '/status', ['totals', 'vhosts']))
   if (command.flags.json) printJson(body)
   else console.log(statusText(body, process.stdout.columns))
   return body.totals.failed === 0 && body.vhosts.every(({ state }) => state !== 'serving older')
@@ -35,12 +35,11 @@ export async function why(command: Command): Promise<boolean> {
 /** Has a running server load a vhost anew. */
 export async function reload(command: Command): Promise<boolean> {
   const host = command.operand ?? ''
+  const socket = await socketOf(command)
   const start = performance.now()
   const stop = showProgress(`reloading ${host}`)
   const path = `/reload?host=${encodeURIComponent(host)}`
-  const { isOk, body } = await ask<{ realPath: string }>(socketOf(command), 'POST', path, [
-    'realPath',
-  ]).finally(stop)
+  const { isOk, body } = await ask<{ realPath: string }>(socket, 'POST', path, ['realPath']).finally(stop)
   if (command.flags.json) printJson(body)
   else if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
   else console.error(printableEntry(`express-van: ${withCause(host, body)}`))
@@ -51,7 +50,7 @@ export async function reload(command: Command): Promise<boolean> {
 export async function events(command: Command): Promise<boolean> {
   // A reader who went away ends it as an interrupt does.
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit(0))
-  for await (const line of follow(socketOf(command), '/events')) {
+  for await (const line of follow(await socketOf(command), '/events')) {
     console.log(command.flags.json ? line : eventLine(JSON.parse(line) as ToldEvent))
   }
   return true
@@ -61,7 +60,7 @@ async function explain(command: Command, host: string): Promise<VhostExplanation
   const { 'base-path': basePath } = command.flags
   if (basePath === undefined) {
     const path = `/why?host=${encodeURIComponent(host)}`
-    return told(await ask<VhostExplanation>(socketOf(command), 'GET', path, ['outcome', 'status']))
+    return told(await ask<VhostExplanation>(await socketOf(command), 'GET', path, ['outcome', 'status']))
   }
   const folder = folderOf(command.name, String(basePath))
   try {
@@ -78,7 +77,7 @@ function told<T>({ isOk, body }: Answer<T>): T {
   throw new Error(body.message)
 }
 
-function socketOf(command: Command): string {
+async function socketOf(command: Command): Promise<string> {
   const { socket } = command.flags
   return socket === undefined ? findControlSocket(portOf(command)) : String(socket)
 }
