@@ -158,9 +158,26 @@ async function basePathNotes(
   if (!bearsName || stats.size > MAX_LISTED) return []
   // It may be a folder that we may enter but not list.
   const names = await readdir(basePath).catch(() => [])
+  const meant = names.find(name => isHostname(name) && isNear(name, hostname))
   return names
-    .filter(name => /[^a-z\d_.-]/.test(name) && domainToASCII(name) === hostname)
+    .filter(name => !isHostname(name) && domainToASCII(name) === hostname)
     .map(name => `the folder ${shown(name)} is not asked for: browsers ask for '${hostname}'`)
+    .concat(meant === undefined ? [] : `did you mean '${meant}'?`)
+}
+
+function isHostname(name: string): boolean {
+  return /^[a-z\d_][a-z\d_.-]*$/.test(name)
+}
+
+/** Whether a name is another by a slip of the keys: two letters exchanged, or two at most that are other, more or fewer; or by `www`. */
+function isNear(one: string, other: string): boolean {
+  const [short, long] = one.length < other.length ? [one, other] : [other, one]
+  if (long === `www.${short}`) return true
+  let start = 0
+  while (start < short.length && short[start] === long[start]) start++
+  let end = 0
+  while (end < short.length - start && short.at(-1 - end) === long.at(-1 - end)) end++
+  return one !== other && long.length - start - end <= 2
 }
 
 /** A vhost without an app is nothing odd, unless who asks had meant it to have one. */

@@ -62,6 +62,26 @@ describe('why', () => {
     assert.deepEqual((await other.vhosts.why('nobody.test')).notes, [])
   })
 
+  it('says which vhost is meant where a name is written almost as it', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0'] })
+    for (const name of ['aries.example.test', '.leo.example.test', 'taurus.example.test'])
+      mkdirSync(world.path(name))
+    const meant = [`did you mean 'aries.example.test'?`]
+    for (const host of [
+      'arise.example.test',
+      'arie.example.test',
+      'ariees.example.test',
+      'aries.exampel.test',
+      'arius.example.test:3000',
+      'www.aries.example.test',
+    ])
+      assert.deepEqual((await world.vhosts.why(host)).notes, meant, host)
+    for (const host of ['virgo.example.test', 'leo.example.test', 'aries.example', 'test'])
+      assert.deepEqual((await world.vhosts.why(host)).notes, [], host)
+    world.link('aries.example.test/current', 'releases/9')
+    assert.deepEqual((await world.vhosts.why('aries.example.test')).notes, [])
+  })
+
   it('says where a folder is named as no request asks for it', async () => {
     await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
     for (const name of ['Aries.test', 'bücher.test', 'Other.test', 'a b.test', 'taurus.test'])
