@@ -5,7 +5,7 @@ import { ControlError } from './cli/control-client.ts'
 import { help } from './cli/help.ts'
 import { printableEntry } from './printable.ts'
 
-/** 0: done, and well. 1: failed, or the host leads to no app. 2: the command was wrong. 3: no server answered. */
+/** 0: done, and well. 1: failed, or what is wrong was found. 2: the command was wrong. 3: no server answered. */
 type ExitCode = 0 | 1 | 2 | 3
 
 /** Where it is not known how wide a terminal is. */

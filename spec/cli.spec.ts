@@ -245,9 +245,9 @@ describe('express-van serve', { concurrency: 4 }, () => {
       /^empty\.test: The app cannot be loaded: its entry module is empty$/m,
     )
     const refused = await site.run('reload', 'empty.test')
-    assert.equal(
-      refused.err,
-      'express-van: empty.test: The app cannot be loaded: its entry module is empty\n',
+    assert.deepEqual(
+      [refused.code, refused.err],
+      [1, 'express-van: empty.test: The app cannot be loaded: its entry module is empty\n'],
     )
 
     const why = await site.run('why', 'www.aries.test')
@@ -259,9 +259,27 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(reloaded.code, 0)
     assert.match(reloaded.out, /^reloaded aries\.test in \d+ ms$/m)
     const nobody = await site.run('reload', 'nobody.test')
-    assert.deepEqual([nobody.code, nobody.out], [1, ''])
-    assert.match(nobody.err, /nobody\.test: no such vhost, or no app in it/)
+    assert.deepEqual([nobody.code, nobody.out], [2, ''])
+    assert.match(nobody.err, /nobody\.test: there is no vhost\n/)
     await eventually(() => assert.match(site.out, /reload aries\.test www\.aries\.test/))
+  })
+
+  it('tells the host of a reload that is wrong from a release that is refused', async () => {
+    await using site = await Site.start()
+    site.world.write('aries.test/app/index.js', 'throw new Error("boom")')
+    site.world.write('leo.test/static/index.html', '')
+    const of = async (host: string): Promise<unknown[]> => {
+      const { code, out } = await site.run('reload', host, '--json')
+      const body = JSON.parse(out)
+      return [code, body.code, body.outcome, body.message]
+    }
+    const cannot = 'aries.test: The app cannot be loaded'
+    assert.deepEqual(await of('aries.test'), [1, 'ERR_VHOST_LOAD', undefined, cannot])
+    const meant = "there is no vhost; did you mean 'aries.test'?"
+    assert.deepEqual(await of('arise.test'), [2, undefined, 'no vhost', meant])
+    const lacks = "there is no app; there is no folder 'app' in it"
+    assert.deepEqual(await of('leo.test'), [2, undefined, 'no app', lacks])
+    assert.deepEqual((await of('a..b')).slice(0, 2), [2, 'ERR_VHOST_HOST'])
   })
 
   it('serves isolated apps, with their environment, output and figures', async () => {

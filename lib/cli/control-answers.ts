@@ -41,7 +41,10 @@ export class ControlAnswers {
   async #reload(res: ServerResponse, host: string): Promise<void> {
     const release = await this.#vhosts.reload(host)
     if (release) send(res, 200, { realPath: release.realPath })
-    else send(res, 404, { message: 'no such vhost, or no app in it' })
+    else {
+      const { outcome, notes } = await this.#vhosts.why(host)
+      send(res, 404, { outcome, message: [`there is ${outcome}`, ...notes].join('; ') })
+    }
   }
 
   #stream(res: ServerResponse): void {

@@ -1,5 +1,6 @@
 import { type IncomingMessage, request } from 'node:http'
 import { json } from 'node:stream/consumers'
+import type { VhostExplanation } from '../explain.ts'
 import { LINES } from './event-line.ts'
 
 /** How long a server may take to begin its answer, in milliseconds: an app in its process may hold it up. */
@@ -11,7 +12,15 @@ export class ControlError extends Error {}
 /** What a running server says to a question. */
 export type Answer<T> =
   | { readonly isOk: true; readonly body: T }
-  | { readonly isOk: false; readonly body: { readonly message: string; readonly cause?: string } }
+  | { readonly isOk: false; readonly body: Reason }
+
+interface Reason {
+  readonly message: string
+  readonly cause?: string
+  readonly code?: string
+  /** Of what leads to no app; where it is not there the server has failed. */
+  readonly outcome?: VhostExplanation['outcome']
+}
 
 type Method = 'GET' | 'POST'
 

@@ -1,7 +1,7 @@
 import { COMMANDS, type CommandName, type Flag, HELP } from './commands.ts'
 
 const EXIT_CODES =
-  'Ends with 0: done; 1: failed, or the host leads to no app; 2: wrong command; 3: no server answers.'
+  'Ends with 0: done; 1: failed, or what is wrong was found; 2: wrong command; 3: no server answers.'
 
 /** What a command is for; in lines of so many characters, where they fit. */
 export function help(topic: CommandName | undefined, width: number): string {

@@ -3,7 +3,7 @@ import { explanationSteps } from '../explanation-steps.ts'
 import { printable, printableEntry } from '../printable.ts'
 import type { VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
-import type { Command } from './command-line.ts'
+import { type Command, UsageError } from './command-line.ts'
 import { type Answer, ask, follow } from './control-client.ts'
 import { findControlSocket } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
@@ -41,7 +41,11 @@ export async function reload(command: Command): Promise<boolean> {
   const path = `/reload?host=${encodeURIComponent(host)}`
   const { isOk, body } = await ask<{ realPath: string }>(socket, 'POST', path, ['realPath']).finally(stop)
   if (command.flags.json) printJson(body)
-  else if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
+  // To a script another failure than that of a release.
+  if (!isOk && (body.outcome || body.code === 'ERR_VHOST_HOST'))
+    throw new UsageError(withCause(host, body), 'reload')
+  if (command.flags.json) return isOk
+  if (isOk) console.log(`reloaded ${printable(host)} in ${Math.round(performance.now() - start)} ms`)
   else console.error(printableEntry(`express-van: ${withCause(host, body)}`))
   return isOk
 }
