@@ -44,14 +44,28 @@ describe(PAGE, {
 
   it('has a deploy after one that broke off before its last step lead to what it brings', async () => {
     await using box = new Box()
+    await box.serve()
     const first = box.deploy('1')
     box.asCustomer(`ln -s releases/${first} new`)
     const second = box.deploy('2')
     assert.equal(box.current(), `releases/${second}`)
   })
 
+  it('has a release that is refused leave all as it was, and says so', async () => {
+    await using box = new Box()
+    const port = await box.serve()
+    assert.throws(() => box.deploy('1', 'throw new Error("boom")'), { status: 1, message: /boom/ })
+    assert.deepEqual(box.releases(), [])
+    const first = box.deploy('1')
+    assert.throws(() => box.deploy('2', 'throw new Error("boom")'), { status: 1, message: /boom/ })
+    assert.equal(box.current(), `releases/${first}`)
+    assert.deepEqual(box.releases(), [first])
+    assert.deepEqual(await box.answer(port), { status: 200, body: '1' })
+  })
+
   it('has a release that cannot be deployed leave all as it was', async () => {
     await using box = new Box()
+    await box.serve()
     const first = box.deploy('1')
     box.write('upload/package-lock.json', 'no JSON')
     assert.throws(() => box.deploy('2'))
@@ -63,38 +77,42 @@ describe(PAGE, {
 /** What the page makes of a box, in a folder of its own. */
 class Box extends Recipe {
   readonly #site = this.path('www', HOST)
+  readonly #socket = this.path('control.sock')
   #server: ChildProcess | undefined
 
   constructor() {
     super()
-    for (const folder of ['www', 'upload', 'home', `www/${HOST}`]) mkdirSync(this.path(folder))
-    for (const folder of ['.', 'www', 'upload']) chmodSync(this.path(folder), 0o755)
+    for (const folder of ['bin', 'www', 'upload', 'home', `www/${HOST}`]) mkdirSync(this.path(folder))
+    for (const folder of ['.', 'bin', 'www', 'upload']) chmodSync(this.path(folder), 0o755)
     for (const folder of ['home', `www/${HOST}`])
       chownSync(this.path(folder), Number(CUSTOMER), Number(CUSTOMER))
     chmodSync(this.#site, 0o750)
     this.write('deploy', this.#here(block('sh', /^#!\/bin\/sh/, PAGE)))
-    chmodSync(this.path('deploy'), 0o755)
+    this.write('bin/sudo', `#!${process.execPath}\n${this.#sudo()}`)
+    for (const program of ['deploy', 'bin/sudo']) chmodSync(this.path(program), 0o755)
   }
 
   /** Runs the command of the unit, on a free port, which it gives. */
   async serve(): Promise<number> {
     const [, command = ''] = /^ExecStart=\S+ ((?:.*\\\n)*.*)$/m.exec(block('ini', /ExecStart/, PAGE)) ?? []
     const words = this.#here(command.replaceAll('%%', '%').replaceAll('\\\n', '')).split(/ +/)
-    const server = spawn(process.execPath, [PROGRAM, ...words, '--port', '0'], {
+    const server = spawn(process.execPath, [PROGRAM, ...words, '--port', '0', '--socket', this.#socket], {
       env: { PATH: process.env.PATH, XDG_RUNTIME_DIR: this.path('home') },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     this.#server = server
     for await (const line of createInterface(server.stdout)) {
       const port = /^.*http:\/\/\S+:(\d+)/.exec(line)?.[1]
-      if (port !== undefined) return Number(port)
+      if (port === undefined) continue
+      chmodSync(this.#socket, 0o666)
+      return Number(port)
     }
     throw new Error('it does not serve')
   }
 
   /** Gives the name of the release. */
-  deploy(answer: string): string {
-    this.write('upload/app/index.js', `module.exports = (req, res) => res.end('${answer}')`)
+  deploy(answer: string, source = `module.exports = (req, res) => res.end('${answer}')`): string {
+    this.write('upload/app/index.js', source)
     // Their names are those of seconds.
     while (this.releases().includes(nameNow()));
     this.asCustomer(`${this.path('deploy')} ${HOST} ${this.path('upload')}`)
@@ -106,7 +124,7 @@ class Box extends Recipe {
     const words = ['--reuid', CUSTOMER, '--regid', CUSTOMER, '--clear-groups', 'sh', '-ec', command]
     execFileSync('setpriv', words, {
       cwd: this.#site,
-      env: { PATH: process.env.PATH, HOME: this.path('home') },
+      env: { PATH: `${this.path('bin')}:${process.env.PATH}`, HOME: this.path('home') },
       stdio: 'pipe',
     })
   }
@@ -135,6 +153,19 @@ class Box extends Recipe {
       await ended
     }
     await super[Symbol.asyncDispose]()
+  }
+
+  /** Does what the page lets the customer do as root, who alone may use the socket otherwise. */
+  #sudo(): string {
+    const [, command = ''] = /NOPASSWD: (.*)'/.exec(block('sh', /NOPASSWD/, PAGE)) ?? []
+    return `
+      const asked = process.argv.slice(2).join(' ')
+      if (asked !== '-n ${command}') throw new Error('not allowed: ' + asked)
+      const options = { socketPath: '${this.#socket}', method: 'POST', path: '/reload?host=${HOST}' }
+      require('node:http').request(options, response => {
+        response.pipe(process.stderr)
+        process.exitCode = response.statusCode === 200 ? 0 : 1
+      }).end()`
   }
 
   #here(text: string): string {
