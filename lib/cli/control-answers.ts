@@ -42,8 +42,10 @@ export class ControlAnswers {
     const release = await this.#vhosts.reload(host)
     if (release) send(res, 200, { realPath: release.realPath })
     else {
-      const { outcome, notes } = await this.#vhosts.why(host)
-      send(res, 404, { outcome, message: [`there is ${outcome}`, ...notes].join('; ') })
+      const { outcome, notes, error } = await this.#vhosts.why(host)
+      // It may have a folder that cannot be read.
+      if (error) send(res, 500, { code: error.code, message: error.message, cause: error.cause })
+      else send(res, 404, { outcome, message: [`there is ${outcome}`, ...notes].join('; ') })
     }
   }
 

@@ -59,6 +59,25 @@ describe('startControl()', () => {
     })
   })
 
+  it('tells a host whose folder cannot be read from one that leads nowhere', async () => {
+    await withFolder(async folder => {
+      const socketPath = join(folder, 'control.sock')
+      const error = { code: 'ERR_VHOST_LOAD', message: 'its folder cannot be read', cause: 'Error: EACCES' }
+      const why: { outcome: string; notes: string[]; error: object | null } = {
+        outcome: 'no vhost',
+        notes: [],
+        error: null,
+      }
+      const vhosts = Object.assign(new EventEmitter(), { reload: () => undefined, why: () => why })
+      const server = await startControl(socketPath, vhosts as unknown as VhostRouter)
+      const reload = async (): Promise<object> => (await ask(socketPath, 'POST', '/reload', [])).body
+      assert.deepEqual(await reload(), { outcome: 'no vhost', message: 'there is no vhost' })
+      why.error = { ...error, stack: null }
+      assert.deepEqual(await reload(), error)
+      server.close()
+    })
+  })
+
   it('takes a number for the name of a file, not for a port that anyone may ask', async t => {
     await withFolder(async folder => {
       const before = process.cwd()
