@@ -1,6 +1,6 @@
-import { lstatSync, rmSync, type Stats } from 'node:fs'
+import { existsSync, lstatSync, rmSync, type Stats } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { isAbsolute } from 'node:path'
+import { dirname, isAbsolute } from 'node:path'
 import type { VhostRouter } from '../vhost-router.ts'
 import { ControlAnswers } from './control-answers.ts'
 import { checkSocketPath } from './control-socket.ts'
@@ -28,6 +28,9 @@ export async function startControl(
 ): Promise<Control> {
   checkSocketPath(path)
   prepare()
+  // The system would speak of permission.
+  if (!existsSync(dirname(path)))
+    throw new Error(`there is no folder ${dirname(path)}; choose one by --socket`)
   const seen = lstatSync(path, { throwIfNoEntry: false })
   if (await isAnswered(path)) throw taken()
   if (seen) removeLeftBehind(path, seen)

@@ -113,6 +113,16 @@ describe('startControl()', () => {
     })
   })
 
+  it('says that there is no folder for the socket', async () => {
+    await withFolder(async folder => {
+      const path = join(folder, 'run', 'control.sock')
+      const started = startControl(path, new EventEmitter() as unknown as VhostRouter)
+      await assert.rejects(started, {
+        message: `there is no folder ${join(folder, 'run')}; choose one by --socket`,
+      })
+    })
+  })
+
   it('leaves a socket to who has made it in the same moment', async () => {
     await withFolder(async folder => {
       const vhosts = new EventEmitter() as unknown as VhostRouter
