@@ -99,6 +99,7 @@ describe('express-van', () => {
     [['why', 'http://a.test:3000/x'], /why takes a host, not a URL; did you mean 'a.test:3000'\?/],
     [['reload', 'HTTPS://a.test'], /reload takes a host, not a URL; did you mean 'a.test'\?/],
     [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
+    [['why', 'a.test', '--vhost-dir', '%0/current'], /--vhost-dir needs --base-path: a server has its own\n/],
     [['serve', '.', '--static', 'app'], /--static: "app" would give away the app folder/],
     [['status', '--watch'], /status has no option --watch/],
     [['status', '--port', '-1'], /--port/],

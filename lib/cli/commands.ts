@@ -30,7 +30,8 @@ const CONTROL: Record<string, Flag> = {
   socket: { value: 'path', text: 'the server with this control socket' },
 }
 
-const PLACES: Record<string, Flag> = {
+/** Those of `why` that say where its `--base-path` has vhosts and apps. */
+export const PLACES: Record<string, Flag> = {
   'vhost-dir': {
     value: 'pattern',
     isRepeatable: true,

@@ -4,6 +4,7 @@ import { printable, printableEntry } from '../printable.ts'
 import type { VhostStats } from '../stats.ts'
 import { vhostRouter } from '../vhost-router.ts'
 import { type Command, UsageError } from './command-line.ts'
+import { PLACES } from './commands.ts'
 import { type Answer, ask, follow } from './control-client.ts'
 import { findControlSocket } from './control-socket.ts'
 import { eventLine, type ToldEvent } from './event-line.ts'
@@ -63,6 +64,8 @@ export async function events(command: Command): Promise<boolean> {
 async function explain(command: Command, host: string): Promise<VhostExplanation> {
   const { 'base-path': basePath } = command.flags
   if (basePath === undefined) {
+    const spare = Object.keys(PLACES).find(flag => command.flags[flag] !== undefined)
+    if (spare) throw new UsageError(`--${spare} needs --base-path: a server has its own`, command.name)
     const path = `/why?host=${encodeURIComponent(host)}`
     return told(await ask<VhostExplanation>(await socketOf(command), 'GET', path, ['outcome', 'status']))
   }
