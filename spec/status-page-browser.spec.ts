@@ -153,6 +153,22 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate(overflow), 0)
   })
 
+  it('writes what would turn the direction of text, or hide, as an escape', async () => {
+    await using world = await serve()
+    world.write('releases/\u202etxt.1/app/index.js', `throw new Error('no \\u2066data\\u200bbase\\x1b')`)
+    world.link('aries.test', world.path('releases/\u202etxt.1'))
+    await world.get('aries.test')
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByRole('button', { name: 'aries.test' }).click()
+    const cause = String.raw`Error: no \u{2066}data\u{200b}base\u{1b}`
+    await page.locator('#vhosts').getByText(`failed: ${cause}`, { exact: true }).waitFor()
+    await page.locator('#deploys').getByText(`${cause}; nothing serves`).waitFor()
+    await page.getByText(`${world.path('releases/')}\\u{202e}txt.1 was refused at`).waitFor()
+    assert.equal(await page.locator('[title*="\u202e"], [title*="\u2066"]').count(), 0)
+    assert.doesNotMatch(String(await page.locator('main').textContent()), /\p{Cf}/u)
+  })
+
   it('explains a host, hostile ones too', async () => {
     await using world = await serve()
     world.site('aries.test', 'one')

@@ -15,7 +15,7 @@ function element<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const made = document.createElement(name)
   if (className) made.className = className
-  if (text) made.textContent = text
+  if (text) made.textContent = printable(text)
   return made
 }
 

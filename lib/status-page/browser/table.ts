@@ -205,7 +205,7 @@ class VhostTable {
     for (const [i, { text, whole }] of COLUMNS.entries()) {
       const cell = line.cells[i] as HTMLElement
       setText(cell, text(row))
-      if (whole && cell.title !== whole(row)) cell.title = whole(row)
+      if (whole) setTitle(cell, whole(row))
       cell.classList.toggle('dim', cell.textContent === '0' || cell.textContent === '-')
     }
     ;(line.cells[STATE] as HTMLElement).className =
@@ -267,6 +267,11 @@ function numberColumn(
   text = (row: BoardRow): string => digits.format(value(row)),
 ): Column {
   return { title, value, text, className: title === 'rate' ? 'number' : 'number wide' }
+}
+
+function setTitle(cell: HTMLElement, text: string): void {
+  const title = printable(text)
+  if (cell.title !== title) cell.title = title
 }
 
 function compare(one: string | number, other: string | number): number {

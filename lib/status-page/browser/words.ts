@@ -56,5 +56,15 @@ function rateOf(rate: number): string {
 }
 
 function setText(node: HTMLElement, text: string): void {
-  if (node.textContent !== text) node.textContent = text
+  const shown = printable(text)
+  if (node.textContent !== shown) node.textContent = shown
+}
+
+/** As the command line writes it: what would turn the direction of what follows, or hide, is written as an escape. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
+    character === '\n' || character === '\t'
+      ? character
+      : `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
+  )
 }
