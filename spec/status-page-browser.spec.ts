@@ -153,6 +153,29 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate(overflow), 0)
   })
 
+  it('keeps each deploy short, and opens what is cut', async () => {
+    await using world = await serve()
+    const long = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`
+    world.write(`${long}/app/index.js`, `throw new Error('x'.repeat(3000) + 'end')`)
+    world.write('aries.test/app/index.js', `throw 'y '.repeat(1500) + 'end'`)
+    for (const name of [long, 'aries.test']) await world.get(name)
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    const deploys = page.locator('#deploys > li')
+    await deploys.nth(1).waitFor()
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 })
+      const tall = (
+        await deploys.evaluateAll(els => els.map(el => el.getBoundingClientRect().height))
+      ).filter(height => height > 150)
+      assert.deepEqual(tall, [], `${width}`)
+    }
+    for (const summary of await page.locator('#deploys summary').all()) await summary.click()
+    for (const name of ['Stack', 'Cause']) {
+      assert.match(await page.getByRole('region', { name, exact: true }).innerText(), /end/)
+    }
+  })
+
   it('writes what would turn the direction of text, or hide, as an escape', async () => {
     await using world = await serve()
     world.write('releases/\u202etxt.1/app/index.js', `throw new Error('no \\u2066data\\u200bbase\\x1b')`)

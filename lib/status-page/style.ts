@@ -82,6 +82,10 @@ polyline { fill: none; stroke: var(--link); stroke-width: 1.5; vector-effect: no
 #deploys:empty { border: 0; background: none; color: var(--dim) }
 #deploys:empty::before { content: "None yet." }
 summary { cursor: pointer }
+summary::before { content: "▸ " / ""; color: var(--dim) }
+[open] > summary::before { content: "▾ " / "" }
+.short { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden }
+[open] > .short { display: block }
 time { color: var(--dim); font-variant-numeric: tabular-nums }
 @media (max-width: 40rem) {
   .wide { display: none }

@@ -62,19 +62,23 @@ function itemOf(deploy: Deploy): HTMLElement {
   time.dateTime = deploy.time
   const isError = deploy.event === 'error'
   const kind = element('span', isError ? 'error' : '', KINDS[deploy.event])
-  item.append(time, ' ', kind, ' ', element('b', '', deploy.hostnames.join(' ') || '-'), ' ')
+  const names = element('b', 'short', deploy.hostnames.join(' ') || '-')
+  setTitle(names, deploy.hostnames.join(' '))
+  item.append(time, ' ', kind, ' ', names, ' ')
   const path = element('span', 'dim', deploy.realPath)
-  const what = element(deploy.stack === null ? 'div' : 'summary', '', `${whatOf(deploy)} `)
+  // What is no Error has no stack, and may be as long.
+  const whole = deploy.stack ?? deploy.cause
+  const what = element(whole === null ? 'div' : 'summary', 'short', `${whatOf(deploy)} `)
   what.append(path)
-  if (deploy.stack === null) {
+  if (whole === null) {
     item.append(what)
     return item
   }
   const details = element('details')
-  const stack = element('pre', '', deploy.stack)
+  const stack = element('pre', '', whole)
   stack.tabIndex = 0
   stack.role = 'region'
-  stack.ariaLabel = 'Stack'
+  stack.ariaLabel = deploy.stack === null ? 'Cause' : 'Stack'
   details.append(what, stack)
   item.append(details)
   return item

@@ -269,11 +269,6 @@ function numberColumn(
   return { title, value, text, className: title === 'rate' ? 'number' : 'number wide' }
 }
 
-function setTitle(cell: HTMLElement, text: string): void {
-  const title = printable(text)
-  if (cell.title !== title) cell.title = title
-}
-
 function compare(one: string | number, other: string | number): number {
   return one < other ? -1 : one > other ? 1 : 0
 }

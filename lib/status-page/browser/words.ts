@@ -60,6 +60,11 @@ function setText(node: HTMLElement, text: string): void {
   if (node.textContent !== shown) node.textContent = shown
 }
 
+function setTitle(node: HTMLElement, text: string): void {
+  const title = printable(text)
+  if (node.title !== title) node.title = title
+}
+
 /** As the command line writes it: what would turn the direction of what follows, or hide, is written as an escape. */
 function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
