@@ -276,6 +276,29 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await focused(page), 'host')
   })
 
+  it('has a screen reader say what one has filtered, and not each load', async () => {
+    await using world = await serve()
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('0 rows').waitFor()
+    await page.evaluate(`
+      globalThis.said = []
+      new MutationObserver(changes => {
+        for (const { target } of changes) {
+          const live = target.closest('[aria-live], [role=status]')
+          if (live && live.ariaLive !== 'off') said.push(live.textContent)
+        }
+      }).observe(document.body, { childList: true, subtree: true })`)
+    for (const name of ['aries.test', 'taurus.test']) {
+      world.site(name, name)
+      await world.get(name)
+    }
+    await page.getByText('2 rows').waitFor()
+    assert.deepEqual(await page.evaluate('said'), [])
+    await page.getByLabel('Filter').fill('aries')
+    assert.deepEqual(await page.evaluate('said'), ['1 of 2 rows'])
+  })
+
   it('leaves the focus where it is: at the last page, and when a reload ends after one has gone elsewhere', async () => {
     await using world = await serve({ maxApps: 200, getVersion: () => 1 })
     for (let i = 100; i < 160; i++) {

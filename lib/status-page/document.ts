@@ -52,7 +52,7 @@ function htmlOf(title: string, token: string, script: string): string {
 <h2 id="vhosts-title">Vhosts</h2>
 <div class="tools">
 <label>Filter <input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="host, state, path, error"></label>
-<p id="count" role="status"></p>
+<p id="count" aria-live="off"></p>
 <span class="pages"><button id="previous" type="button">Previous</button> <button id="next" type="button">Next</button></span>
 </div>
 <div class="scroll" role="region" aria-label="Table of vhosts" tabindex="0">
@@ -71,7 +71,7 @@ function htmlOf(title: string, token: string, script: string): string {
 </div>
 </section>
 <section aria-labelledby="deploys-title">
-<h2 id="deploys-title">Deploys <span id="deploys-count" role="status"></span></h2>
+<h2 id="deploys-title">Deploys <span id="deploys-count"></span></h2>
 <ol id="deploys" class="scroll" role="list" aria-labelledby="deploys-title" tabindex="0"></ol>
 </section>
 </main>

@@ -10,11 +10,12 @@ const title = document.title
 
 filter.addEventListener('input', () => {
   const text = filter.value.trim().toLowerCase()
+  speakCount(true)
   table.filterBy(text)
   deployList.filterBy(text)
 })
-byId('previous').addEventListener('click', () => table.turn(-1))
-byId('next').addEventListener('click', () => table.turn(1))
+byId('previous').addEventListener('click', () => turn(-1))
+byId('next').addEventListener('click', () => turn(1))
 byId('why').addEventListener('submit', event => {
   event.preventDefault()
   void explain(byId<HTMLInputElement>('host').value)
@@ -60,7 +61,18 @@ async function loadAgain(): Promise<void> {
   else setTimeout(() => void loadAgain(), LOAD_AGAIN)
 }
 
+function turn(pages: number): void {
+  speakCount(true)
+  table.turn(pages)
+}
+
+/** A screen reader says what one has asked for, and not each load. */
+function speakCount(isAsked: boolean): void {
+  byId('count').ariaLive = isAsked ? 'polite' : 'off'
+}
+
 function show({ totals, staleGraphs }: Pick<BoardChange, 'totals' | 'staleGraphs'>): void {
+  speakCount(false)
   table.show()
   const rows = [...table.rows]
   const older = rows.filter(({ state }) => state === 'serving older').length
