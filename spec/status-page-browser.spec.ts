@@ -244,6 +244,8 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('3 rows').waitFor()
     const { keyboard } = page
     await keyboard.press('/')
+    assert.equal(await page.evaluate('document.activeElement.id'), '')
+    await keyboard.press('Control+/')
     await keyboard.type('gem')
     await page.getByText('1 of 3 rows').waitFor()
     await tabTo(page, 'gemini.test')
@@ -264,7 +266,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
       assert.equal(await page.locator('#deploys').getByText('reloaded').count(), 2),
     )
     assert.equal(await focused(page), 'gemini.test')
-    await keyboard.press('/')
+    await keyboard.press('Control+/')
     await keyboard.press('Control+A')
     await keyboard.press('Delete')
     await page.getByText('3 rows').waitFor()

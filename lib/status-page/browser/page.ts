@@ -20,8 +20,9 @@ byId('why').addEventListener('submit', event => {
   event.preventDefault()
   void explain(byId<HTMLInputElement>('host').value)
 })
+// With a modifier: a character alone is also what speech input types (WCAG 2.1.4).
 document.addEventListener('keydown', event => {
-  if (event.key !== '/' || event.target instanceof HTMLInputElement) return
+  if (event.key !== '/' || !event.ctrlKey) return
   event.preventDefault()
   filter.focus()
 })
