@@ -359,9 +359,8 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     world.site('site.test', 'one')
     const connected = page.waitForRequest(/\/events$/)
     world.server.closeAllConnections()
-    await page.getByText('disconnected').waitFor()
-    await world.get('site.test')
     await connected
+    await world.get('site.test')
     await page.locator('#deploys').getByText('site.test').first().waitFor()
     assert.equal(await page.locator('#deploys details').getAttribute('open'), '')
     assert.equal(await page.evaluate('document.activeElement.tagName'), 'SUMMARY')
@@ -470,10 +469,53 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
   it('says that what it shows is old where the server is gone', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port, {}, { mayFail: true })
-    await opened.page.getByText('live', { exact: true }).waitFor()
+    const { page } = opened
+    await page.clock.install()
+    await page.reload()
+    await page.getByText('live', { exact: true }).waitFor()
     world.server.close()
     world.server.closeAllConnections()
-    await opened.page.getByText('disconnected: what is shown is old').waitFor()
+    await untilOld(page)
+  })
+
+  it('says that what it shows is old where the server is there and tells nothing', async () => {
+    let isSilent = false
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((_, res, next) => {
+        const { write } = res
+        res.write = ((...args: Parameters<typeof write>) =>
+          isSilent || write.apply(res, args)) as typeof write
+        next()
+      })
+      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+    })
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.clock.install()
+    await page.reload()
+    await page.getByText('live', { exact: true }).waitFor()
+    isSilent = true
+    await untilOld(page)
+    isSilent = false
+    await page.getByText('live', { exact: true }).waitFor()
+  })
+
+  it('says nothing where a stream ends and the next begins, as each does after a quarter of an hour', async () => {
+    await using world = await serve()
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.evaluate(`
+      globalThis.said = []
+      const connection = document.getElementById('connection')
+      new MutationObserver(() => said.push(connection.textContent)).observe(connection, { childList: true })`)
+    const connected = page.waitForRequest(/\/events$/)
+    world.server.closeAllConnections()
+    await connected
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    await page.getByText('1 row').waitFor()
+    assert.deepEqual(await page.evaluate('said'), [])
   })
 })
 
@@ -571,6 +613,14 @@ function rowOf(i: number): AppStats {
     lastExit: null,
     lastError: null,
   }
+}
+
+/** Lets the time of the page go by until it says so. */
+async function untilOld(page: Page): Promise<void> {
+  await eventually(async () => {
+    await page.clock.fastForward(10_000)
+    assert.equal(await page.locator('#connection').innerText(), 'disconnected: what is shown is old')
+  })
 }
 
 async function tabTo(page: Page, name: string): Promise<void> {

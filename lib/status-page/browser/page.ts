@@ -28,16 +28,20 @@ document.addEventListener('keydown', event => {
 })
 
 const LOAD_AGAIN = 10_000
+/** The server tells something every two seconds, and a browser whose stream has ended asks again within five. */
+const SILENCE = 10_000
 
 // The browser connects again by itself; each time the whole is told first.
 const source = new EventSource('events')
-source.addEventListener('open', () => showConnection('live', 'serving'))
+let silence = setTimeout(showOld, SILENCE)
 source.addEventListener('error', () => {
-  showConnection('disconnected: what is shown is old', 'error')
   // After an answer that is no stream a browser gives up.
-  if (source.readyState === EventSource.CLOSED) setTimeout(() => void loadAgain(), LOAD_AGAIN)
+  if (source.readyState !== EventSource.CLOSED) return
+  showOld()
+  setTimeout(() => void loadAgain(), LOAD_AGAIN)
 })
 source.addEventListener('snapshot', ({ data }) => {
+  showLive()
   const { time, rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
   setClock(time)
   table.clear()
@@ -47,6 +51,7 @@ source.addEventListener('snapshot', ({ data }) => {
   show(figures)
 })
 source.addEventListener('change', ({ data }) => {
+  showLive()
   const { rows, gone, isSample, deploys, ...figures } = JSON.parse(data) as BoardChange
   for (const id of gone) table.delete(id)
   for (const row of rows) table.change(row)
@@ -92,6 +97,16 @@ function show({ totals, staleGraphs }: Pick<BoardChange, 'totals' | 'staleGraphs
   if (staleGraphs > 0) showTotal('stale graphs', digits.format(staleGraphs))
   const broken = totals.failed + older
   document.title = broken > 0 ? `(${broken}) ${title}` : title
+}
+
+function showLive(): void {
+  clearTimeout(silence)
+  silence = setTimeout(showOld, SILENCE)
+  showConnection('live', 'serving')
+}
+
+function showOld(): void {
+  showConnection('disconnected: what is shown is old', 'error')
 }
 
 function showConnection(text: string, className: string): void {
