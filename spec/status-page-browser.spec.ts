@@ -176,6 +176,36 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     }
   })
 
+  it('prints all of it, as wide as the paper, and no controls', async () => {
+    await using world = await serve({ maxApps: 200, getVersion: () => 1 })
+    world.write('bad.test/app/index.js', `throw new Error('x'.repeat(3000))`)
+    await world.get('bad.test')
+    for (let i = 0; i < 40; i++) {
+      world.site(`site-${i}.test`, `${i}`)
+      await world.get(`site-${i}.test`)
+    }
+    await using opened = await open(browser, world.port, { colorScheme: 'dark' })
+    const { page } = opened
+    await page.getByText('41 rows').waitFor()
+    await page.getByRole('button', { name: 'bad.test' }).click()
+    const shades = ['rgb(20, 23, 26)', 'rgb(246, 247, 248)']
+    const background = 'getComputedStyle(document.body).backgroundColor'
+    assert.equal(await page.evaluate(background), shades[0])
+    await page.emulateMedia({ media: 'print' })
+    // A4 without its margins.
+    await page.setViewportSize({ width: 718, height: 1000 })
+    assert.equal(await page.evaluate(background), shades[1])
+    for (const selector of ['nav', '#filter', '#why', '#why-title', '.details button']) {
+      assert.ok(await page.locator(selector).first().isHidden(), selector)
+    }
+    assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 718)
+    const cut = await page.evaluate(`[...document.querySelectorAll('.scroll, pre')]
+      .filter(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>
+        scrollWidth > clientWidth || scrollHeight > clientHeight)
+      .map(({ outerHTML }) => outerHTML.slice(0, 80))`)
+    assert.deepEqual(cut, [])
+  })
+
   it('writes what would turn the direction of text, or hide, as an escape', async () => {
     await using world = await serve()
     world.write('releases/\u202etxt.1/app/index.js', `throw new Error('no \\u2066data\\u200bbase\\x1b')`)

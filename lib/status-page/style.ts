@@ -2,7 +2,7 @@
 export const STYLE: string = `
 :root { color-scheme: light dark; --text: #1c2024; --dim: #5b636c; --back: #f6f7f8; --card: #fff; --line: #d8dce0; --control: #858d96;
   --link: #0b57a4; --good: #11633a; --busy: #6b4a00; --bad: #a51d1d }
-@media (prefers-color-scheme: dark) { :root { --text: #e6e8ea; --dim: #a4adb6; --back: #14171a; --card: #1d2125;
+@media screen and (prefers-color-scheme: dark) { :root { --text: #e6e8ea; --dim: #a4adb6; --back: #14171a; --card: #1d2125;
   --line: #363c42; --control: #79828b; --link: #84bdf5; --good: #7fd6a2; --busy: #e9c46a; --bad: #ff9c94 } }
 * { box-sizing: border-box }
 [hidden] { display: none !important }
@@ -93,5 +93,15 @@ time { color: var(--dim); font-variant-numeric: tabular-nums }
   td.state { max-width: 8.5rem }
   #deploys > li { grid-template-columns: 9.5rem 1fr }
   #deploys > li > :nth-child(n + 3) { grid-column: 1 / -1 }
+}
+@media print {
+  :root { color-scheme: light }
+  nav, .tools, form, section:has(> #explanation[hidden]), .wide, .details button { display: none }
+  thead { display: table-row-group }
+  .scroll, pre { overflow: visible; max-height: none !important }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere }
+  .name, td.state { max-width: none; white-space: normal; overflow-wrap: anywhere }
+  .name { min-width: 15rem }
+  tr:not(.details), #deploys > li { break-inside: avoid }
 }
 `
