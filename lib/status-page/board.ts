@@ -54,8 +54,8 @@ export interface BoardSnapshot {
 export interface BoardChange {
   readonly totals: VhostStats['totals']
   readonly staleGraphs: number
-  /** Whether a sample ends with it, so that each series goes on by the rate of its row. */
-  readonly isSample: boolean
+  /** How many samples have ended since; each series goes on by as many times the rate of its row. */
+  readonly samples: number
   /** New ones whole; of the others what is not as it was told last. */
   readonly rows: readonly (Partial<BoardRow> & Pick<BoardRow, 'id'>)[]
   /** The ids of rows that are no more. */

@@ -17,25 +17,24 @@ const MAX_VIEWERS = 50
 const LIFETIME = 15 * 60 * 1000
 /** For what waits to be sent at the end. */
 const MOST_END = 5000
-/** Bytes that wait to be sent; who reads no faster is given a whole snapshot later. */
+/** Bytes that wait to be sent; who reads no faster is told later what has become different until then. */
 const MAX_WAITING = 2 ** 20
 /** Changes that come in a burst are told together. */
 const SETTLE = 20
 /** To tell of them costs a fraction of the time at most, this one's inverse, however many there are. */
 const REST = 20
 
+/** What a viewer knows of who has read all. The same object for all who know the same. */
+interface Known {
+  readonly look: BoardLook
+  readonly samples: number
+  readonly lastDeploy: number
+}
+
 interface Viewer {
   readonly res: ServerResponse
   readonly end: number
-  isBehind: boolean
-  lastDeploy: number
-}
-
-/** An event of the stream as it is sent. */
-interface Message {
-  readonly bytes: Buffer
-  /** The last deploy of which one knows who has read it. */
-  readonly lastDeploy: number
+  known: Known
 }
 
 /** The pages that are open, each told of changes as server-sent events. Without any, nothing is done. */
@@ -44,8 +43,10 @@ export class Viewers {
   readonly #viewers = new Set<Viewer>()
   /** What was told last. */
   #told: BoardLook | undefined
+  /** How often it was sampled. */
+  #samples = 0
   /** The same as who comes is given it: made once, and one piece of memory, however many come before there is more to tell. */
-  #snapshot: Message | undefined
+  #snapshot: { readonly bytes: Buffer; readonly known: Known } | undefined
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Timeout | undefined
   #idleSamples = 0
@@ -75,9 +76,10 @@ export class Viewers {
     if (isClientGone(req, res)) return
     res.flushHeaders()
     if (this.#viewers.size === 0) this.#begin()
-    const viewer = { res, end: performance.now() + LIFETIME, isBehind: true, lastDeploy: 0 }
+    const { bytes, known } = this.#snapshotNow()
+    const viewer = { res, end: performance.now() + LIFETIME, known }
     this.#viewers.add(viewer)
-    this.#sendSnapshot(viewer)
+    res.write(bytes)
     res.once('close', () => this.#viewers.delete(viewer))
   }
 
@@ -113,14 +115,13 @@ export class Viewers {
     this.#soon = undefined
     const start = performance.now()
     const look = this.#board.look({ isSample })
-    const change = changeOf(look, this.#told, isSample)
+    if (isSample) this.#samples++
     this.#remember(look)
-    const changes = new Map<number, Message>()
+    const now = this.#known(look)
+    const changes = new Map<Known, Buffer>()
     for (const viewer of this.#viewers) {
       if (look.isClosed || start > viewer.end) this.#end(viewer)
-      else if (viewer.res.writableLength > MAX_WAITING) viewer.isBehind = true
-      else if (viewer.isBehind) this.#sendSnapshot(viewer)
-      else this.#sendChange(viewer, change, changes)
+      else if (viewer.res.writableLength <= MAX_WAITING) this.#sendChange(viewer, now, changes)
     }
     this.#cost = performance.now() - start
   }
@@ -134,42 +135,42 @@ export class Viewers {
     res.once('close', () => clearTimeout(timer))
   }
 
-  #sendSnapshot(viewer: Viewer): void {
-    viewer.isBehind = false
-    this.#snapshot ??= this.#message('snapshot', this.#board.snapshot(this.#told as BoardLook))
-    send(viewer, this.#snapshot)
+  #snapshotNow(): { bytes: Buffer; known: Known } {
+    const look = this.#told as BoardLook
+    this.#snapshot ??= { bytes: toEvent('snapshot', this.#board.snapshot(look)), known: this.#known(look) }
+    return this.#snapshot
   }
 
-  /** `changes` are those that others are sent who knew of as many deploys. */
-  #sendChange(viewer: Viewer, change: Omit<BoardChange, 'deploys'>, changes: Map<number, Message>): void {
-    const { lastDeploy } = viewer
-    let message = changes.get(lastDeploy)
-    if (!message) {
-      const deploys = this.#board.deploys.filter(({ id }) => id > lastDeploy)
-      message = this.#message('change', { ...change, deploys })
-      changes.set(lastDeploy, message)
+  #known(look: BoardLook): Known {
+    return { look, samples: this.#samples, lastDeploy: this.#board.deploys.at(-1)?.id ?? 0 }
+  }
+
+  /** `changes` are those that others are sent who knew as much. */
+  #sendChange(viewer: Viewer, now: Known, changes: Map<Known, Buffer>): void {
+    const { known } = viewer
+    let change = changes.get(known)
+    if (!change) {
+      const deploys = this.#board.deploys.filter(({ id }) => id > known.lastDeploy)
+      change = toEvent('change', { ...changeOf(known, now), deploys })
+      changes.set(known, change)
     }
-    send(viewer, message)
-  }
-
-  #message(event: string, data: BoardSnapshot | BoardChange): Message {
-    const bytes = Buffer.from(`event: ${event}\ndata: ${toJson(data)}\n\n`)
-    return { bytes, lastDeploy: this.#board.deploys.at(-1)?.id ?? 0 }
+    viewer.known = now
+    viewer.res.write(change)
   }
 }
 
-function changeOf(
-  look: BoardLook,
-  before: BoardLook | undefined,
-  isSample: boolean,
-): Omit<BoardChange, 'deploys'> {
-  const { totals, staleGraphs, rows } = look
-  const known = byId(before?.rows ?? [])
+function toEvent(event: string, data: BoardSnapshot | BoardChange): Buffer {
+  return Buffer.from(`event: ${event}\ndata: ${toJson(data)}\n\n`)
+}
+
+function changeOf(before: Known, now: Known): Omit<BoardChange, 'deploys'> {
+  const { totals, staleGraphs, rows } = now.look
+  const known = byId(before.look.rows)
   const present = byId(rows)
   return {
     totals,
     staleGraphs,
-    isSample,
+    samples: now.samples - before.samples,
     rows: rows.flatMap(row => differenceOf(row, known.get(row.id)) ?? []),
     gone: [...known.keys()].filter(id => !present.has(id)),
   }
@@ -191,11 +192,6 @@ function differenceOf(row: BoardRow, before: BoardRow | undefined): BoardChange[
 function isSame(one: unknown, other: unknown): boolean {
   if (one === other) return true
   return typeof one === 'object' && typeof other === 'object' && toJson(one) === toJson(other)
-}
-
-function send(viewer: Viewer, { bytes, lastDeploy }: Message): void {
-  viewer.lastDeploy = lastDeploy
-  viewer.res.write(bytes)
 }
 
 function toJson(value: unknown): string {

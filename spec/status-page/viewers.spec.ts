@@ -54,6 +54,34 @@ describe('Viewers', () => {
     assert.deepEqual([first, second].map(deploysTold), [1, 1])
   })
 
+  it('tells who reads slowly at once what has become different meanwhile, and not the whole again', t => {
+    const { tick, view, vhosts, serve } = start(t)
+    const [reads, rests] = [view(), view()]
+    rests.writableLength = 2 ** 24
+    for (const name of ['aries.test', 'taurus.test', 'virgo.test']) {
+      serve(name)
+      vhosts.emit('load', LOADED)
+      tick(1)
+    }
+    assert.equal(rests.written.length, 1)
+    rests.writableLength = 0
+    tick(1)
+    const told = toldTo(rests)
+    assert.deepEqual(
+      told.map(({ rows, deploys, samples }) => [rows.length, deploys.length, samples]),
+      [
+        [0, 0, undefined],
+        [3, 3, 4],
+      ],
+    )
+    assert.equal(
+      toldTo(reads).reduce((sum, { samples = 0 }) => sum + samples, 0),
+      4,
+    )
+    tick(1)
+    assert.equal(reads.written.at(-1), rests.written.at(-1))
+  })
+
   it('goes on for as long as its charts reach when the last one has left, then rests', t => {
     const { asked, tick, view } = start(t)
     const res = view()
@@ -83,6 +111,7 @@ describe('Viewers', () => {
 interface Told {
   rows: { hostnames: string[] }[]
   deploys: unknown[]
+  samples?: number
 }
 
 function toldTo({ written }: { written: unknown[] }): Told[] {
@@ -126,7 +155,7 @@ function start(t: TestContext) {
         requests: 0,
       })
     },
-    view(): EventEmitter & { destroyed: boolean; written: unknown[] } {
+    view(): EventEmitter & { destroyed: boolean; written: unknown[]; writableLength: number } {
       const written: unknown[] = []
       const res = Object.assign(new EventEmitter(), {
         destroyed: false,

@@ -52,10 +52,10 @@ source.addEventListener('snapshot', ({ data }) => {
 })
 source.addEventListener('change', ({ data }) => {
   showLive()
-  const { rows, gone, isSample, deploys, ...figures } = JSON.parse(data) as BoardChange
+  const { rows, gone, samples, deploys, ...figures } = JSON.parse(data) as BoardChange
   for (const id of gone) table.delete(id)
   for (const row of rows) table.change(row)
-  if (isSample) table.addSample()
+  for (let i = 0; i < samples; i++) table.addSample()
   deployList.add(deploys)
   show(figures)
 })
