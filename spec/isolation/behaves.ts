@@ -425,6 +425,22 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
+    it('has a loader that NODE_OPTIONS names resolve for the app', async () => {
+      await using world = await start({
+        env: ({ realPath }) => ({ NODE_OPTIONS: `--experimental-loader "${join(realPath, 'loader.mjs')}"` }),
+      })
+      world.write(
+        'aries.test/loader.mjs',
+        `export const resolve = (specifier, context, next) =>
+          next(specifier === 'greeting' ? 'data:text/javascript,export default "aries"' : specifier, context)`,
+      )
+      world.write(
+        'aries.test/app/index.mjs',
+        `import greeting from 'greeting'\nexport default (req, res) => res.end(greeting)`,
+      )
+      assert.equal(await world.body('aries.test'), 'aries')
+    })
+
     it('that an app writes is its own', async () => {
       await using world = await start()
       world.write(
