@@ -172,7 +172,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     }
     for (const summary of await page.locator('#deploys summary').all()) await summary.click()
     for (const name of ['Stack', 'Cause']) {
-      assert.match(await page.getByRole('region', { name, exact: true }).innerText(), /end/)
+      assert.match(String(await page.getByRole('region', { name, exact: true }).textContent()), /end/)
     }
   })
 
@@ -649,7 +649,7 @@ function rowOf(i: number): AppStats {
 async function untilOld(page: Page): Promise<void> {
   await eventually(async () => {
     await page.clock.fastForward(10_000)
-    assert.equal(await page.locator('#connection').innerText(), 'disconnected: what is shown is old')
+    assert.equal(await page.locator('#connection').textContent(), 'disconnected: what is shown is old')
   })
 }
 
