@@ -33,7 +33,7 @@ const SILENCE = 10_000
 
 // The browser connects again by itself; each time the whole is told first.
 const source = new EventSource('events')
-let silence = setTimeout(showOld, SILENCE)
+let silence: ReturnType<typeof setTimeout> | undefined
 source.addEventListener('error', () => {
   // After an answer that is no stream a browser gives up.
   if (source.readyState !== EventSource.CLOSED) return
