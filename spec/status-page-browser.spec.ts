@@ -496,6 +496,30 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('live', { exact: true }).waitFor()
   })
 
+  it('is loaded anew by a server that was started again, so that it can reload there', async () => {
+    let start = (): void => {}
+    await using world = await World.start({}, (app, vhosts) => {
+      let middleware = statusPage(vhosts, { host: HOST, authorize: () => true })
+      start = () => {
+        middleware = statusPage(vhosts, { host: HOST, authorize: () => true })
+      }
+      app.use((req, res, next) => middleware(req, res, next))
+      app.use(vhosts)
+    })
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    await page.getByText('1 row').waitFor()
+    start()
+    const loaded = page.waitForEvent('load')
+    world.server.closeAllConnections()
+    await loaded
+    await page.getByRole('button', { name: 'aries.test' }).click()
+    await page.getByRole('button', { name: 'Reload' }).click()
+    await page.getByText(/^reloaded in \d+ ms$/).waitFor()
+  })
+
   it('says that what it shows is old where the server is gone', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port, {}, { mayFail: true })

@@ -528,7 +528,7 @@ async function listen(world: World) {
     const messages = `${rest}${text}`.split('\n\n')
     rest = messages.pop() as string
     for (const message of messages) {
-      const [, event = '', data = ''] = /^event: (\w+)\ndata: (.*)$/.exec(message) ?? []
+      const [, event = '', data = ''] = /^(?:id: \S+\n)?event: (\w+)\ndata: (.*)$/.exec(message) ?? []
       told.push({ event, data: JSON.parse(data) })
     }
   })

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isClientGone } from '../launch/client-gone.ts'
 import { toPlain } from '../plain.ts'
@@ -41,6 +42,8 @@ interface Viewer {
 export class Viewers {
   readonly #board: Board
   readonly #viewers = new Set<Viewer>()
+  /** By it a page knows that another server has taken this one's place. */
+  readonly #id = randomUUID()
   /** What was told last. */
   #told: BoardLook | undefined
   /** How often it was sampled. */
@@ -137,7 +140,10 @@ export class Viewers {
 
   #snapshotNow(): { bytes: Buffer; known: Known } {
     const look = this.#told as BoardLook
-    this.#snapshot ??= { bytes: toEvent('snapshot', this.#board.snapshot(look)), known: this.#known(look) }
+    this.#snapshot ??= {
+      bytes: toEvent('snapshot', this.#board.snapshot(look), this.#id),
+      known: this.#known(look),
+    }
     return this.#snapshot
   }
 
@@ -159,8 +165,8 @@ export class Viewers {
   }
 }
 
-function toEvent(event: string, data: BoardSnapshot | BoardChange): Buffer {
-  return Buffer.from(`event: ${event}\ndata: ${toJson(data)}\n\n`)
+function toEvent(event: string, data: BoardSnapshot | BoardChange, id?: string): Buffer {
+  return Buffer.from(`${id ? `id: ${id}\n` : ''}event: ${event}\ndata: ${toJson(data)}\n\n`)
 }
 
 function changeOf(before: Known, now: Known): Omit<BoardChange, 'deploys'> {

@@ -38,7 +38,9 @@ describe('Viewers', () => {
     for (const { written } of viewers) assert.equal(written.length, 2)
     for (const i of [0, 1]) assert.equal(new Set(viewers.map(({ written }) => written[i])).size, 1, `${i}`)
     assert.deepEqual(
-      viewers[0]?.written.map(bytes => /^event: (\w+)\ndata: \{.*\}\n\n$/.exec(String(bytes))?.[1]),
+      viewers[0]?.written.map(
+        bytes => /^(?:id: \S+\n)?event: (\w+)\ndata: \{.*\}\n\n$/.exec(String(bytes))?.[1],
+      ),
       ['snapshot', 'change'],
     )
   })

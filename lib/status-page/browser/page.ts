@@ -34,13 +34,17 @@ const SILENCE = 10_000
 // The browser connects again by itself; each time the whole is told first.
 const source = new EventSource('events')
 let silence: ReturnType<typeof setTimeout> | undefined
+let server = ''
 source.addEventListener('error', () => {
   // After an answer that is no stream a browser gives up.
   if (source.readyState !== EventSource.CLOSED) return
   showOld()
   setTimeout(() => void loadAgain(), LOAD_AGAIN)
 })
-source.addEventListener('snapshot', ({ data }) => {
+source.addEventListener('snapshot', ({ data, lastEventId }) => {
+  // One that was started again takes no token of this page, and may be of another version.
+  if (server !== '' && server !== lastEventId) return location.reload()
+  server = lastEventId
   showLive()
   const { time, rows, series, deploys, ...figures } = JSON.parse(data) as BoardSnapshot
   setClock(time)
