@@ -496,6 +496,34 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('live', { exact: true }).waitFor()
   })
 
+  it('says what a proxy answers in place of the server, and where nobody answers', async () => {
+    let isRefused = false
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((_, res, next) => {
+        if (isRefused) res.status(403).send('<h1>Sign in</h1>')
+        else next()
+      })
+      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+      app.use(vhosts)
+    })
+    world.site('aries.test', 'one')
+    await world.get('aries.test')
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    await page.getByRole('button', { name: 'aries.test' }).click()
+    isRefused = true
+    for (const name of ['Reload', 'Why']) await page.getByRole('button', { name, exact: true }).click()
+    for (const place of ['.details', '#steps']) {
+      await page.locator(place).getByText('the server answers 403: load the page again').waitFor()
+    }
+    world.server.close()
+    world.server.closeAllConnections()
+    for (const name of ['Reload', 'Why']) await page.getByRole('button', { name, exact: true }).click()
+    for (const place of ['.details', '#steps']) {
+      await page.locator(place).getByText('the server does not answer').waitFor()
+    }
+  })
+
   it('is loaded anew by a server that was started again, so that it can reload there', async () => {
     let start = (): void => {}
     await using world = await World.start({}, (app, vhosts) => {

@@ -173,7 +173,7 @@ async function explain(host: string): Promise<void> {
 async function stepsOf(host: string): Promise<[step: string, text: string][]> {
   try {
     return (await ask<{ steps: [string, string][] }>('GET', 'why', host)).body.steps
-  } catch {
-    return [['error', 'the server does not answer']]
+  } catch (error) {
+    return [['error', (error as Error).message]]
   }
 }
