@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { createRequire } from 'node:module'
@@ -484,7 +485,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await eventually(() => assert.ok(asked.includes('GET /events')))
     await eventually(async () => {
       await page.clock.fastForward(10_000)
-      assert.ok(asked.filter(request => request === 'HEAD /').length >= 2)
+      assert.ok(asked.filter(request => request === 'HEAD /events').length >= 2)
     })
     await page.getByText('disconnected: what is shown is old').waitFor()
     await page.getByRole('button', { name: 'aries.test' }).waitFor()
@@ -546,6 +547,38 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByRole('button', { name: 'aries.test' }).click()
     await page.getByRole('button', { name: 'Reload' }).click()
     await page.getByText(/^reloaded in \d+ ms$/).waitFor()
+  })
+
+  it('waits where as many pages are open as may be, and is loaded once there is room', async () => {
+    const asked: string[] = []
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((req, _, next) => {
+        asked.push(`${req.method} ${req.url}`)
+        next()
+      })
+      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+    })
+    const others: http.IncomingMessage[] = []
+    for (let i = 0; i < 50; i++) {
+      const request = http.get({ port: world.port, path: '/events', agent: false, headers: { host: HOST } })
+      others.push((await once(request, 'response'))[0])
+    }
+    await using opened = await open(browser, world.port, {}, { mayFail: true })
+    const { page } = opened
+    await page.clock.install()
+    await page.reload()
+    asked.length = 0
+    await eventually(async () => {
+      await page.clock.fastForward(10_000)
+      assert.ok(asked.filter(request => request.startsWith('HEAD ')).length >= 3)
+    })
+    assert.ok(!asked.includes('GET /'))
+    for (const other of others) other.destroy()
+    await eventually(async () => {
+      await page.clock.fastForward(10_000)
+      assert.ok(asked.includes('GET /'))
+    })
+    await page.getByText('live', { exact: true }).waitFor()
   })
 
   it('says that what it shows is old where the server is gone', async () => {

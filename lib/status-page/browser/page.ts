@@ -64,9 +64,12 @@ source.addEventListener('change', ({ data }) => {
   show(figures)
 })
 
-/** Once the page is there to be loaded, or asks who one is: what a proxy says instead of it would stay for ever. */
+/**
+ * Once there is room for one more, or one is asked who one is: what a proxy says instead would stay for ever, and where
+ * as many pages are open as may be, this one would be loaded again and again.
+ */
 async function loadAgain(): Promise<void> {
-  const response = await fetch('/', { method: 'HEAD' }).catch(() => undefined)
+  const response = await fetch('events', { method: 'HEAD' }).catch(() => undefined)
   if (response?.ok || response?.status === 401) location.reload()
   else setTimeout(() => void loadAgain(), LOAD_AGAIN)
 }
