@@ -821,6 +821,13 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(err, new RegExp(`port ${port} is taken`))
   })
 
+  it('ends with 1 where its host is no address of this machine', async () => {
+    // Of a net for documentation.
+    const { code, err } = await run(runtimeFolder(), 'serve', '.', '--port', '0', '--host', '198.51.100.7')
+    assert.equal(code, 1)
+    assert.match(err, /^express-van: --host is no address of this machine: .*EADDRNOTAVAIL/)
+  })
+
   it('hands on the options', async () => {
     await using site = await Site.start([
       '--app-dir',

@@ -144,9 +144,11 @@ async function listening(server: Server, port: number, host: unknown): Promise<v
   await new Promise<void>((resolve, reject) => server.once('listening', resolve).once('error', reject))
 }
 
-function whyNotListening({ code, message }: NodeJS.ErrnoException, port: number): string {
+function whyNotListening({ code, syscall, message }: NodeJS.ErrnoException, port: number): string {
   if (code === 'EADDRINUSE') return `port ${port} is taken; choose another by --port`
-  return code === 'EACCES' ? `port ${port} needs more rights; choose another by --port` : message
+  if (code === 'EACCES') return `port ${port} needs more rights; choose another by --port`
+  const isElsewhere = code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo'
+  return isElsewhere ? `--host is no address of this machine: ${message}` : message
 }
 
 /** Without it the other commands cannot ask; the sites are served all the same. */
