@@ -42,6 +42,14 @@ describe(PAGE, {
     assert.deepEqual(box.releases(), [OLDER[1], OLDER[3], first, second, third])
   })
 
+  it('has its commands ask at the socket of the unit, in a folder that no customer can make before it', () => {
+    const unit = block('ini', /ExecStart/, PAGE)
+    const [, folder] = /^RuntimeDirectory=(\S+)$/m.exec(unit) ?? []
+    const socket = `--socket /run/${folder}/control.sock`
+    assert.ok(unit.includes(`${socket}\n`))
+    assert.ok(block('sh', /"\$@"/, PAGE).endsWith(` ${socket}\n`))
+  })
+
   it('has a deploy after one that broke off before its last step lead to what it brings', async () => {
     await using box = new Box()
     await box.serve()
@@ -87,7 +95,7 @@ class Box extends Recipe {
     for (const folder of ['home', `www/${HOST}`])
       chownSync(this.path(folder), Number(CUSTOMER), Number(CUSTOMER))
     chmodSync(this.#site, 0o750)
-    this.write('deploy', this.#here(block('sh', /^#!\/bin\/sh/, PAGE)))
+    this.write('deploy', this.#here(block('sh', /^set -eu/m, PAGE)))
     this.write('bin/sudo', `#!${process.execPath}\n${this.#sudo()}`)
     for (const program of ['deploy', 'bin/sudo']) chmodSync(this.path(program), 0o755)
   }
