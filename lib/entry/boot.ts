@@ -1,4 +1,3 @@
-import cluster from 'node:cluster'
 import type { Server } from 'node:http'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
@@ -49,7 +48,6 @@ function boot(setup: Setup): void {
   if (setup.owner) becomeOwner(setup.owner)
   Object.assign(process.env, setup.env)
   const scope = LoadScope.ofProcess()
-  cluster.fork = refuseFork
   if (isThread) {
     beMainThread()
     keepOwnSignals()
@@ -166,11 +164,6 @@ async function exportsOf(entry: string): Promise<unknown> {
 /** What an app forks or starts in a thread has the flags of this one, unless told otherwise. */
 function hideFromChildren(): void {
   process.execArgv.splice(process.execArgv.indexOf('--require'))
-}
-
-// Its workers would listen on ports, where two releases could not run at a time.
-function refuseFork(): never {
-  throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
 }
 
 /** A program that starts threads by its own file is to take its branch for the main thread, as under `node`. */

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import cluster from 'node:cluster'
 import { Server as HttpServer } from 'node:http'
 import { Server as HttpsServer } from 'node:https'
 import { type ListenOptions, Server } from 'node:net'
@@ -95,6 +96,12 @@ function watchProcess(): void {
     if (!scope) return Reflect.apply(listen, this, values)
     scope.take(this)
     return pretendToListen(this, values)
+  }
+  const { fork } = cluster
+  // Its workers would be copies of the router, or listen on ports, where two releases could not run at a time.
+  cluster.fork = function refusedFork(...values) {
+    if (!scopes.getStore() && !everything) return Reflect.apply(fork, this, values)
+    throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
   }
   process.on('newListener', (event, listener) => scopes.getStore()?.listeners.note(event, listener))
 }

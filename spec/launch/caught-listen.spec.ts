@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import http from 'node:http'
@@ -117,6 +118,25 @@ describe('LoadScope', () => {
         assert.equal(await world.body(HOST), 'true')
       })
     }
+  })
+
+  it('refuses an app to fork the program that serves it, which itself may fork', async () => {
+    await using world = await World.start()
+    world.write('worker.js', 'process.exit()')
+    cluster.setupPrimary({ exec: world.path('worker.js') })
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      const cluster = require('node:cluster')
+      if (cluster.isPrimary) cluster.fork()
+      else require('node:http').createServer((req, res) => res.end('answer')).listen(3000)`,
+    )
+    await assert.rejects(world.vhosts.load(HOST), ({ cause }: VhostError) =>
+      /fork\(\) is not to be had/.test(String(cause)),
+    )
+    assert.deepEqual(Object.keys(cluster.workers ?? {}), [])
+    const [code] = await once(cluster.fork(), 'exit')
+    assert.equal(code, 0)
   })
 
   it('lets the app close its server, which then knows that it is closed', async () => {
