@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { App } from './app.ts'
@@ -157,12 +157,28 @@ async function basePathNotes(
   const bearsName = vhostPatterns.some(({ text }) => /^%0(?:\/|$)/.test(text))
   if (!bearsName || stats.size > MAX_LISTED) return []
   // It may be a folder that we may enter but not list.
-  const names = await readdir(basePath).catch(() => [])
+  const names = await readdir(basePath).catch((): string[] => [])
+  if (names.includes(hostname)) return [await deadEndNote(hostname, basePath, vhostPatterns)]
   const meant = names.find(name => isHostname(name) && isNear(name, hostname))
   return names
     .filter(name => !isHostname(name) && domainToASCII(name) === hostname)
     .map(name => `the folder ${shown(name)} is not asked for: browsers ask for '${hostname}'`)
     .concat(meant === undefined ? [] : `did you mean '${meant}'?`)
+}
+
+/** Where the folder that bears the name leads to no vhost. */
+async function deadEndNote(
+  hostname: string,
+  basePath: string,
+  patterns: Settings['vhostPatterns'],
+): Promise<string> {
+  const paths = patterns.map(pattern => pattern.pathOf(hostname)).filter(path => path !== undefined)
+  for (const path of paths) {
+    // A link that leads nowhere is there.
+    const isThere = await lstat(join(basePath, path)).catch(() => undefined)
+    if (isThere) return `${path} is there, but leads to no vhost`
+  }
+  return `there is no ${paths.join(', nor ')}`
 }
 
 function isHostname(name: string): boolean {
@@ -177,7 +193,7 @@ function isNear(one: string, other: string): boolean {
   while (start < short.length && short[start] === long[start]) start++
   let end = 0
   while (end < short.length - start && short.at(-1 - end) === long.at(-1 - end)) end++
-  return one !== other && long.length - start - end <= 2
+  return long.length - start - end <= 2
 }
 
 /** A vhost without an app is nothing odd, unless who asks had meant it to have one. */

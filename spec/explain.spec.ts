@@ -78,8 +78,21 @@ describe('why', () => {
       assert.deepEqual((await world.vhosts.why(host)).notes, meant, host)
     for (const host of ['virgo.example.test', 'leo.example.test', 'aries.example', 'test'])
       assert.deepEqual((await world.vhosts.why(host)).notes, [], host)
-    world.link('aries.example.test/current', 'releases/9')
-    assert.deepEqual((await world.vhosts.why('aries.example.test')).notes, [])
+  })
+
+  it('says where the folder of a name leads to no vhost', async () => {
+    await using world = await World.start({ vhostDir: ['%0/current', '%0'] })
+    const notesOf = async (host: string) => (await world.vhosts.why(host)).notes
+    world.link('aries.test/current', 'releases/9')
+    world.write('arise.test/current', '')
+    world.link('leo.test', 'nowhere')
+    assert.deepEqual(await notesOf('aries.test'), ['aries.test/current is there, but leads to no vhost'])
+    assert.deepEqual(await notesOf('arise.test'), ['arise.test/current is there, but leads to no vhost'])
+    assert.deepEqual(await notesOf('leo.test'), ['leo.test is there, but leads to no vhost'])
+    await using other = await World.start({ vhostDir: ['%0/current', '%0/live'] })
+    mkdirSync(other.path('leo.test'))
+    const { notes } = await other.vhosts.why('leo.test')
+    assert.deepEqual(notes, ['there is no leo.test/current, nor leo.test/live'])
   })
 
   it('says where a folder is named as no request asks for it', async () => {
