@@ -12,7 +12,7 @@ import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames 
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { afterReading } from './after-reading.ts'
-import { goneOf } from './client-gone.ts'
+import { goneOf, isClientGone } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed, hasBody } from './forward-framing.ts'
 import { checkHead, linksOf, MOST_FIELDS, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
@@ -195,10 +195,15 @@ export class Exchange extends AsyncResource {
     }
     const { retry, broken } = this.#options
     broken(error)
+    // At the end of `drainTimeout` the router has ended both sides.
+    if (isClientGone(this.#req, this.#res)) {
+      this.end()
+      return
+    }
     const isAskable = !this.#hasBody && mayRetry(error, this.#req)
     this.end()
     this.runInAsyncScope(() => {
-      if (isAskable && !this.#res.destroyed && retry(this.#req, this.#res, this.#next)) return
+      if (isAskable && retry(this.#req, this.#res, this.#next)) return
       this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
     })
   }

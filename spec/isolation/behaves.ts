@@ -701,6 +701,24 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(world.events('evict')[0]?.reason, 'crashed')
     })
 
+    it('a request that is cut at the end of drainTimeout is no crash, and nobody is told of one', async () => {
+      await using world = await start({ drainTimeout: 50 })
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => { if (req.url !== '/hang') res.end('aries') }`,
+      )
+      await world.body('aries.test')
+      const cut = assert.rejects(world.get('aries.test', '/hang'), { code: 'ECONNRESET' })
+      await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+      // It comes when the app has ended, and its connections before it.
+      const evicted = world.event('evict')
+      await world.vhosts.reload('aries.test')
+      await cut
+      await evicted
+      assert.deepEqual(world.errors, [])
+      assert.equal(onlyOf(world).errors, 0)
+    })
+
     describe('a request that was redone', () => {
       /** Its first app crashes at the first request. */
       const crashing = (world: World, rest: string): void =>
