@@ -96,7 +96,7 @@ class Box extends Recipe {
       chownSync(this.path(folder), Number(CUSTOMER), Number(CUSTOMER))
     chmodSync(this.#site, 0o750)
     this.write('deploy', this.#here(block('sh', /^set -eu/m, PAGE)))
-    this.write('bin/sudo', `#!${process.execPath}\n${this.#sudo()}`)
+    this.write('bin/sudo', `#!/usr/bin/env node\n${this.#sudo()}`)
     for (const program of ['deploy', 'bin/sudo']) chmodSync(this.path(program), 0o755)
   }
 
