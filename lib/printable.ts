@@ -1,4 +1,4 @@
-/** Text that a terminal shows as it is: what would move the cursor, colour or hide is written as an escape. */
+/** Text that a terminal or a page shows as it is: what would move the cursor, colour or hide is written as an escape. */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
     character === '\n' || character === '\t'

@@ -3,13 +3,15 @@ import { readFileSync } from 'node:fs'
 import { STYLE } from './style.ts'
 
 /** In the order in which they are joined: each uses what stands before it. */
-const SCRIPTS = ['chart', 'words', 'table', 'details', 'deploys', 'page']
+const SCRIPTS = ['chart', 'words', 'table', 'details', 'deploys', 'page'].map(name => `./browser/${name}.js`)
+/** What the page has in common with the command line. */
+const SHARED = '../printable.js'
 
 /** The page, one file that loads no other, and the Content-Security-Policy that lets nothing but it run. */
 export function makeDocument(title: string, token: string): { html: string; policy: string } {
-  const script = SCRIPTS.map(name =>
-    readFileSync(new URL(`./browser/${name}.js`, import.meta.url), 'utf8'),
-  ).join('\n')
+  const script = [SHARED, ...SCRIPTS]
+    .map(path => readFileSync(new URL(path, import.meta.url), 'utf8').replaceAll(/^export /gm, ''))
+    .join('\n')
   const policy = [
     "default-src 'none'",
     `script-src '${hashOf(script)}'`,

@@ -65,11 +65,5 @@ function setTitle(node: HTMLElement, text: string): void {
   if (node.title !== title) node.title = title
 }
 
-/** As the command line writes it: what would turn the direction of what follows, or hide, is written as an escape. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
-    character === '\n' || character === '\t'
-      ? character
-      : `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
-  )
-}
+/** As the command line writes it, by the same function. */
+declare function printable(text: string): string
