@@ -11,6 +11,7 @@ import { statOf } from './gone.ts'
 import { parseGivenHost } from './hostname.ts'
 import { expectTypesTaken, findEntryModule, refuseNoFile } from './launch/entry-module.ts'
 import { isolationOf } from './launch/isolation.ts'
+import { isNearName } from './near-name.ts'
 import { shown } from './option-error.ts'
 import type { Settings } from './options.ts'
 import { readRelease } from './release.ts'
@@ -159,7 +160,7 @@ async function basePathNotes(
   // It may be a folder that we may enter but not list.
   const names = await readdir(basePath).catch((): string[] => [])
   if (names.includes(hostname)) return [await deadEndNote(hostname, basePath, vhostPatterns)]
-  const meant = names.find(name => isHostname(name) && isNear(name, hostname))
+  const meant = names.find(name => isHostname(name) && isNearName(name, hostname))
   return names
     .filter(name => !isHostname(name) && domainToASCII(name) === hostname)
     .map(name => `the folder ${shown(name)} is not asked for: browsers ask for '${hostname}'`)
@@ -183,17 +184,6 @@ async function deadEndNote(
 
 function isHostname(name: string): boolean {
   return /^[a-z\d_][a-z\d_.-]*$/.test(name)
-}
-
-/** Whether a name is another by a slip of the keys: two letters exchanged, or two at most that are other, more or fewer; or by `www`. */
-function isNear(one: string, other: string): boolean {
-  const [short, long] = one.length < other.length ? [one, other] : [other, one]
-  if (long === `www.${short}`) return true
-  let start = 0
-  while (start < short.length && short[start] === long[start]) start++
-  let end = 0
-  while (end < short.length - start && short.at(-1 - end) === long.at(-1 - end)) end++
-  return long.length - start - end <= 2
 }
 
 /** A vhost without an app is nothing odd, unless who asks had meant it to have one. */
