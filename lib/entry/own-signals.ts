@@ -11,8 +11,6 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGHUP',
   'SIGQUIT',
   'SIGUSR2',
-  // Opens the inspector of the router.
-  'SIGUSR1',
   'SIGABRT',
   'SIGKILL',
   'SIGALRM',
@@ -34,6 +32,8 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGTSTP',
   'SIGTTIN',
   'SIGTTOU',
+  // This one opens its inspector.
+  'SIGUSR1',
 ]
 
 /** Has a signal by which an app in a thread ends itself end that thread: it would be the router's, and so its neighbours'. */
