@@ -5,6 +5,7 @@ import http from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import type { RequestHandler } from 'express'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { AppStats, VhostStats } from '../lib/index.ts'
 import { statusPage } from '../lib/status-page.ts'
@@ -463,14 +464,10 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
   it('waits for the server where a proxy says that it is gone, and does not show that instead', async () => {
     let isGone = false
     const asked: string[] = []
-    await using world = await World.start({}, (app, vhosts) => {
-      app.use((req, res, next) => {
-        asked.push(`${req.method} ${req.url}`)
-        if (isGone) res.status(502).send('Bad Gateway')
-        else next()
-      })
-      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
-      app.use(vhosts)
+    await using world = await serveBehind((req, res, next) => {
+      asked.push(`${req.method} ${req.url}`)
+      if (isGone) res.status(502).send('Bad Gateway')
+      else next()
     })
     world.site('aries.test', 'one')
     await world.get('aries.test')
@@ -499,13 +496,9 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
 
   it('says what a proxy answers in place of the server, and where nobody answers', async () => {
     let isRefused = false
-    await using world = await World.start({}, (app, vhosts) => {
-      app.use((_, res, next) => {
-        if (isRefused) res.status(403).send('<h1>Sign in</h1>')
-        else next()
-      })
-      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
-      app.use(vhosts)
+    await using world = await serveBehind((_, res, next) => {
+      if (isRefused) res.status(403).send('<h1>Sign in</h1>')
+      else next()
     })
     world.site('aries.test', 'one')
     await world.get('aries.test')
@@ -551,12 +544,9 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
 
   it('waits where as many pages are open as may be, and is loaded once there is room', async () => {
     const asked: string[] = []
-    await using world = await World.start({}, (app, vhosts) => {
-      app.use((req, _, next) => {
-        asked.push(`${req.method} ${req.url}`)
-        next()
-      })
-      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+    await using world = await serveBehind((req, _, next) => {
+      asked.push(`${req.method} ${req.url}`)
+      next()
     })
     const others: http.IncomingMessage[] = []
     for (let i = 0; i < 50; i++) {
@@ -595,14 +585,10 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
 
   it('says that what it shows is old where the server is there and tells nothing', async () => {
     let isSilent = false
-    await using world = await World.start({}, (app, vhosts) => {
-      app.use((_, res, next) => {
-        const { write } = res
-        res.write = ((...args: Parameters<typeof write>) =>
-          isSilent || write.apply(res, args)) as typeof write
-        next()
-      })
-      app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+    await using world = await serveBehind((_, res, next) => {
+      const { write } = res
+      res.write = ((...args: Parameters<typeof write>) => isSilent || write.apply(res, args)) as typeof write
+      next()
     })
     await using opened = await open(browser, world.port)
     const { page } = opened
@@ -633,6 +619,15 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.deepEqual(await page.evaluate('said'), [])
   })
 })
+
+/** What stands before it, as a proxy does. */
+function serveBehind(proxy: RequestHandler): Promise<World> {
+  return World.start({}, (app, vhosts) => {
+    app.use(proxy)
+    app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+    app.use(vhosts)
+  })
+}
 
 async function serve(options: ConstructorParameters<typeof World>[0] = {}): Promise<World> {
   return await World.start(options, (app, vhosts) => {
