@@ -6,9 +6,12 @@ export interface Pair {
 }
 
 /** A key and a certificate of its own making for these names. */
-export async function issue(names: readonly string[], passphrase?: string): Promise<Pair> {
+export async function issue(
+  names: readonly string[],
+  { passphrase, keyType = 'ec' }: { passphrase?: string; keyType?: 'ec' | 'rsa' } = {},
+): Promise<Pair> {
   const { private: key, cert } = await generate([{ name: 'commonName', value: names[0] ?? '' }], {
-    keyType: 'ec',
+    keyType,
     ...(passphrase !== undefined && { passphrase }),
     extensions: [{ name: 'subjectAltName', altNames: names.map(value => ({ type: 2, value })) }],
   })
