@@ -121,6 +121,13 @@ export class AppCache {
     return this.#loads.has(realPath)
   }
 
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` where a request would get it that needs this to be loaded */
+  expectRoom(realPath: string): void {
+    if (this.#apps.has(realPath) || this.isLoading(realPath)) return
+    this.#apps.expectRoom()
+    this.#queue.expectRoom('first')
+  }
+
   /** The names that lead there, and those that wait for it to be loaded. */
   hostnamesOf(realPath: string): string[] {
     const waiting = this.#loads.get(realPath)?.hostnames ?? []

@@ -116,7 +116,7 @@ async function follow(
     const release = await readRelease(location, settings)
     if (!release) return { ...found, outcome: 'no app', notes: await appFolderNotes(realPath, settings) }
     const entry = release.entry ?? (await entryOf(realPath, settings))
-    const { refused, notes } = await foreseen(realPath, settings)
+    const { refused, notes } = await foreseen(realPath, settings, apps)
     const served = await finder.servedPlace(hostname)
     const app = served && apps.peek(served.realPath)
     const failure = apps.failure(realPath)
@@ -126,7 +126,7 @@ async function follow(
       entry,
       state: stateOf(app, failure, apps.isLoading(realPath)),
       outcome: 'app',
-      status: app ? 200 : (failure?.error.status ?? (refused ? 500 : 200)),
+      status: app ? 200 : (failure?.error.status ?? refused?.status ?? 200),
       error: failure ? lastError(failure) : refused && !app ? untriedError(refused) : null,
       environmentWrites: app?.environmentWrites ?? [],
       notes,
@@ -201,6 +201,7 @@ async function entryOf(realPath: string, settings: Settings): Promise<string | n
 async function foreseen(
   realPath: string,
   settings: Settings,
+  apps: AppCache,
 ): Promise<{ refused?: VhostError; notes: string[] }> {
   let notes: string[] = []
   try {
@@ -209,6 +210,7 @@ async function foreseen(
     notes = await notesOf(realPath, settings)
     const { path } = await findEntryModule(realPath, settings.appDir, await moduleNameOf(realPath, settings))
     if (isolation === 'none') expectTypesTaken(path)
+    apps.expectRoom(realPath)
     return { notes }
   } catch (error) {
     if (error instanceof VhostError) return { refused: error, notes }

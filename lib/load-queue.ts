@@ -29,6 +29,7 @@ export class LoadQueue {
 
   /** @throws VhostError `ERR_VHOST_OVERLOADED` where too many wait already. */
   async run<T>(urgency: Urgency, load: () => Promise<T>): Promise<T> {
+    this.expectRoom(urgency)
     if (!this.#hasPlace(urgency)) await this.#turn(urgency)
     else {
       this.#running++
@@ -45,14 +46,18 @@ export class LoadQueue {
     }
   }
 
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `run()` would. */
+  expectRoom(urgency: Urgency): void {
+    if (urgency === 'reload' || this.#hasPlace(urgency)) return
+    if (this.#waiting[urgency].length < MAX_WAITING) return
+    throw new VhostError('ERR_VHOST_OVERLOADED', { detail: `${MAX_WAITING} loads wait already` })
+  }
+
   #hasPlace(urgency: Urgency): boolean {
     return this.#running < this.#maxConcurrent && (urgency !== 'retry' || this.#retries < this.#maxRetries)
   }
 
   async #turn(urgency: Urgency): Promise<void> {
-    if (urgency !== 'reload' && this.#waiting[urgency].length >= MAX_WAITING) {
-      throw new VhostError('ERR_VHOST_OVERLOADED', { detail: `${MAX_WAITING} loads wait already` })
-    }
     await new Promise<void>(resolve => this.#waiting[urgency].push(resolve))
   }
 

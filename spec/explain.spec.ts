@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, renameSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import type { VhostExplanation } from '../lib/index.ts'
-import { World } from './support/world.ts'
+import { eventually, World } from './support/world.ts'
 
 const NOTHING: VhostExplanation = {
   host: null,
@@ -238,6 +238,22 @@ describe('why', () => {
       assert.deepEqual(error, { code, cause, version: 1, realPath: world.path(host) })
       assert.ok(!message.includes(world.base))
     }
+  })
+
+  it('foresees that every app is busy', async () => {
+    await using world = await World.start({ maxApps: 1, drainTimeout: 0 })
+    world.write('aries.test/app/index.js', 'module.exports = () => {}')
+    world.site('taurus.test', 'taurus')
+    const client = new AbortController()
+    const busy = world.get('aries.test', '/', { signal: client.signal }).catch(() => {})
+    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+    const { outcome, status, state, error } = await world.vhosts.why('taurus.test')
+    assert.deepEqual([outcome, status, state, error?.code], ['app', 503, null, 'ERR_VHOST_OVERLOADED'])
+    assert.equal((await world.get('taurus.test')).status, 503)
+    assert.equal((await world.vhosts.why('aries.test')).status, 200)
+    client.abort()
+    await busy
+    await eventually(async () => (await world.vhosts.why('taurus.test')).status === 200)
   })
 
   it('foresees that an app folder without an entry fails', async () => {
