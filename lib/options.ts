@@ -82,8 +82,9 @@ export interface VhostRouterOptions {
    */
   user?: 'owner' | undefined
   /**
-   * How many apps stay loaded. The victim is, among those least recently used and with nothing in flight, the one that
-   * was asked for the least; where every one is busy, the newcomer gets 503. @default 100
+   * How many apps stay loaded. The victim is the least recently used one with nothing in flight; of ten or more, among
+   * the nine tenths least recently used, the one that was asked for the least. Where every one is busy, the newcomer
+   * gets 503. @default 100
    */
   maxApps?: number | undefined
   /** Evict an app this long after its last request ended, in milliseconds; `0` is never. @default 0 */

@@ -3,6 +3,8 @@ import { leastRecent } from './uses.ts'
 
 /** The share of apps, least recently used first, among which the victim is chosen. */
 const ELIGIBLE = 0.9
+/** Of fewer apps the least recently used one goes: there nine tenths are all but one. */
+const CROWD = 10
 
 /**
  * The app to evict for another one; undefined where every one is busy. Of the nine tenths that were not asked for the
@@ -11,17 +13,18 @@ const ELIGIBLE = 0.9
  */
 export function chooseVictim(apps: readonly App[]): App | undefined {
   const until = leastRecent(apps, Math.floor(apps.length * ELIGIBLE))
+  const isCrowd = apps.length >= CROWD
   let victim: App | undefined
   for (const app of apps) {
-    if (!app.isBusy && (!victim || goesBefore(app, victim, until))) victim = app
+    if (!app.isBusy && (!victim || goesBefore(app, victim, until, isCrowd))) victim = app
   }
   return victim
 }
 
-function goesBefore(app: App, other: App, until: number): boolean {
+function goesBefore(app: App, other: App, until: number, isCrowd: boolean): boolean {
   const isEligible = app.usedAt <= until
   if (isEligible !== other.usedAt <= until) return isEligible
   if (isEligible && app.isKeptByNode !== other.isKeptByNode) return other.isKeptByNode
-  if (isEligible && app.uses !== other.uses) return app.uses < other.uses
+  if (isEligible && isCrowd && app.uses !== other.uses) return app.uses < other.uses
   return app.usedAt < other.usedAt
 }

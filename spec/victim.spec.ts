@@ -19,6 +19,14 @@ describe('chooseVictim', () => {
     assert.equal(victimOf(candidate(3), candidate(1), candidate(2)), 1)
   })
 
+  it('looks at how often it was asked for only among ten or more', () => {
+    const [first, ...rest] = [9, 1, 1, 1, 1, 1, 1, 1, 1, 1].map((uses, index) =>
+      candidate(index + 1, { uses }),
+    )
+    assert.equal(victimOf(first as Candidate, ...rest.slice(1)), 1)
+    assert.equal(victimOf(first as Candidate, ...rest), 2)
+  })
+
   it('prefers what was asked for less often, but never the tenth that was asked for last', () => {
     const rest = [1, 2, 3, 4, 5, 6, 7, 8].map(usedAt => candidate(usedAt, { uses: 5 }))
     assert.equal(victimOf(...rest, candidate(9, { uses: 4 }), candidate(10, { uses: 0 })), 9)
