@@ -151,6 +151,17 @@ describe('the events of a router', () => {
     })
   }
 
+  it('name in the eviction of what was deleted every name that led to it', async () => {
+    await using world = await World.start({ updateInterval: 10 })
+    world.site('aries.test', 'aries')
+    world.link('taurus.test', 'aries.test')
+    for (const name of ['aries.test', 'taurus.test']) await world.get(name)
+    const evicted = world.event('evict')
+    world.remove('aries.test')
+    const { hostnames, reason } = await evicted
+    assert.deepEqual([reason, ...hostnames.toSorted()], ['deleted', 'aries.test', 'taurus.test'])
+  })
+
   it('carry what is documented and nothing else', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
