@@ -60,7 +60,10 @@ function boot(setup: Setup): void {
   let hasReported = false
   followExceptions(error => reportOnce({ type: 'failed', error: plainError(error) }))
   process.once('beforeExit', () => {
-    if (!hasReported) void findLate()
+    if (hasReported) return
+    // What a promise of the app waits for may be nothing that Node counts: it has the time for a load, as in one process.
+    front.ref()
+    void findLate()
   })
   void preloaded()
     .then(load)

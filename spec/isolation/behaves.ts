@@ -617,6 +617,15 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal((await slow).status, 503)
     })
 
+    it('what never settles ends with the time for it', async () => {
+      await using world = await start({ loadTimeout: 500 })
+      world.write('aries.test/app/index.js', 'module.exports = new Promise(() => {})')
+      world.write('leo.test/app/index.mjs', 'await new Promise(() => {})')
+      for (const name of ['aries.test', 'leo.test']) {
+        await assert.rejects(world.vhosts.load(name), { code: 'ERR_VHOST_LOAD_TIMEOUT' })
+      }
+    })
+
     it('a program that never listens ends with the time for it', async () => {
       await using world = await start({ loadTimeout: 500 })
       const beat = world.path('beat')
