@@ -157,6 +157,35 @@ describe('InProcess', () => {
       }
     })
 
+    for (const [name, repository, link, target, expected] of [
+      [
+        'loads the packages of a workspace anew whose root is the vhost',
+        HOST,
+        `${HOST}/app`,
+        'site/app',
+        'two two',
+      ],
+      ['shares them where the vhost is one of them', 'repository', HOST, 'repository/site', 'two one'],
+    ] as const) {
+      it(name, async () => {
+        await using world = await still()
+        const write = (n: string): void => {
+          world.write(`${repository}/lib/index.js`, `module.exports = '${n}'`)
+          world.write(
+            `${repository}/site/app/index.js`,
+            `const lib = require('lib'); module.exports = (_, res) => res.end('${n} ' + lib)`,
+          )
+        }
+        write('one')
+        world.link(`${repository}/node_modules/lib`, '../lib')
+        world.link(link, target)
+        assert.equal(await world.body(HOST), 'one one')
+        write('two')
+        await world.vhosts.reload(HOST)
+        assert.equal(await world.body(HOST), expected)
+      })
+    }
+
     it('refuses a moduleName that leads to the neighbour by a link', async () => {
       await using world = await still({ moduleName: 'src/index' })
       world.write('taurus.test/app/src/index.js', `module.exports = (req, res) => res.end('taurus')`)
