@@ -6,6 +6,7 @@ import { debug, type Events } from './events.ts'
 import { type Found, readFound } from './found.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease } from './release.ts'
+import { SideBySide } from './side-by-side.ts'
 import { locateVhost } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
@@ -29,6 +30,7 @@ export class Follower {
   readonly #vacated: (path: string) => void
   /** Names whose release is let be for a while. */
   readonly #waiting = new Set<string>()
+  readonly #vhosts = new SideBySide<Vhost>()
   /** To what names are being led. */
   readonly #followed = new Map<string, readonly Found[]>()
   /** The last names of an app that were gone, while others led on to it. */
@@ -56,8 +58,8 @@ export class Follower {
   /** Enters a name that leads somewhere and keeps an eye on it from now on. */
   enter(hostname: string, found: Found): void {
     const known = this.#table.peek(hostname)
-    const vhost: Vhost = {
-      // What each request reads lies side by side.
+    const vhost = this.#vhosts.copy({
+      // What each request reads comes first.
       usedAt: 0,
       app: undefined,
       info: undefined,
@@ -73,7 +75,7 @@ export class Follower {
       lastRead: found.release,
       absence: undefined,
       fault: undefined,
-    }
+    })
     this.#table.set(vhost)
     this.#watch.watch(vhost)
     if (known && known.realPath !== found.realPath) this.#retireUnled(known.realPath)
