@@ -21,7 +21,7 @@ const ROUND_MS = 120
 const WARM_UP = { first: 12, later: 5 }
 const ROUNDS: Record<Mode, number> = { check: 8, short: 12, full: 300 }
 const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
-const RELOADS: Record<Mode, number> = { check: 60, short: 200, full: 1000 }
+const RELOADS: Record<Mode, number> = { check: 60, short: 160, full: 1000 }
 /** Before these the allocator has not seen all it will. */
 const SETTLED = 50
 const MIB = 2 ** 20
