@@ -129,30 +129,33 @@ export function behaves(isolation: 'thread' | 'process'): void {
     for (const [name, source] of listening) {
       it(`that listens with ${name} is served as it is, on no port`, async () => {
         await using world = await start()
+        const port = await unusedPort(3000)
         world.write(
           'aries.test/app/index.js',
-          `let said = 'not yet'; function done() { said = 'listening' }\n${source}`,
+          `let said = 'not yet'; function done() { said = 'listening' }\n${source.replaceAll('3000', `${port}`)}`,
         )
         assert.equal(await world.body('aries.test'), 'listening')
-        await assert.rejects(connected(3000))
+        await assert.rejects(connected(port))
       })
     }
 
     it('gets the address that it asked for, and its callback once', async () => {
       await using world = await start()
+      const port = await unusedPort(4321)
+      const other = await unusedPort(port + 1)
       world.write(
         'aries.test/app/index.js',
         `const calls = []
          const server = require('http').createServer((q, r) => r.end(JSON.stringify(calls)))
          server.on('listening', () => calls.push(['event', server.address().port, server.listening]))
-         server.listen(4321, '127.0.0.1', () => calls.push(['callback', server.address()]))
-         require('http').createServer().listen(4322)`,
+         server.listen(${port}, '127.0.0.1', () => calls.push(['callback', server.address()]))
+         require('http').createServer().listen(${other})`,
       )
       assert.deepEqual(JSON.parse(await world.body('aries.test')), [
-        ['event', 4321, true],
-        ['callback', { address: '127.0.0.1', family: 'IPv4', port: 4321 }],
+        ['event', port, true],
+        ['callback', { address: '127.0.0.1', family: 'IPv4', port }],
       ])
-      for (const port of [4321, 4322]) await assert.rejects(connected(port))
+      for (const asked of [port, other]) await assert.rejects(connected(asked))
     })
 
     it('may take WebSockets by its server', async () => {
@@ -1125,6 +1128,15 @@ async function upgradeStatus(port: number, host: string, path = '/'): Promise<nu
   const [head] = await once(socket, 'data')
   socket.destroy()
   return Number(String(head).split(' ')[1])
+}
+
+/** The first from there on at which nothing listens on this machine; below those that the system gives to whoever asks for any. */
+async function unusedPort(from: number): Promise<number> {
+  const isUsed = await connected(from).then(
+    () => true,
+    () => false,
+  )
+  return isUsed ? await unusedPort(from + 1) : from
 }
 
 async function connected(port: number): Promise<void> {
