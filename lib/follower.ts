@@ -4,6 +4,7 @@ import type { AppCache } from './app-cache.ts'
 import type { DiskFaults } from './disk-faults.ts'
 import { debug, type Events } from './events.ts'
 import { type Found, readFound } from './found.ts'
+import { GoneNames } from './gone-names.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease } from './release.ts'
 import { SideBySide } from './side-by-side.ts'
@@ -16,8 +17,6 @@ const SETTLE = 10
 const MAX_READINGS = 20
 /** Of one name at a time: what hangs, and what comes instead of it. */
 const MAX_FOLLOWED = 2
-/** So many names of an app are known to be gone: some come and go for as long as it serves. */
-const MAX_GONE = 100
 
 /** Leads names to what was found on disk for them, and has that loaded. */
 export class Follower {
@@ -33,8 +32,7 @@ export class Follower {
   readonly #vhosts = new SideBySide<Vhost>()
   /** To what names are being led. */
   readonly #followed = new Map<string, readonly Found[]>()
-  /** The last names of an app that were gone, while others led on to it. */
-  readonly #gone = new WeakMap<App, string[]>()
+  readonly #gone = new GoneNames()
 
   /** `vacated` is told of each path that was deleted, once no name is served by it any more. */
   constructor(
@@ -114,7 +112,8 @@ export class Follower {
     this.leave(hostname)
     const others = this.#table.hostnames(realPath)
     if (!others.some(name => this.#table.peek(name)?.vhostPath === vhostPath)) this.#vacated(vhostPath)
-    const gone = this.#noteGone(hostname, realPath)
+    const app = this.#apps.peek(realPath)
+    const gone = app && this.#gone.note(app, hostname, name => this.#table.peek(name) !== undefined)
     if (others.length > 0) return
     this.#apps.forgetFailure(realPath)
     this.#apps.retire(realPath, 'deleted', gone)
@@ -281,16 +280,6 @@ export class Follower {
       before = now
     }
     return undefined
-  }
-
-  /** The names that led to an app and are gone, this one too: of what is deleted, one is seen gone after another. */
-  #noteGone(hostname: string, realPath: string): string[] {
-    const app = this.#apps.peek(realPath)
-    if (!app) return [hostname]
-    const before = (this.#gone.get(app) ?? []).filter(name => name !== hostname && !this.#table.peek(name))
-    const gone = [...before.slice(1 - MAX_GONE), hostname]
-    this.#gone.set(app, gone)
-    return gone
   }
 
   /**
