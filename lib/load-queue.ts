@@ -30,7 +30,7 @@ export class LoadQueue {
   /** @throws VhostError `ERR_VHOST_OVERLOADED` where too many wait already. */
   async run<T>(urgency: Urgency, load: () => Promise<T>): Promise<T> {
     this.expectRoom(urgency)
-    if (!this.#hasPlace(urgency)) await this.#turn(urgency)
+    if (!this.#hasPlace(urgency)) await new Promise<void>(resolve => this.#waiting[urgency].push(resolve))
     else {
       this.#running++
       if (urgency === 'retry') this.#retries++
@@ -55,10 +55,6 @@ export class LoadQueue {
 
   #hasPlace(urgency: Urgency): boolean {
     return this.#running < this.#maxConcurrent && (urgency !== 'retry' || this.#retries < this.#maxRetries)
-  }
-
-  async #turn(urgency: Urgency): Promise<void> {
-    await new Promise<void>(resolve => this.#waiting[urgency].push(resolve))
   }
 
   #takeNext(): (() => void) | undefined {

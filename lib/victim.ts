@@ -7,9 +7,9 @@ const ELIGIBLE = 0.9
 const CROWD = 10
 
 /**
- * The app to evict for another one; undefined where every one is busy. Of the nine tenths that were not asked for the
- * longest it is the one that was asked for the least: so those in use stay, however many others a stranger opens once.
- * What Node would keep in memory goes last.
+ * The app to evict for another one; undefined where every one is busy. Among many it is, of the nine tenths that were not
+ * asked for the longest, the one that was asked for the least: so those in use stay, however many others a stranger opens
+ * once. What Node would keep in memory goes last.
  */
 export function chooseVictim(apps: readonly App[]): App | undefined {
   const until = leastRecent(apps, Math.floor(apps.length * ELIGIBLE))
