@@ -3,16 +3,17 @@ import { relative } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
 import { AppCache } from './app-cache.ts'
-import { AppFinder, isForbidden } from './app-finder.ts'
+import { AppFinder } from './app-finder.ts'
 import { expectBasePath } from './base-path.ts'
+import { ColdRequests } from './cold-requests.ts'
 import { Counters } from './counters.ts'
 import { DiskFaults } from './disk-faults.ts'
-import { unreadable, VhostError } from './errors.ts'
+import { VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
-import { explain, type VhostExplanation } from './explain.ts'
 import { trustOf } from './express-app.ts'
 import { finalAnswer } from './final-answer.ts'
 import { Follower } from './follower.ts'
+import { type HostVerbs, hostVerbs } from './host-verbs.ts'
 import { hostOf, type Name, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
 import { isBelow } from './is-within.ts'
 import type { Next } from './launch/launch.ts'
@@ -25,8 +26,8 @@ import { type Place, tellServedNames } from './served-names.ts'
 import type { StaticOptions } from './static-options.ts'
 import { collectStats, type VhostStats } from './stats.ts'
 import { routeUpgrade } from './upgrade.ts'
-import { infoOf, makeInfo, tellVhost, type VhostFolder, type VhostInfo } from './vhost-info.ts'
-import { locateVhost, type VhostLocation } from './vhost-path.ts'
+import { infoOf, makeInfo, tellVhost, type VhostInfo } from './vhost-info.ts'
+import { locateVhost } from './vhost-path.ts'
 import { vhostStatic } from './vhost-static.ts'
 import { type Vhost, VhostTable } from './vhost-table.ts'
 import { VhostWatch } from './vhost-watch.ts'
@@ -42,7 +43,7 @@ declare global {
 }
 
 /** Middleware that routes each request to the app in the folder named for its host. All members are bound. */
-export interface VhostRouter {
+export interface VhostRouter extends HostVerbs {
   /**
    * Routes. No Host, no such vhost, or no app in it: `next()`. Host refused: `next(error)` with status 400. App
    * cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`. Without
@@ -67,23 +68,6 @@ export interface VhostRouter {
    * `text/plain; version=0.0.4`.
    */
   metrics(): string
-  /** What any raw Host leads to, loading nothing. */
-  why(host?: string): Promise<VhostExplanation>
-  /**
-   * Where the folder of any raw Host lies, by the patterns that requests are routed by; loads nothing and needs no
-   * app. Undefined: no such vhost. Rejects with `VhostError` where Host is refused or the folder cannot be read.
-   */
-  lookup(host: string): Promise<VhostFolder | undefined>
-  /**
-   * Keeps a hostname for something else in the same server: here it leads nowhere from now on, neither requests nor
-   * document roots nor upgrades, whatever folder or wildcard it would have. `statusPage()` does it. Throws a `VhostError`
-   * where Host is refused.
-   */
-  reserve(host: string): void
-  /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
-  load(hostname: string): Promise<Release | undefined>
-  /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
-  reload(hostname: string): Promise<Release | undefined>
   /** New requests get 503; drains, disposes, stops watching. Idempotent. */
   close(options?: { drainTimeout?: number | undefined }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -105,8 +89,7 @@ const LEAST_NAMES = 1000
  * @throws TypeError `ERR_VHOST_OPTION` on an unknown option or a bad value
  */
 export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
-  const reserved = new Set<string>()
-  const settings = { ...resolveOptions(options), reserved }
+  const settings = { ...resolveOptions(options), reserved: new Set<string>() }
   const vacancyListeners: ((path: string) => void)[] = []
   const counters = new Counters()
   const events = new Events(counters.note)
@@ -134,6 +117,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   })
   const refresher = new Refresher(settings, table, follower, faults, watch)
   const finder = new AppFinder(settings, table, apps, follower, faults)
+  const cold = new ColdRequests(finder, counters)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   let closing: Promise<void> | undefined
   // The program may make the folder, and listen, first.
@@ -148,7 +132,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
-      serveCold(name, req, res, next)
+      cold.serve(name, req, res, next)
       return
     }
     tellVhost(req, infoOf(vhost, name.host))
@@ -180,54 +164,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   // Nothing but hostnames comes into the table, and to parse one is a fifth of the way to the app.
   function knownName(host: string): string | undefined {
     return table.peek(host)?.hostname
-  }
-
-  function serveCold(name: Name, req: IncomingMessage, res: ServerResponse, next: Next): void {
-    finder.locate(name.hostname, req, ({ error, location }) => {
-      if (location || error) {
-        void serveFound(name, req, res, next)
-        return
-      }
-      counters.unrouted.no_vhost++
-      next()
-    })
-  }
-
-  async function serveFound(
-    name: Name,
-    req: IncomingMessage,
-    res: ServerResponse,
-    next: Next,
-  ): Promise<void> {
-    let app: App | undefined
-    try {
-      app = await findCold(name, req)
-    } catch (error) {
-      next(error)
-      return
-    }
-    if (!app) {
-      next()
-      return
-    }
-    app.waiting--
-    app.handle(req, res, next)
-  }
-
-  /** The app of a name that none serves yet, held until `app.waiting--`; counts a request that there is none for. */
-  async function findCold({ hostname, host }: Name, req: IncomingMessage): Promise<App | undefined> {
-    try {
-      const app = await finder.find(hostname, host, req)
-      if (!app) finder.locate(hostname, req, countUnrouted)
-      return app
-    } catch (error) {
-      counters.unrouted.failed++
-      throw error
-    }
-  }
-
-  function countUnrouted({ location }: { location?: VhostLocation | undefined }): void {
-    counters.unrouted[location ? 'no_app' : 'no_vhost']++
   }
 
   /** Has an app that crashed serve again, whether or not anybody asks for it. */
@@ -266,83 +202,16 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     if (!name) throw refusal
     const vhost = table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
-    if (!app) return await findCold(name, req)
+    if (!app) return await cold.find(name, req)
     tellVhost(req, infoOf(vhost, name.host))
     app.waiting++
     return app
-  }
-
-  async function why(host?: string): Promise<VhostExplanation> {
-    const explanation = await explain(host, settings, apps, finder)
-    return closing && explanation.hostname !== null ? { ...explanation, status: 503 } : explanation
-  }
-
-  async function lookup(host: string): Promise<VhostFolder | undefined> {
-    const { hostname } = expectName(host)
-    try {
-      const location = await locateVhost(hostname, settings)
-      return location && folderOf(hostname, location)
-    } catch (error) {
-      if (isForbidden(error, undefined, settings)) return undefined
-      throw unreadable(hostname, error)
-    }
-  }
-
-  function reserve(host: string): void {
-    const { hostname } = expectName(host)
-    reserved.add(hostname)
-    const vhost = table.peek(hostname)
-    if (vhost) follower.drop(vhost)
-  }
-
-  async function load(host: string): Promise<Release | undefined> {
-    const app = await finder.find(expectOpen(host).hostname, host)
-    if (!app) return undefined
-    app.waiting--
-    return app.release
-  }
-
-  async function reload(host: string): Promise<Release | undefined> {
-    const { hostname } = expectOpen(host)
-    const location = await locateVhost(hostname, settings).catch(() => undefined)
-    // Where the name is not served from yet: what is about to serve there, or was kept, is from before.
-    if (location && servingOf(hostname)?.realPath !== location.realPath) {
-      await apps.settle(location.realPath)
-      launcher.discard(location.realPath)
-      // Of another name: led there, this one is reloaded.
-      if (apps.peek(location.realPath) && !servingOf(hostname)) await load(host).catch(() => undefined)
-    }
-    const vhost = servingOf(hostname)
-    if (vhost) {
-      const app = await follower.reload(vhost)
-      if (closing) throw new VhostError('ERR_VHOST_CLOSED')
-      return app?.release
-    }
-    if (location) apps.forgetFailure(location.realPath)
-    return await load(host)
-  }
-
-  /** A name, where an app serves it. */
-  function servingOf(hostname: string): Vhost | undefined {
-    const vhost = table.peek(hostname)
-    return vhost && apps.peek(vhost.realPath) && vhost
   }
 
   async function servedPlaceOf(host: string, path?: string): Promise<Place | undefined> {
     const hostname = parseGivenHost(host)
     const served = typeof hostname === 'string' ? await finder.servedPlace(hostname, path) : undefined
     return served && { path: served.vhostPath, realPath: served.realPath }
-  }
-
-  function expectOpen(host: string): Name {
-    if (closing) throw new VhostError('ERR_VHOST_CLOSED')
-    return expectName(host)
-  }
-
-  function expectName(host: string): Name {
-    const hostname = parseGivenHost(host)
-    if (typeof hostname === 'string') return { host, hostname }
-    throw new VhostError('ERR_VHOST_HOST', { detail: hostname.refused })
   }
 
   /** The table had no room for this name any more. */
@@ -383,11 +252,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     removeListener: chain(events.off),
     stats,
     metrics: () => formatMetrics(stats(), apps, counters),
-    why,
-    lookup,
-    reserve,
-    load,
-    reload,
+    ...hostVerbs(settings, table, apps, finder, follower, launcher, () => closing !== undefined),
     close,
     [Symbol.asyncDispose]: () => close(),
   })
@@ -413,10 +278,6 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       return router
     }) as Listen<VhostRouter>
   }
-}
-
-function folderOf(hostname: string, { vhostPath: path, realPath, isExact }: VhostLocation): VhostFolder {
-  return { hostname, path, realPath, isExact }
 }
 
 /** The name of a release that no hostname leads to: its last part alone could be the name of another vhost. */
