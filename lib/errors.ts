@@ -76,7 +76,7 @@ export class VhostError extends Error {
 
   /** The same error as it concerns one hostname. */
   withHostname(hostname: string): VhostError {
-    return new VhostError(this.code, { ...this.#options, hostname })
+    return hostname === this.hostname ? this : new VhostError(this.code, { ...this.#options, hostname })
   }
 }
 
