@@ -1,7 +1,19 @@
-import { isAbsolute, resolve } from 'node:path'
-import { debug } from './events.ts'
-import { givenOptions, holdsNames } from './given-options.ts'
+import { resolve } from 'node:path'
+import { givenOptions } from './given-options.ts'
 import { optionError, shown, shownOption } from './option-error.ts'
+import { checkGiven } from './option-functions.ts'
+import {
+  expectDelay,
+  expectEnvironment,
+  expectExportName,
+  expectFunction,
+  expectHeap,
+  expectInside,
+  expectIsolation,
+  expectMilliseconds,
+  expectNumber,
+  expectPath,
+} from './option-values.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
 import type { PathSettings } from './vhost-path.ts'
 import { compileVhostDir } from './vhost-pattern.ts'
@@ -141,13 +153,7 @@ export interface Settings extends PathSettings {
 const SECOND = 1000
 /** How long a replaced app may finish, in milliseconds. */
 export const DRAIN_TIMEOUT: number = 30 * SECOND
-/** The longest delay that a timer of Node can take. */
-const MAX_DELAY = 2 ** 31 - 1
 const DEFAULT_MODULES_DIR = 'node_modules'
-const ISOLATIONS: readonly Isolation[] = ['none', 'thread', 'process']
-/** Below the least of these no Express app starts. */
-const HEAP = [16 * 2 ** 20, 2 ** 40] as const
-
 const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | undefined> = {
   basePath: expectPath,
   vhostDir: value =>
@@ -165,13 +171,13 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
     typeof value !== 'function' && expectIsolation(value)
       ? `'none', 'thread', 'process' or a function`
       : undefined,
-  memoryLimit: value => (typeof value === 'function' ? undefined : expectNumber(value, ...HEAP, 'bytes')),
-  requestTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  memoryLimit: value => (typeof value === 'function' ? undefined : expectHeap(value)),
+  requestTimeout: expectDelay,
   user: value => (value === 'owner' ? undefined : `'owner'`),
   maxApps: value => expectNumber(value, 1, 1_000_000, 'apps'),
-  idleTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  idleTimeout: expectDelay,
   loadTimeout: expectMilliseconds,
-  drainTimeout: value => expectNumber(value, 0, MAX_DELAY, 'milliseconds'),
+  drainTimeout: expectDelay,
   maxConcurrentLoads: value => expectNumber(value, 1, 10_000, 'loads'),
   trustProxy: value =>
     typeof value === 'number' ? expectNumber(value, 0, Number.MAX_SAFE_INTEGER, 'hops') : undefined,
@@ -222,33 +228,6 @@ function checkOption(name: keyof VhostRouterOptions, value: unknown): void {
   if (expected) throw optionError(`option '${name}' must be ${expected}, not ${shownOption(name, value)}`)
 }
 
-/** What functions among the options give for one vhost, where that is not what the option itself may be. */
-const GIVEN: Record<Asked, (value: unknown) => string | undefined> = {
-  isolation: expectIsolation,
-  memoryLimit: value => (value === undefined ? undefined : CHECKS.memoryLimit(value)),
-  env: expectEnvironment,
-  // A hole is no path, and `every()` alone would pass it over.
-  getModulePaths: value =>
-    Array.isArray(value) && Array.from(value).every(path => expectPath(path) === undefined)
-      ? undefined
-      : 'an array of paths of folders',
-  // Whatever a promise brings, it would itself be taken for yes.
-  trustProxy: value => (value instanceof Promise ? 'true or false at once' : undefined),
-}
-type Asked = 'isolation' | 'memoryLimit' | 'env' | 'getModulePaths' | 'trustProxy'
-
-/**
- * What a function among the options gave, for one vhost or one address.
- * @throws TypeError `ERR_VHOST_OPTION` where that is bad: to go on without a limit, say, would be to fail open
- */
-export function checkGiven<T>(name: Asked, value: T): T {
-  // Of a promise, which is none of them, a rejection would end the process.
-  if (value instanceof Promise) value.catch(error => debug(`option '%s' rejected: %o`, name, error))
-  const expected = typeof value === 'function' ? 'no function' : GIVEN[name](value)
-  if (expected) throw optionError(`option '${name}' must give ${expected}, not ${shownOption(name, value)}`)
-  return value
-}
-
 /**
  * The drain time-out of one `close()`.
  * @throws TypeError `ERR_VHOST_OPTION` as for the router's own options
@@ -280,59 +259,6 @@ function refuseContradictions(options: VhostRouterOptions): void {
     throw optionError(`option 'user' needs isolation: 'process', not '${isolation}'`)
   }
   if (process.getuid?.() !== 0) throw optionError(`option 'user' needs a router that runs as root`)
-}
-
-/** What an environment has to be, where this is none. */
-export function expectEnvironment(value: unknown): string | undefined {
-  const isWell =
-    holdsNames(value) && Object.entries(value).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text))
-  return isWell ? undefined : 'an object of texts'
-}
-
-function isText(value: unknown): boolean {
-  return value === undefined || (typeof value === 'string' && !value.includes('\0'))
-}
-
-/** Where an app may run, where this is no answer to it. */
-export function expectIsolation(value: unknown): string | undefined {
-  return ISOLATIONS.includes(value as Isolation) ? undefined : `'none', 'thread' or 'process'`
-}
-
-function expectPath(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' && !value.includes('\0')
-    ? undefined
-    : 'the path of a folder'
-}
-
-/** What a name of the module inside `appDir` has to be, where this is none. */
-export function expectInside(value: unknown): string | undefined {
-  const isInside =
-    expectPath(value) === undefined &&
-    !isAbsolute(value as string) &&
-    (value as string).split(/[/\\]/).every(part => part !== '' && part !== '.' && part !== '..')
-  return isInside ? undefined : `a relative path without '.' and '..'`
-}
-
-/** What the name of an export has to be, where this is none. */
-export function expectExportName(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[\p{ID_Start}$_][\p{ID_Continue}$]*(\(\))?$/u.test(value)
-    ? undefined
-    : `the name of an export, such as 'app' or 'createApp()'`
-}
-
-/** What a duration has to be, where this is none. */
-export function expectMilliseconds(value: unknown): string | undefined {
-  return expectNumber(value, 1, MAX_DELAY, 'milliseconds')
-}
-
-function expectFunction(value: unknown): string | undefined {
-  return typeof value === 'function' ? undefined : 'a function'
-}
-
-function expectNumber(value: unknown, least: number, most: number, unit: string): string | undefined {
-  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most
-    ? undefined
-    : `a whole number of ${unit}, ${least} to ${most}`
 }
 
 function resolveTrust(value: unknown): Trusts {

@@ -10,9 +10,8 @@ import {
   expectInside,
   expectIsolation,
   expectMilliseconds,
-  type Isolation,
-  type Settings,
-} from './options.ts'
+} from './option-values.ts'
+import type { Isolation, Settings } from './options.ts'
 import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */

@@ -1,5 +1,6 @@
 import { VhostError } from '../errors.ts'
-import { checkGiven, type Isolation, type Settings } from '../options.ts'
+import { checkGiven } from '../option-functions.ts'
+import type { Isolation, Settings } from '../options.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 
 /** From the least to the most. */
