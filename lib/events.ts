@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { debuglog, inspect } from 'node:util'
 import { printableEntry } from './printable.ts'
-import type { Release } from './release.ts'
+import { isSameRelease, type Release } from './release.ts'
 import { attempt, causeOf } from './thrown.ts'
 
 /** Why an app left the cache. */
@@ -90,11 +90,16 @@ export class Events {
   }
 }
 
-function writeError({ hostnames, error, serving }: VhostEvents['error']): void {
-  const consequence = serving ? 'the release before it serves on' : 'nothing serves'
+function writeError(about: VhostEvents['error']): void {
+  const { hostnames, error } = about
   // What an app threw may throw itself where it is looked at.
   const told = attempt(() => inspect(error, { customInspect: false })) ?? causeOf(error)
   console.error(
-    printableEntry(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequence}: ${told}`),
+    printableEntry(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequenceOf(about)}: ${told}`),
   )
+}
+
+function consequenceOf({ serving, ...release }: VhostEvents['error']): string {
+  if (!serving) return 'nothing serves'
+  return isSameRelease(serving, release) ? 'it serves on' : 'the release before it serves on'
 }

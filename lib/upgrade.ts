@@ -7,14 +7,18 @@ import { debug } from './events.ts'
 import { Untouched } from './launch/untouched.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 
-/** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
-export type FindApp = (req: IncomingMessage) => Promise<App | undefined>
+export interface UpgradeHooks {
+  /** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
+  find(req: IncomingMessage): Promise<App | undefined>
+  /** Told of what an app threw. */
+  failed(app: App, cause: unknown): void
+}
 
 /** What offers another protocol; the names stand in `Connection` too. */
 const OFFER = /^(?:upgrade|http2-settings)$/i
 
 /** Routes what a server tells of in its `upgrade` event. */
-export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer, findApp: FindApp): void {
+export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer, hooks: UpgradeHooks): void {
   const isWebSocket = /^websocket$/i.test(req.headers.upgrade ?? '')
   // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
   if (!isWebSocket && req.complete && req.readableLength === 0) {
@@ -27,12 +31,12 @@ export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer,
     answer(req)
     return
   }
-  findAndHandOver(req, socket, head, findApp)
+  findAndHandOver(req, socket, head, hooks)
 }
 
-function findAndHandOver(req: IncomingMessage, socket: Duplex, head: Buffer, findApp: FindApp): void {
-  void findApp(req).then(
-    app => handOver(app, req, socket, head, findApp),
+function findAndHandOver(req: IncomingMessage, socket: Duplex, head: Buffer, hooks: UpgradeHooks): void {
+  void hooks.find(req).then(
+    app => handOver(app, req, socket, head, hooks),
     error => refuseUpgrade(socket, error instanceof VhostError ? error.status : 500),
   )
 }
@@ -42,7 +46,7 @@ function handOver(
   req: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  findApp: FindApp,
+  hooks: UpgradeHooks,
 ): void {
   if (app) app.waiting--
   // Who ended it while the app was loaded has gone: no listener of the app would ever be told.
@@ -50,10 +54,14 @@ function handOver(
   if (socket.destroyed) return
   if (app?.takesUpgrades) {
     app.upgrade(req, socket, head, error => {
-      debug('upgrade: the app failed: %o', error)
-      if (error instanceof Untouched) findAndHandOver(req, socket, head, findApp)
-      else if (error instanceof VhostError) refuseUpgrade(socket, error.status)
-      else socket.destroy()
+      if (error instanceof Untouched) {
+        findAndHandOver(req, socket, head, hooks)
+      } else if (error instanceof VhostError) {
+        refuseUpgrade(socket, error.status)
+      } else {
+        socket.destroy()
+        hooks.failed(app, error)
+      }
     })
   } else if (serverOf(req).listenerCount('upgrade') <= 1) {
     refuseUpgrade(socket, 404)

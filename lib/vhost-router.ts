@@ -187,7 +187,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
-    routeUpgrade(req, socket, head, findUpgradeApp)
+    routeUpgrade(req, socket, head, { find: findUpgradeApp, failed: tellUpgradeFailed })
   }
 
   async function findUpgradeApp(req: IncomingMessage): Promise<App | undefined> {
@@ -206,6 +206,17 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     tellVhost(req, infoOf(vhost, name.host))
     app.waiting++
     return app
+  }
+
+  /** Requests that fail go to the error handler of the app around; no such thing is told of upgrades. */
+  function tellUpgradeFailed({ release }: App, cause: unknown): void {
+    const error = new Error('upgrade() of the app failed', { cause })
+    events.emit('error', {
+      hostnames: table.hostnames(release.realPath),
+      ...release,
+      error,
+      serving: release,
+    })
   }
 
   async function servedPlaceOf(host: string, path?: string): Promise<Place | undefined> {

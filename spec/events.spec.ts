@@ -242,12 +242,14 @@ describe('Events', () => {
     const { mock } = t.mock.method(console, 'error', () => {})
     new Events().emit('error', about)
     new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 0 } })
+    new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 1 } })
     new Events().emit('error', { ...about, hostnames: [] })
     assert.deepEqual(
       mock.calls.map(({ arguments: [text] }) => /^.*?:(?= \[?VhostError)/.exec(String(text))?.[0]),
       [
         'express-van: aries.test, www.aries.test: nothing serves:',
         'express-van: aries.test, www.aries.test: the release before it serves on:',
+        'express-van: aries.test, www.aries.test: it serves on:',
         'express-van: (no vhost): nothing serves:',
       ],
     )

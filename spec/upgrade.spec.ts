@@ -383,18 +383,29 @@ describe('upgrade', () => {
     client.destroy()
   })
 
-  it('destroys the socket where the listener throws or rejects, and counts the error', async () => {
+  it('destroys the socket where the listener throws or rejects, counts the error, and tells of it', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
       `exports.handler = (req, res) => res.end()
       exports.upgrade = req => {
         if (req.url === '/throws') throw new Error('boom')
-        return Promise.reject(new Error('boom'))
+        return Promise.reject('no error')
       }`,
     )
+    world.link('www.aries.test', 'aries.test')
+    await world.body('www.aries.test')
     for (const path of ['/throws', '/rejects']) assert.equal(await upgrade(world, 'aries.test', path), '')
     assert.equal(world.vhosts.stats().vhosts[0]?.errors, 2)
+    const told = world.events('error')
+    assert.deepEqual(
+      told.map(({ error }) => [error.message, error.cause]),
+      [new Error('boom'), 'no error'].map(cause => ['upgrade() of the app failed', cause]),
+    )
+    for (const { hostnames, serving, realPath, version } of told) {
+      assert.deepEqual(hostnames, ['www.aries.test', 'aries.test'])
+      assert.deepEqual(serving, { realPath, version })
+    }
     assert.equal(world.vhosts.stats().totals.inFlight, 0)
   })
 
