@@ -8,6 +8,8 @@ import { readSmallFile, UnfitFile } from './small-file.ts'
 
 /** What a server shows for a name, and proves with the key. */
 export interface Certificate {
+  /** The vhost that has it. */
+  readonly realPath: string
   readonly context: SecureContext
   /** The first of the chain, which is the site's own. */
   readonly x509: X509Certificate
@@ -143,7 +145,8 @@ export class Certificates {
       const [key, cert] = await Promise.all(FILES.map(name => readPem(join(realPath, FOLDER, name))))
       const after = await stampOf(realPath)
       if (after === stamp || reading === MAX_READINGS) {
-        const certificate = toCertificate(key as string, cert as string, this.#options)
+        const pair = toPair(key as string, cert as string, this.#options)
+        const certificate = { realPath, ...pair }
         return { certificate, stamp: after === stamp ? stamp : undefined }
       }
       stamp = after
@@ -164,7 +167,7 @@ function setLast<T>(map: Map<string, T>, key: string, value: T, max: number): vo
 }
 
 /** @throws Error where key and certificate do not belong together, one of them is broken, or the key is too large */
-function toCertificate(key: string, cert: string, options: SecureContextOptions): Certificate {
+function toPair(key: string, cert: string, options: SecureContextOptions): Omit<Certificate, 'realPath'> {
   const x509 = new X509Certificate(cert)
   // A context does without a key that is empty.
   const { passphrase } = options

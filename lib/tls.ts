@@ -8,6 +8,7 @@ import { expectRouter } from './expect-router.ts'
 import { givenOptions, holdsNames } from './given-options.ts'
 import { unlessGone } from './gone.ts'
 import { VhostError, type VhostFolder, type VhostRouter } from './index.ts'
+import { rivalOf } from './key-kinds.ts'
 import { optionError, shown } from './option-error.ts'
 import { printableEntry } from './printable.ts'
 import { type Place, servedNames } from './served-names.ts'
@@ -20,13 +21,16 @@ export interface VhostTlsOptions {
    * options of the server. Key and certificate are each vhost's own.
    */
   secureContext?: SecureContextOptions | undefined
-  /** Told of a key or certificate that cannot be used, once. @default writes it to stderr */
+  /**
+   * Told of a key or certificate that cannot be used, or that Node does not show to every client, once.
+   * @default writes it to stderr
+   */
   onError?: ((error: Error, about: VhostTlsFault) => void) | undefined
 }
 
 export interface VhostTlsFault {
   readonly realPath: string
-  /** Whether the pair that was read before stays in use; otherwise the server's own certificate is shown. */
+  /** Whether the pair that was read before stays in use; otherwise clients are shown the server's own certificate. */
   readonly serving: boolean
 }
 
@@ -78,24 +82,41 @@ export function vhostTls(
     onError: 'function',
   })
   checkSecureContext(secureContext)
-  const certificates = new Certificates(secureContext, (realPath, error, serving) => {
+  const certificates = new Certificates(secureContext, tell)
+  const comparedToServers = new WeakSet<Certificate>()
+  const served = servedNames(vhosts)
+  served?.whenVacated(path => certificates.forget(path))
+
+  // Node calls it on the socket; whoever wraps it need not.
+  function SNICallback(
+    this: unknown,
+    servername: string,
+    callback: Parameters<VhostTls['SNICallback']>[1],
+  ): void {
+    find(servername).then(
+      certificate => {
+        if (certificate) tellRival(this, certificate)
+        callback(null, certificate?.context)
+      },
+      // Not the server's own certificate: a client would take it for an attack.
+      error => callback(error),
+    )
+  }
+
+  function tell(realPath: string, error: Error, serving: boolean): void {
     try {
       onError(error, { realPath, serving })
     } catch (mistake) {
       // A handshake that can be served must not fail by it.
       console.error('express-van: onError of vhostTls() threw:', mistake)
     }
-  })
+  }
 
-  const served = servedNames(vhosts)
-  served?.whenVacated(path => certificates.forget(path))
-
-  function SNICallback(servername: string, callback: Parameters<VhostTls['SNICallback']>[1]): void {
-    find(servername).then(
-      certificate => callback(null, certificate?.context),
-      // Not the server's own certificate: a client would take it for an attack.
-      error => callback(error),
-    )
+  function tellRival(socket: unknown, certificate: Certificate): void {
+    if (comparedToServers.has(certificate)) return
+    comparedToServers.add(certificate)
+    const rival = rivalOf(socket, certificate.x509)
+    if (rival !== undefined) tell(certificate.realPath, new Error(rival), false)
   }
 
   async function find(servername: string): Promise<Certificate | undefined> {
@@ -254,9 +275,9 @@ function checkSecureContext(options: SecureContextOptions): void {
 }
 
 function writeError(error: Error, { realPath, serving }: VhostTlsFault): void {
-  const consequence = serving ? 'the one before it stays in use' : 'none is used'
+  const consequence = serving ? 'the one before it stays in use' : `clients are shown the server's own`
   const told = inspect(error)
   console.error(
-    printableEntry(`express-van: the certificate of ${realPath} cannot be used, ${consequence}: ${told}`),
+    printableEntry(`express-van: the certificate of ${realPath} is not used, ${consequence}: ${told}`),
   )
 }

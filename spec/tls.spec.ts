@@ -260,7 +260,7 @@ describe('SNICallback', () => {
     await all.shown('aries.test')
     assert.match(
       String(mock.calls[0]?.arguments[0]),
-      /^express-van: the certificate of .*aries\.test cannot be used, none is used: [^\n]+(\n .*)+$/,
+      /^express-van: the certificate of .*aries\.test is not used, clients are shown the server's own: [^\n]+(\n .*)+$/,
     )
   })
 
@@ -308,6 +308,28 @@ describe('SNICallback', () => {
       }
     })
   }
+
+  it('tells once of each certificate beside which Node keeps the one of the server', async () => {
+    await using all = await TlsWorld.start()
+    all.certify('aries.test', aries)
+    all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
+    for (const name of ['aries.test', 'leo.test', 'leo.test']) await all.shown(name)
+    const realPath = all.world.path('leo.test')
+    const told = all.faults.map(({ error, ...about }) => ({ ...about, kinds: error.message.slice(0, 63) }))
+    const kinds = `its key is of the kind rsa, the server's own of the kind ec: No`
+    assert.deepEqual(told, mixingKinds ? [{ realPath, serving: false, kinds }] : [])
+  })
+
+  it('is as good where the server calls it by a function of its own', async () => {
+    await using all = new TlsWorld()
+    all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
+    const { SNICallback } = all.tls
+    const server = https.createServer({ ...fallback, SNICallback: (name, done) => SNICallback(name, done) })
+    all.server = server
+    await all.listen()
+    await all.shown('leo.test')
+    assert.deepEqual(all.faults, [])
+  })
 
   it('takes what else a context needs from its options', async () => {
     const locked = await issue(['aries.test'], { passphrase: 'secret' })
