@@ -169,6 +169,8 @@ async function followSpot(
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
+  // What stands there cannot be named in text, and would be looked for without end.
+  if (!stats && realPath.includes('\ufffd')) throw new Error(`not a path in UTF-8: ${realPath}`)
   // Deleted just now: by a deploy that has flipped the link before, if it was one.
   if (!stats) return await locateVhost(hostname, settings)
   if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined

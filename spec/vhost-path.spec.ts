@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict'
 import { rmSync, symlinkSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, realpath, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  realpath,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, parse } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -238,6 +249,17 @@ describe('locateVhost', () => {
         )
     })
     assert.match((await locate('aries.test'))?.identity ?? '', new RegExp(`:${ino}$`))
+  })
+
+  it('rejects where the way leads to a name that is no UTF-8', {
+    skip: process.platform === 'linux' ? false : 'other systems have no such names',
+    timeout: 10_000,
+  }, async t => {
+    const odd = Buffer.concat([Buffer.from(`${root}-`), Buffer.from([0xff])])
+    await mkdir(odd)
+    t.after(() => rmdir(odd))
+    await symlink(odd, join(basePath, 'aries.test'))
+    await assert.rejects(locate('aries.test'), { message: `not a path in UTF-8: ${root}-\ufffd` })
   })
 
   it('gives nothing for a folder that goes while it is looked at', async () => {
