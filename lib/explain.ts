@@ -44,7 +44,7 @@ export interface VhostExplanation {
   readonly environmentWrites: readonly string[]
   /**
    * What is odd, in words: an unknown setting in the vhost's package.json, that there is no base path or app folder, or
-   * that a folder is named as no request asks for it.
+   * none of what serves, or that a folder is named as no request asks for it.
    */
   readonly notes: readonly string[]
 }
@@ -63,7 +63,10 @@ export async function explain(
   if (found.outcome === 'app' || !app) return found
   // What serves goes on when the disk fails, or until what is gone was seen gone for good.
   const { environmentWrites } = app
-  return { ...found, environmentWrites, state: 'serving', outcome: 'app', status: 200 }
+  const notes = found.error
+    ? found.notes
+    : [...found.notes, 'no app is there now; the one that is loaded serves on']
+  return { ...found, environmentWrites, notes, state: 'serving', outcome: 'app', status: 200 }
 }
 
 async function follow(

@@ -363,6 +363,10 @@ describe('why', () => {
     renameSync(world.path(), `${world.path()}.away`)
     const away = await world.vhosts.why('aries.test')
     assert.deepEqual([away.state, away.outcome, away.status], ['serving', 'app', 200])
+    assert.deepEqual(away.notes, [
+      `there is no folder at basePath, ${world.path()}`,
+      'no app is there now; the one that is loaded serves on',
+    ])
     assert.equal((await world.get('aries.test')).status, 200)
     renameSync(`${world.path()}.away`, world.path())
   })

@@ -45,6 +45,9 @@ export class ControlAnswers {
       const { outcome, notes, error } = await this.#vhosts.why(host)
       // It may have a folder that cannot be read.
       if (error) send(res, 500, { code: error.code, message: error.message, cause: error.cause })
+      // It serves, and what it was loaded from is away.
+      else if (outcome === 'app')
+        send(res, 500, { message: ['nothing was there to load', ...notes].join('; ') })
       else send(res, 404, { outcome, message: [`there is ${outcome}`, ...notes].join('; ') })
     }
   }

@@ -59,7 +59,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('tells a host whose folder cannot be read from one that leads nowhere', async () => {
+  it('tells a host whose folder cannot be read, or is away, from one that leads nowhere', async () => {
     await withFolder(async folder => {
       const socketPath = join(folder, 'control.sock')
       const error = { code: 'ERR_VHOST_LOAD', message: 'its folder cannot be read', cause: 'Error: EACCES' }
@@ -74,6 +74,8 @@ describe('startControl()', () => {
       assert.deepEqual(await reload(), { outcome: 'no vhost', message: 'there is no vhost' })
       why.error = { ...error, stack: null }
       assert.deepEqual(await reload(), error)
+      Object.assign(why, { outcome: 'app', notes: ['there is no base path'], error: null })
+      assert.deepEqual(await reload(), { message: 'nothing was there to load; there is no base path' })
       server.close()
     })
   })
