@@ -857,6 +857,22 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(await site.get('aries.test'), [500, 'Internal Server Error\n'])
     await eventually(() => assert.match(site.err, /aries\.test: Error: secret\n +at /))
   })
+
+  it('writes what is behind an error, too, also where that is the error itself', async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => {
+        const cause = new Error('no connection')
+        cause.cause = cause
+        next(new Error('no orders', { cause }))
+      }`,
+    )
+    assert.equal((await site.get('aries.test'))[0], 500)
+    await eventually(() =>
+      assert.match(site.err, /: Error: no orders\n +at .*\n +cause: Error: no connection\n +at /s),
+    )
+  })
 })
 
 /** The program, serving a folder of vhosts on a free port. */

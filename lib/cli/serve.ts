@@ -7,7 +7,7 @@ import { DRAIN_TIMEOUT } from '../options.ts'
 import { isOfFactory } from '../possible-factory.ts'
 import { printable, printableEntry } from '../printable.ts'
 import { type StatusPageOptions, statusPage } from '../status-page.ts'
-import { causeOf, placeOf, stackOf } from '../thrown.ts'
+import { attempt, causeOf, placeOf, stackOf } from '../thrown.ts'
 import { treeVersion } from '../tree-version.ts'
 import { type VhostRouter, vhostRouter } from '../vhost-router.ts'
 import { within } from '../within.ts'
@@ -31,6 +31,8 @@ const KEEP_ALIVE = 75 * 1000
  * that nobody reads.
  */
 const LEFTOVERS = 1000
+/** An error may be its own cause. */
+const MOST_CAUSES = 4
 
 /** Serves until a signal; a second one does not wait for what is in flight. Resolves to whether it ended well. */
 export async function serve(command: Command): Promise<boolean> {
@@ -118,7 +120,14 @@ function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: strin
   const isFromRouter = String(Object(error).code).startsWith('ERR_VHOST_')
   // What kept an app from loading is told once, by the event, not at each request.
   if (!isFromRouter || isOfFactory(error))
-    console.error(printableEntry(`${req.vhost?.hostname ?? '-'}: ${stackOf(error) ?? causeOf(error)}`))
+    console.error(printableEntry(`${req.vhost?.hostname ?? '-'}: ${withCauses(error)}`))
+}
+
+/** A stack does not tell of what is behind it: which error of the file system, or of a database. */
+function withCauses(error: unknown, more = MOST_CAUSES): string {
+  const text = stackOf(error) ?? String(causeOf(error))
+  const cause = more > 0 ? attempt(() => Object(error).cause) : undefined
+  return cause === undefined ? text : `${text}\ncause: ${withCauses(cause, more - 1)}`
 }
 
 function plain(res: ServerResponse, status: number): void {
