@@ -21,6 +21,10 @@ export interface ReadRelease extends Release {
   readonly entryStamp: string | undefined
 }
 
+/** Of what was changed within the tick of a coarse clock, as that of ext3 or sshfs, in milliseconds; FAT's is the longest. */
+const TICK = 2000
+const FRESH = 'fresh'
+
 type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion' | 'user'>
 
 /**
@@ -53,7 +57,9 @@ export async function readRelease(
   const entryFile = isSameEntry ? lastEntryFile : found ? stamp(found.stats) : '-'
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
   const version = versionOf(identity, entryStamp, entryFile, restartFile)
-  return { realPath, version, entry, entryStamp: found?.isStandIn ? undefined : entryStamp }
+  // Where it will be another one by time alone no watch tells of that.
+  const isPassing = found?.isStandIn || version.includes(FRESH)
+  return { realPath, version, entry, entryStamp: isPassing ? undefined : entryStamp }
 
   // Nothing is read of what has just been seen not to be there.
   async function search(): Promise<Entry | undefined> {
@@ -137,7 +143,15 @@ function entryStampOf(app: BigIntStats, packageFile: string, releasePackageFile:
 // The change time too: rsync puts the modification time back, and nobody can put back the change time. The inode
 // tells two folders built in one tick of the clock apart.
 function stamp(stats: BigIntStats | undefined): string {
-  return stats ? [stats.dev, stats.ino, stats.mtimeNs, stats.ctimeNs].join(':') : '-'
+  if (!stats) return '-'
+  const parts: unknown[] = [stats.dev, stats.ino, stats.mtimeNs, stats.ctimeNs]
+  if (isFresh(stats)) parts.push(FRESH)
+  return parts.join(':')
+}
+
+/** Whether the file system keeps whole seconds, and another change may get the time of this one. */
+function isFresh({ ctimeNs }: BigIntStats): boolean {
+  return ctimeNs % 1_000_000_000n === 0n && Date.now() - Number(ctimeNs / 1_000_000n) < TICK
 }
 
 function restartFileOf(realPath: string): string {

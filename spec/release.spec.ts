@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {
+  type BigIntStats,
   chmodSync,
   mkdirSync,
   mkdtempSync,
@@ -19,6 +20,9 @@ import { resolveOptions, type VhostRouterOptions } from '../lib/options.ts'
 import { isSameRelease, isUnchanged, type ReadRelease, readRelease } from '../lib/release.ts'
 import { locateVhost } from '../lib/vhost-path.ts'
 import { FsCalls, PatchedFs } from './support/patched-fs.ts'
+import { eventually, World } from './support/world.ts'
+
+const SECOND = 1_000_000_000n
 
 let base: string
 
@@ -306,6 +310,47 @@ describe('readRelease', () => {
 
   it('rejects where a name is too long', async () => {
     await assert.rejects(read({ moduleName: 'x'.repeat(300) }), { code: 'ENAMETOOLONG' })
+  })
+})
+
+describe('on a file system that keeps whole seconds', () => {
+  /** Cuts the times that are read to the second. */
+  function wholeSeconds(): PatchedFs {
+    return new PatchedFs((name, original) => {
+      if (name !== 'stat') return undefined
+      return (...values) => {
+        const done = values.pop()
+        // That of node:fs/promises, which nothing here reads times by.
+        if (typeof done !== 'function') return original(...values, done)
+        return original(...values, (error: Error | null, stats?: BigIntStats) => {
+          if (typeof stats?.ctimeNs === 'bigint') {
+            for (const time of ['mtimeNs', 'ctimeNs'] as const) stats[time] -= stats[time] % SECOND
+          }
+          done(error, stats)
+        })
+      }
+    })
+  }
+
+  it('gives another version once a second change cannot have the time of the one before', async t => {
+    using _ = wholeSeconds()
+    const fresh = await read()
+    assert.equal(fresh?.entryStamp, undefined)
+    assert.equal(await isAsRead(fresh), false)
+    const now = Date.now() + 2000
+    t.mock.method(Date, 'now', () => now)
+    const settled = await read({}, fresh)
+    assert.equal(isSameRelease(settled, fresh), false)
+    assert.equal(await isAsRead(settled), true)
+  })
+
+  it('has what was changed twice within a second served', async () => {
+    using _ = wholeSeconds()
+    await using world = await World.start({ updateInterval: 50 })
+    world.site('aries.test', 'one')
+    assert.equal(await world.body('aries.test'), 'one')
+    world.site('aries.test', 'two')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
   })
 })
 
