@@ -42,10 +42,10 @@ export class DiskFaults {
   report(vhost: Vhost, cause: Error): VhostError {
     const { hostname, realPath } = vhost
     // Not the message: it names whichever of many paths was read first.
-    const fault = codeOf(cause) ?? String(causeOf(cause))
+    const kind = codeOf(cause) ?? String(causeOf(cause))
     const error = unreadable(hostname, cause)
-    if (vhost.fault === fault) return error
-    vhost.fault = fault
+    if (vhost.fault?.kind === kind) return error
+    vhost.fault = { kind, error, since: new Date() }
     this.#tellFault(hostname, realPath, error)
     return error
   }

@@ -56,7 +56,7 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
     ),
     gauge(
       'release_refused',
-      '1 where the newest release does not load, whether an older one serves or none',
+      '1 where the newest release does not load or cannot be read, whether an older one serves or none',
       byHostname(refusals(stats, apps)),
     ),
     gauge(

@@ -8,7 +8,7 @@ import type { Isolation } from './options.ts'
 import { causeOf, shortened, stackOf } from './thrown.ts'
 import type { VhostTable } from './vhost-table.ts'
 
-/** What a release is doing. `serving older` means that a newer one failed to load. */
+/** What a release is doing. `serving older` means that a newer one failed to load, or that its folder cannot be read. */
 export type VhostState = 'loading' | 'serving' | 'serving older' | 'draining' | 'failed'
 
 /** A version as JSON can say it: what is neither text, finite number nor truth value becomes what `inspect` writes. */
@@ -22,7 +22,7 @@ export interface LastError {
   readonly cause: string | null
   /** Where the cause was thrown; null where it has no stack. */
   readonly stack: string | null
-  /** When this version was first refused, in ISO 8601; null where it was not tried. */
+  /** When this version was first refused, or the folder could not be read, in ISO 8601; null where it was not tried. */
   readonly since: string | null
   /** Which version was refused, and where it lies; null where it did not come to that. */
   readonly version: PlainVersion
@@ -77,6 +77,9 @@ export interface VhostStats {
   /** Whether `close()` was called. */
   readonly isClosed: boolean
 }
+
+/** A failure, or a fault of the disk, which is that of no release. */
+type Refusal = Pick<Failure, 'error' | 'since'> & { readonly release?: Failure['release'] }
 
 const NO_FIGURES: UpstreamFigures = { pid: null, threadId: null, memory: null, cpu: null }
 
@@ -144,21 +147,21 @@ export function plainVersion(version: unknown): PlainVersion {
   return inspect(version, { customInspect: false, depth: 1, breakLength: Number.POSITIVE_INFINITY })
 }
 
-export function lastError({ error, release, since }: Failure): LastError {
+export function lastError({ error, release, since }: Refusal): LastError {
   return {
     code: error.code,
     message: shortened(error.message),
     cause: shortened(causeOf(error.cause)),
     stack: shortened(stackOf(error.cause)),
     since: since.toISOString(),
-    version: plainVersion(release.version),
-    realPath: release.realPath,
+    version: plainVersion(release?.version),
+    realPath: release?.realPath ?? null,
   }
 }
 
 function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: VhostTable): AppStats {
   const { realPath, version } = app.release
-  const failure = state === 'serving' ? failureInstead(realPath, apps, table) : undefined
+  const refusal = state === 'serving' ? refusalInstead(realPath, apps, table) : undefined
   return {
     hostnames: state === 'serving' ? table.hostnames(realPath) : [],
     realPath,
@@ -166,13 +169,13 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
     isolation: app.isolation,
     ...(app.figures ?? NO_FIGURES),
     ...apps.crashesOf(realPath),
-    state: failure ? 'serving older' : state,
+    state: refusal ? 'serving older' : state,
     requests: app.requests,
     inFlight: app.inFlight,
     errors: app.errors,
     loadDurationMs: app.loadDurationMs,
     loadedAt: app.loadedAt.toISOString(),
-    lastError: failure ? lastError(failure) : null,
+    lastError: refusal ? lastError(refusal) : null,
   }
 }
 
@@ -188,11 +191,15 @@ function ofFailure(failure: Failure, table: VhostTable, isolation: Isolation | n
   }
 }
 
-/** Why an app still serves although another release is on disk, at the same real path or one that a name moved to. */
-function failureInstead(realPath: string, apps: AppCache, table: VhostTable): Failure | undefined {
+/**
+ * Why an app still serves although another release is on disk, at the same real path or one that a name moved to, or
+ * although nobody can tell what is there.
+ */
+function refusalInstead(realPath: string, apps: AppCache, table: VhostTable): Refusal | undefined {
   for (const hostname of table.hostnames(realPath)) {
-    const failure = apps.failure(table.peek(hostname)?.lastRead?.realPath ?? realPath)
-    if (failure) return failure
+    const vhost = table.peek(hostname)
+    const refusal = apps.failure(vhost?.lastRead?.realPath ?? realPath) ?? vhost?.fault
+    if (refusal) return refusal
   }
   return undefined
 }

@@ -1,4 +1,5 @@
 import type { App } from './app.ts'
+import type { VhostError } from './errors.ts'
 import type { ReadRelease } from './release.ts'
 import { leastRecent, type Used } from './uses.ts'
 import type { Told } from './vhost-info.ts'
@@ -23,8 +24,8 @@ export interface Vhost extends Used, Told {
   lastRead: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */
   absence: { readonly looks: number; readonly last: number } | undefined
-  /** What was told last to be wrong with its place on disk, so that it is told once. */
-  fault: string | undefined
+  /** What was told last to be wrong with its place on disk, so that it is told once; `kind` tells it from another. */
+  fault: { readonly kind: string; readonly error: VhostError; readonly since: Date } | undefined
   /** The app that serves this name, once it was asked for. */
   app: App | undefined
 }

@@ -203,6 +203,29 @@ describe('stats', () => {
     }
   })
 
+  it('tell what serves on although its folder cannot be read, until it can', async () => {
+    let isFailing = false
+    await using world = await World.start({
+      updateInterval: 50,
+      getVersion: () => {
+        if (isFailing) throw Object.assign(new Error('EIO: no luck'), { code: 'EIO' })
+        return 1
+      },
+    })
+    world.site('aries.test', 'aries')
+    await world.get('aries.test')
+    isFailing = true
+    await eventually(() => world.vhosts.stats().vhosts[0]?.state === 'serving older')
+    const { lastError } = world.vhosts.stats().vhosts[0] as AppStats
+    assert.equal(lastError?.cause, 'Error: EIO: no luck')
+    assert.ok(Date.parse(lastError.since ?? '') <= Date.now())
+    assert.deepEqual([lastError.version, lastError.realPath], [null, null])
+    assert.match(world.vhosts.metrics(), /^express_van_release_refused\{hostname="aries.test"\} 1$/m)
+    isFailing = false
+    await eventually(() => world.vhosts.stats().vhosts[0]?.state === 'serving')
+    assert.match(world.vhosts.metrics(), /^express_van_release_refused\{hostname="aries.test"\} 0$/m)
+  })
+
   it('tell that all is well when a name is moved back from a release that failed', async () => {
     await using world = await World.start({ getVersion: () => 1, updateInterval: 10 })
     world.site('releases/1', 'one')
