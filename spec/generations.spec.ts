@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
+import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -299,6 +300,27 @@ describe('in flight across a swap', () => {
     await eventually(() => assert.deepEqual(notesOf(host).closed, ['1']))
     notesOf(host).end.get('2')?.()
     assert.equal(await after.body, 'begun on 2, ended on 2')
+  })
+
+  it('an import of CommonJS ends where it began, however late', async () => {
+    await using world = await World.start()
+    const host = 'import.test'
+    const size = 100
+    world.write(
+      `${host}/app/index.js`,
+      `module.exports = async (req, res) => res.end(String((await import('./0.mjs')).n))`,
+    )
+    for (let n = 0; n < size; n++) {
+      const next = n + 1 < size ? `import './${n + 1}.mjs'` : ''
+      world.write(`${host}/app/${n}.mjs`, `import './${n}.cjs'; ${next}; export const n = '${n}'`)
+      world.write(`${host}/app/${n}.cjs`, '')
+    }
+    const cache = createRequire(import.meta.url).cache
+    await world.vhosts.load(host)
+    const body = world.body(host)
+    await eventually(() => Object.keys(cache).some(file => file.endsWith(`${host}/app/0.cjs`)))
+    await world.vhosts.reload(host)
+    assert.equal(await body, '0')
   })
 
   it('an upgraded socket stays with its generation, which is disposed when it closes', async () => {

@@ -53,6 +53,18 @@ export function takeOut(realPath: string): Entry[] {
   return taken
 }
 
+/** Every module below a real path that is in the cache. */
+export function cachedBelow(realPath: string): NodeJS.Module[] {
+  const found: NodeJS.Module[] = []
+  for (const [, noted] of files.around(realPath)) {
+    for (const file of noted.files) {
+      const module = isWithin(file, realPath) ? cache[file] : undefined
+      if (module) found.push(module)
+    }
+  }
+  return found
+}
+
 export function putBack(entries: readonly [file: string, NodeJS.Module | undefined][]): void {
   for (const [file, module] of entries) {
     if (module) cache[file] = module

@@ -17,6 +17,7 @@ import {
   setRelease,
 } from './generation-hook.ts'
 import { withGeneration } from './generation-url.ts'
+import { hasLinked, linkedRun } from './linked-modules.ts'
 import { hookRequire, type Parent } from './module-paths.ts'
 import { isSurelyCommonJS } from './module-type.ts'
 import { keepOwn } from './older-modules.ts'
@@ -125,6 +126,11 @@ export class FreshImport {
   forget(): void {
     this.#isForgotten = true
     this.#leave()
+    if (hasLinked(this.#realPath)) void linkedRun(this.#realPath).then(() => this.#forgetModules())
+    else this.#forgetModules()
+  }
+
+  #forgetModules(): void {
     if (current.get(this.#realPath) !== this) return
     setAside(this.#realPath)
     this.#giveWay()

@@ -15,6 +15,7 @@ import { EnvironmentWrites } from './environment-writes.ts'
 import { exportsInTime } from './exports-in-time.ts'
 import { FreshImport } from './fresh-import.ts'
 import type { FindInfo, Launched } from './launch.ts'
+import { linkedRun } from './linked-modules.ts'
 import { ParkedApps } from './parked-apps.ts'
 import { probe } from './probe.ts'
 import { type Loaded, RunningApp } from './running-app.ts'
@@ -107,6 +108,7 @@ export class InProcess {
       const exportName = own.exportName ?? this.#settings.exportName
       const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
       expectTypesTaken(entry.path)
+      await linkedRun(realPath)
       const writes = new EnvironmentWrites()
       environment = writes
       // It may never end.

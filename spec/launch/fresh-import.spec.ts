@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { appendFileSync, rmSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { join, sep } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { FreshImport } from '../../lib/launch/fresh-import.ts'
+import { linkedRun } from '../../lib/launch/linked-modules.ts'
 import { eventually, World } from '../support/world.ts'
 
 type Tree = Record<string, string>
@@ -1150,6 +1151,26 @@ describe('FreshImport', () => {
       open()
       await loading
       newer.keep()
+    })
+
+    it('that an import under way has linked, when its app has ended', { skip: !noHooks }, async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.js': `module.exports = () => import('./late.mjs')`,
+        'app/late.mjs': `import './slow.mjs'; import { n } from './lib.cjs'; export default n`,
+        'app/lib.cjs': `exports.n = 'one'`,
+      })
+      const slow = join(site.path, 'app/slow.mjs')
+      execFileSync('mkfifo', [slow])
+      const imported = call(await site.load('app/index.js'))
+      await eventually(() => site.cached.includes(join(site.path, 'app/lib.cjs')))
+      site.last?.forget()
+      const run = linkedRun(site.path)
+      appendFileSync(slow, 'export {}')
+      assert.deepEqual({ ...((await imported) as object) }, { default: 'one' })
+      await run
+      await eventually(() => site.cached.length === 0)
     })
 
     it('when a load that took too long arrives', async () => {
