@@ -80,6 +80,13 @@ describe('memory', () => {
         module.exports = (req, res) => res.end(String(token.bytes.length))`,
       ],
       [
+        'a server, listeners on process, and a timer left behind that holds neither',
+        `
+        process.on('warning', () => token)
+        require('node:http').createServer((req, res) => res.end(String(token.bytes.length))).listen(80)
+        setInterval(Date.now, 2 ** 30).unref()`,
+      ],
+      [
         'an app of Express',
         `
         const app = require(${JSON.stringify(require.resolve('express'))})()

@@ -65,11 +65,18 @@ export class LoadScope {
     this.#told?.()
   }
 
-  /** Closes the servers that the app did not close itself: they hold timers. */
-  closeServers(): void {
-    for (const server of this.#servers) {
+  /**
+   * Undoes what the app has done to the process, for good, and lets go of it: what the app leaves behind, a timer or a
+   * socket, holds this scope.
+   */
+  end(): void {
+    this.listeners.remove()
+    this.listeners.forget()
+    // Those that the app did not close itself hold timers.
+    for (const server of this.#servers.splice(0)) {
       if (server.listening) server.close()
     }
+    this.server = undefined
   }
 }
 

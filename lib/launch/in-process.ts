@@ -139,8 +139,7 @@ export class InProcess {
       if (handler) void letGo(handler)
       modules.undo()
       this.#countGraph(modules)
-      scope.listeners.remove()
-      scope.closeServers()
+      scope.end()
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     }
   }

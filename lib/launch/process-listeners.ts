@@ -36,6 +36,11 @@ export class ProcessListeners {
     this.#added.push(...this.#removed)
     this.#removed = []
   }
+
+  /** Keeps those that were removed no longer. */
+  forget(): void {
+    this.#removed = []
+  }
 }
 
 /** As it stands on `process`: one that is called once stands wrapped, and is gone when it was called. */

@@ -54,8 +54,8 @@ export class RunningApp implements Launched {
     const isUnchanged = reason === 'lru' || reason === 'idle'
     const isParked = isUnchanged && modules.isKeptByNode && !handler.close
     const leave = (): void => {
-      scope.listeners.remove()
-      if (!isParked) scope.closeServers()
+      if (isParked) scope.listeners.remove()
+      else scope.end()
       this.#left(this.#loaded, isParked)
     }
     // Once more when its close() has ended after all.
