@@ -63,14 +63,9 @@ function boot(setup: Setup): void {
     if (hasReported) return
     // What a promise of the app waits for may be nothing that Node counts: it has the time for a load, as in one process.
     front.ref()
-    void findLate()
+    findLate().catch(fail)
   })
-  void preloaded()
-    .then(load)
-    .catch(error => {
-      reportOnce({ type: 'failed', error: plainError(error) })
-      process.exit(1)
-    })
+  preloaded().then(load).catch(fail)
 
   async function load(): Promise<void> {
     const importing = exportsOf(setup.entry).finally(() => {
@@ -128,6 +123,12 @@ function boot(setup: Setup): void {
     // A program that closes its server then ends when nothing is left to run, which this one would be.
     if (process.listenerCount('SIGTERM') > 0) process.once('SIGTERM', () => front.close())
     channel.report({ type: 'stopped', error: error === undefined ? undefined : plainError(error) })
+  }
+
+  /** Also where the app listens to `unhandledRejection`, and would go on. */
+  function fail(error: unknown): void {
+    reportOnce({ type: 'failed', error: plainError(error) })
+    process.exit(1)
   }
 
   function reportOnce(report: Report): void {

@@ -304,6 +304,17 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
+    it('that exports late what rejects, and handles rejections, tells what it was', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `process.on('unhandledRejection', () => {})
+         setTimeout(() => { module.exports = Promise.reject(new Error('no such table')) }, 10)`,
+      )
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.match(String((world.errors[0] as VhostError).cause), /no such table/)
+    })
+
     describe('that is an ES module, listens and then awaits', () => {
       const LISTENS = `
         import http from 'node:http'
