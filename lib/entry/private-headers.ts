@@ -1,5 +1,6 @@
 import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { isNextError } from '../launch/is-next-error.ts'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
 import { isPlainError, type PlainError, plainError, toError } from './plain-error.ts'
 
@@ -102,15 +103,15 @@ const CLIENT_PROPERTIES: PropertyDescriptorMap & ThisType<ToldSocket> = {
  * answer has begun, that goes on, as nobody else can give another; by an error it is cut, unless all of it is said.
  */
 export function passOn(res: ServerResponse, error: unknown): void {
-  const isNone = error === undefined || error === null || error === 'route' || error === 'router'
+  const isError = isNextError(error)
   if (res.headersSent) {
-    if (!isNone && !res.writableEnded) (res.socket as Socket | null)?.destroy()
+    if (isError && !res.writableEnded) (res.socket as Socket | null)?.destroy()
     return
   }
   for (const name of ['transfer-encoding', 'trailer']) res.removeHeader(name)
   // Without it the answer would end with its connection.
   res.setHeader('content-length', 0)
-  res.setHeader(NEXT, isNone ? (res.req.readableDidRead ? NO_ERROR : UNREAD) : encode(plainError(error)))
+  res.setHeader(NEXT, isError ? encode(plainError(error)) : res.req.readableDidRead ? NO_ERROR : UNREAD)
   res.end()
 }
 

@@ -4,6 +4,7 @@ import { finished } from 'node:stream/promises'
 import { VhostError } from '../errors.ts'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
 import type { Probe } from '../vhost-settings.ts'
+import { isNextError } from './is-next-error.ts'
 import type { Handle } from './launch.ts'
 
 /**
@@ -59,8 +60,8 @@ async function answer(handle: Handle, req: IncomingMessage, res: ServerResponse)
   await new Promise<void>((resolve, reject) => {
     res.once('close', resolve)
     const returned = handle(req, res, error => {
-      if (error === undefined || error === null || error === 'router' || error === 'route') fail(res, 404)
-      else reject(error)
+      if (isNextError(error)) reject(error)
+      else fail(res, 404)
     })
     Promise.resolve(returned).catch(reject)
   })

@@ -1470,6 +1470,14 @@ describe('Forward', () => {
       }
     })
 
+    it('goes on here with whatever Express takes for no error', async () => {
+      for (const nothing of [undefined, null, false, 0, '', 'route', 'router']) {
+        await using wall = await Wall.start((_, __, next) => next(nothing))
+        assert.equal((await wall.ask({})).body, 'nobody', String(nothing))
+        assert.deepEqual(wall.errors, [])
+      }
+    })
+
     for (const [how, framing] of [
       ['of a known length', (body: string) => ({ headers: { 'content-length': body.length } })],
       ['in chunks', () => ({ headers: { 'transfer-encoding': 'chunked' } })],

@@ -20,6 +20,7 @@ const FAILING: [what: string, healthz: string, message: RegExp, probe?: unknown]
   ['an error status', 'res.writeHead(503).end()', /its probe GET \/healthz was answered with 503/],
   ['another status than asked for', 'res.end()', /was answered with 200/, { path: '/healthz', status: 204 }],
   ['falling through', 'next()', /was answered with 404/],
+  ['falling through with what is no error', 'next(false)', /was answered with 404/],
   ['an error passed on', 'next(new Error("no database"))', /was answered with 500/],
   ['an error thrown', 'throw new Error("no database")', /was answered with 500/],
   ['a rejection', 'return Promise.reject(new Error("no database"))', /was answered with 500/],
