@@ -873,6 +873,19 @@ describe('express-van serve', { concurrency: 4 }, () => {
       assert.match(site.err, /: Error: no orders\n +at .*\n +cause: Error: no connection\n +at /s),
     )
   })
+
+  it('names no place in an app where the disk fails before there is one', async () => {
+    const failing = `import fs from 'node:fs/promises'
+      import { syncBuiltinESMExports } from 'node:module'
+      fs.readdir = async () => { throw Object.assign(new Error('i/o error'), { code: 'EIO' }) }
+      syncBuiltinESMExports()`
+    await using site = await Site.start([], runtimeFolder(), {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(failing)}`,
+    })
+    site.world.site('aries.test', 'aries')
+    assert.equal((await site.get('aries.test'))[0], 500)
+    await eventually(() => assert.match(site.err, /cannot be read: Error: i\/o error \(nothing serves\)\n$/))
+  })
 })
 
 /** The program, serving a folder of vhosts on a free port. */

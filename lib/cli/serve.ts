@@ -141,7 +141,8 @@ function print(event: string, about: object): void {
   const told = error && {
     message: error.message,
     cause: causeOf(error.cause),
-    place: placeOf(error.cause, realPath),
+    // Of a name that nothing serves there is no release, and all paths would lie in it.
+    place: realPath ? placeOf(error.cause, realPath) : null,
   }
   const line = eventLine({ time: new Date().toISOString(), event, ...about, error: told } as ToldEvent)
   if (error) console.error(line)
