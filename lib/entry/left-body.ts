@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { hasBody } from '../launch/has-body.ts'
 import { LEFT } from './private-headers.ts'
 
 /** How long an app may rest while it reads on, in milliseconds: as long as Node's own server lets it. */
@@ -47,8 +48,4 @@ function endAtRest(socket: Socket): void {
   }, MOST_REST)
   socket.on('pause', () => timer.refresh())
   socket.on('close', () => clearTimeout(timer))
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }

@@ -3,13 +3,6 @@ import type { Http2Stream } from 'node:http2'
 import { debug } from '../events.ts'
 import { mayTrail } from './forward-headers.ts'
 
-export function hasBody(req: IncomingMessage & { stream?: Http2Stream }): boolean {
-  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
-  if (coding !== undefined) return true
-  if (length !== undefined) return length !== '0'
-  return req.stream?.endAfterHeaders === false
-}
-
 /** Says how long the body is, where the client's own way to say so was its connection's. */
 export function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
   const { 'content-length': length, 'transfer-encoding': coding, trailer } = req.headers
