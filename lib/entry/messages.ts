@@ -1,6 +1,7 @@
 /** What both sides of the wall say to each other. */
 
 import { isObject } from '../is-object.ts'
+import type { Owner } from '../launch/owner.ts'
 import { isPlainError, type PlainError } from './plain-error.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
@@ -26,7 +27,7 @@ export interface Setup {
   /** The vhost's own variables, set when the process belongs to the vhost. */
   readonly env: Readonly<Record<string, string>>
   /** Whose the process becomes before it reads anything of the vhost. */
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined
+  readonly owner: Owner | undefined
 }
 
 /**
@@ -35,9 +36,11 @@ export interface Setup {
  */
 export type Order = 'begin' | 'ping' | 'stop' | 'end'
 
-/** What an app's side knows of itself. */
+/** What a thread or a process uses. */
 export interface Figures {
+  /** Bytes: resident, of a process; of a thread the heap it uses. Null where it is not known. */
   readonly memory: number | null
+  /** Milliseconds of processor time so far; null where it is not known. */
   readonly cpu: number | null
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Figures } from '../entry/messages.ts'
 import type { VhostError } from '../errors.ts'
 import type { EvictReason } from '../events.ts'
 import type { Isolation } from '../options.ts'
@@ -20,13 +21,9 @@ export type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => un
 export type FindInfo = () => Promise<VhostInfo>
 
 /** What is known of the thread or process of an app. */
-export interface UpstreamFigures {
+export interface UpstreamFigures extends Figures {
   readonly pid: number | null
   readonly threadId: number | null
-  /** Bytes: resident, of a process; of a thread the heap it uses. Null where it is not known. */
-  readonly memory: number | null
-  /** Milliseconds of processor time so far; null where it is not known. */
-  readonly cpu: number | null
 }
 
 /** How long an app's own `close()` may take, in milliseconds. */

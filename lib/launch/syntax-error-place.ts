@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Setup } from '../entry/messages.ts'
+import type { Owner } from './owner.ts'
 
 const PROGRAM = fileURLToPath(new URL('../entry/parse-modules.js', import.meta.url))
 const FLAGS = ['--experimental-vm-modules', '--no-warnings']
@@ -10,7 +10,7 @@ const PATIENCE = 5000
  * Has the error of an ES module that V8 cannot parse tell where, as Node does where it ends a program; before that no error
  * does. `owner` is whose rights the app has, where they are not the router's.
  */
-export async function tellPlace(error: unknown, entry: string, owner?: Setup['owner']): Promise<void> {
+export async function tellPlace(error: unknown, entry: string, owner?: Owner): Promise<void> {
   if (!isWithoutPlace(error)) return
   const place = await placeIn(entry, owner)
   if (place !== undefined) error.stack = `${place}\n\n${error.stack}`
@@ -20,7 +20,7 @@ function isWithoutPlace(error: unknown): error is Error {
   return error instanceof Error && /^SyntaxError: .*\n\s+at compileSourceTextModule /.test(error.stack ?? '')
 }
 
-function placeIn(entry: string, owner: Setup['owner']): Promise<string | undefined> {
+function placeIn(entry: string, owner: Owner | undefined): Promise<string | undefined> {
   return new Promise(resolve => {
     const options = { env: {}, cwd: '/', timeout: PATIENCE, ...owner }
     execFile(process.execPath, [...FLAGS, PROGRAM, entry], options, (_, __, stderr) => {
