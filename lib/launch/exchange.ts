@@ -11,7 +11,7 @@ import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
-import { afterReading } from './after-reading.ts'
+import { AnswerTimeout } from './answer-timeout.ts'
 import { goneOf, isClientGone } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed } from './forward-framing.ts'
@@ -46,8 +46,7 @@ export class Exchange extends AsyncResource {
   #up!: ClientRequest
   #body: ForwardedBody | undefined
   #down: IncomingMessage | undefined
-  #timer: NodeJS.Timeout | undefined
-  #isLate = false
+  #timeout: AnswerTimeout | undefined
   #interim: InterimAnswers | undefined
   /** Characters of early hints so far. */
   #hinted = 0
@@ -91,7 +90,7 @@ export class Exchange extends AsyncResource {
     }
     const up = this.#up
     if (requestTimeout > 0) {
-      this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+      this.#timeout = new AnswerTimeout(requestTimeout, this.#onTimeout)
       up.on('socket', this.#onSent)
     }
     // One more than may go on: those beyond would be lost without a word.
@@ -114,7 +113,7 @@ export class Exchange extends AsyncResource {
   end(): void {
     this.isOver = true
     this.#body?.release()
-    clearTimeout(this.#timer)
+    this.#timeout?.end()
     this.#gone?.delete(this.#onClientGone)
   }
 
@@ -132,7 +131,7 @@ export class Exchange extends AsyncResource {
   readonly #onResponse = (down: IncomingMessage): void => {
     // It came in one read with what ended the exchange.
     if (this.isOver) return
-    clearTimeout(this.#timer)
+    this.#timeout?.end()
     this.#down = down
     const res = this.#res
     const head = readHead(down)
@@ -215,18 +214,9 @@ export class Exchange extends AsyncResource {
     this.runInAsyncScope(() => this.#fail(this.#malformed()))
   }
 
-  /** The app has all of its time from here on. */
-  readonly #onSent = (): void => {
-    this.#isLate = false
-    this.#timer?.refresh()
-  }
+  readonly #onSent = (): void => this.#timeout?.restart()
 
-  readonly #onTimeout = (): void => {
-    this.#isLate = true
-    afterReading(() => {
-      if (this.#isLate && !this.#down && !this.isOver) this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
-    })
-  }
+  readonly #onTimeout = (): void => this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
 
   readonly #onClientGone = (): void => {
     if (this.isOver) return

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
-import { afterReading } from './after-reading.ts'
+import { AnswerTimeout } from './answer-timeout.ts'
 import { requestHeaders } from './forward-headers.ts'
 import type { ForwardOptions } from './forward-options.ts'
 import { type FullQueue, isFull } from './full-queue.ts'
@@ -24,10 +24,9 @@ export class UpgradeExchange {
   readonly #failed: (error: VhostError) => void
   readonly #headers: string[]
   #up: ClientRequest | undefined
-  #timer: NodeJS.Timeout | undefined
+  #timeout: AnswerTimeout | undefined
   #hasAnswered = false
   #hasFailed = false
-  #isLate = false
 
   /** `failed` is told why the app has not answered; the socket is then left to whoever is told. */
   constructor(
@@ -58,7 +57,7 @@ export class UpgradeExchange {
     this.#socket.once('close', this.#onClientGone)
     this.#socket.on('readable', this.#onReadable).once('end', this.#onClientEnd)
     this.ask()
-    if (requestTimeout > 0) this.#timer = setTimeout(this.#onTimeout, requestTimeout)
+    if (requestTimeout > 0) this.#timeout = new AnswerTimeout(requestTimeout, this.#onTimeout)
   }
 
   /** Also once more, where the app had no room for a connection. */
@@ -86,9 +85,7 @@ export class UpgradeExchange {
   }
 
   readonly #onConnect = (): void => {
-    // The app has all of its time from here on.
-    this.#isLate = false
-    this.#timer?.refresh()
+    this.#timeout?.restart()
     this.#queue.askAll()
   }
 
@@ -129,13 +126,10 @@ export class UpgradeExchange {
   }
 
   readonly #onTimeout = (): void => {
-    this.#isLate = true
-    afterReading(() => {
-      if (!this.#isLate || this.#hasAnswered || this.isOver) return
-      this.#end()
-      this.#up?.destroy()
-      this.#failed(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname: this.#hostname }))
-    })
+    if (this.isOver) return
+    this.#end()
+    this.#up?.destroy()
+    this.#failed(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname: this.#hostname }))
   }
 
   /** Nobody reads before the app has answered, and the end of what nobody reads is not told. */
@@ -151,7 +145,7 @@ export class UpgradeExchange {
   }
 
   readonly #onClientGone = (): void => {
-    clearTimeout(this.#timer)
+    this.#timeout?.end()
     // None was sent where its head may not be sent.
     this.#up?.destroy()
   }
@@ -159,14 +153,14 @@ export class UpgradeExchange {
   #answer(down: IncomingMessage): void {
     this.#hasAnswered = true
     this.#leave()
-    clearTimeout(this.#timer)
+    this.#timeout?.end()
     this.#socket.write(headOf(down), 'latin1')
   }
 
   #end(): void {
     this.#hasFailed = true
     this.#leave()
-    clearTimeout(this.#timer)
+    this.#timeout?.end()
   }
 
   get #hostname(): string | undefined {
