@@ -7,6 +7,7 @@ import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostError, VhostRouterOptions } from '../lib/index.ts'
 import { resultOfChild, runChild } from './support/child.ts'
+import { Client } from './support/client.ts'
 import { PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
 
@@ -17,29 +18,6 @@ const WAYS: [way: string, options: VhostRouterOptions][] = [
 
 function touch(path: string): void {
   utimesSync(path, new Date(), new Date())
-}
-
-/** Asks a host again and again, and once more when stopped; gives the answers in order, without repetitions. */
-function ask(world: World, host: string): () => Promise<string[]> {
-  const story: string[] = []
-  let isDone = false
-  const askOnce = async (): Promise<void> => {
-    const { status, body } = await world.get(host)
-    const answer = status === 200 ? body : String(status)
-    if (story.at(-1) !== answer) story.push(answer)
-  }
-  const asking = (async () => {
-    while (!isDone) {
-      await askOnce()
-      await delay(2)
-    }
-  })()
-  return async () => {
-    isDone = true
-    await asking
-    await askOnce()
-    return story
-  }
 }
 
 function serving(world: World, hostname = 'aries.test') {
@@ -162,7 +140,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       await using world = await World.start(options)
       world.site('aries.test', 'aries')
       assert.equal(await world.body('aries.test'), 'aries')
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       for (let round = 0; round < 3; round++) {
         renameSync(world.path('aries.test'), world.path('.away'))
         await delay(100)
@@ -170,7 +148,7 @@ describe('what is gone', { concurrency: 4 }, () => {
         // Seen as there again, or it would count as the same absence.
         await delay(300)
       }
-      assert.deepEqual(await stop(), ['aries'])
+      assert.deepEqual(await client.stop(), ['aries'])
       assert.deepEqual(
         world.told.map(({ event }) => event),
         ['load'],
@@ -185,7 +163,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       world.site('.default', 'default')
       assert.equal(await world.body('taurus.test'), 'default')
       assert.equal(await world.body('aries.test'), 'aries')
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       renameSync(world.path('aries.test'), world.path('.away'))
       await delay(100)
       renameSync(world.path('.away'), world.path('aries.test'))
@@ -193,7 +171,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       assert.deepEqual(world.events('reload'), [])
       world.remove('aries.test')
       await eventually(async () => assert.equal(await world.body('aries.test'), 'default'))
-      assert.deepEqual(await stop(), ['aries', 'default'])
+      assert.deepEqual(await client.stop(), ['aries', 'default'])
       await eventually(() => world.events('evict').length === 1)
       assert.equal(await world.body('taurus.test'), 'default')
     })
@@ -312,7 +290,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
         world.site(`${name}.test`, name)
         assert.equal(await world.body(`${name}.test`), name)
       }
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       renameSync(world.path(), join(world.base, 'away'))
       await eventually(() => world.events('error').length === 2)
       await delay(600)
@@ -320,7 +298,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
       renameSync(join(world.base, 'away'), world.path())
       touch(world.path('aries.test/app'))
       await eventually(() => world.events('reload').length === 1)
-      assert.deepEqual(await stop(), ['aries'])
+      assert.deepEqual(await client.stop(), ['aries'])
       assert.deepEqual(
         world.events('evict').map(({ reason }) => reason),
         ['changed'],
@@ -413,7 +391,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
         world.site('.default', 'never to be seen')
         world.site('aries.test', 'aries')
         assert.equal(await world.body('aries.test'), 'aries')
-        const stop = ask(world, 'aries.test')
+        await using client = new Client(world)
         for (const round of [1, 2]) {
           let failed = 0
           {
@@ -426,7 +404,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
           touch(world.path('aries.test/app'))
           await eventually(() => world.events('reload').length === round)
         }
-        assert.deepEqual(await stop(), ['aries'])
+        assert.deepEqual(await client.stop(), ['aries'])
         for (const { error, serving: kept, hostnames } of world.events('error')) {
           assert.equal((error.cause as NodeJS.ErrnoException).code, code)
           assert.deepEqual(hostnames, ['aries.test'])
@@ -660,10 +638,10 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     world.write('releases/r2/app/index.js', 'throw new Error("broken")')
     world.link('.any', 'releases/r2')
     await world.event('error')
-    const stop = ask(world, 'own.test')
+    await using client = new Client(world, 'own.test')
     world.remove('own.test')
     await evicted(world, 'own.test')
-    assert.deepEqual(await stop(), ['own', 'r1'])
+    assert.deepEqual(await client.stop(), ['own', 'r1'])
     assert.deepEqual(await crowd.ask(), ['r1'])
   })
 
@@ -738,7 +716,7 @@ describe('names of one release', { concurrency: 4 }, () => {
         world.link(name, 'releases/r1')
         assert.equal(await world.body(name), 'r1')
       }
-      const stop = ask(world, 'taurus.test')
+      await using client = new Client(world, 'taurus.test')
       const reload = world.event('reload')
       world.link('aries.test', 'releases/r2')
       const { hostnames, realPath, previous } = await reload
@@ -751,7 +729,7 @@ describe('names of one release', { concurrency: 4 }, () => {
       // The second one follows: no name is left, and what it comes to is loaded already.
       world.link('taurus.test', 'releases/r2')
       await eventually(() => world.events('evict').length === 1)
-      assert.deepEqual(await stop(), ['r1', 'r2'])
+      assert.deepEqual(await client.stop(), ['r1', 'r2'])
       assert.equal(world.events('load').length + world.events('reload').length, 3)
       const [evict] = world.events('evict')
       assert.deepEqual([evict?.reason, evict?.realPath], ['moved', world.path('releases/r1')])
@@ -781,7 +759,7 @@ describe('names of one release', { concurrency: 4 }, () => {
     world.site('releases/r1', 'r1')
     world.link('aries.test', 'releases/r1')
     assert.equal(await world.body('aries.test'), 'r1')
-    const stop = ask(world, 'aries.test')
+    await using client = new Client(world)
     for (let n = 0; n < 200; n++) {
       world.write(`file${n}`, '')
       if (n % 10 === 0) await delay(1)
@@ -790,7 +768,7 @@ describe('names of one release', { concurrency: 4 }, () => {
     assert.equal(await world.body('taurus.test'), 'taurus')
     touch(world.path('taurus.test/app'))
     await eventually(() => world.events('reload').length === 1)
-    assert.deepEqual(await stop(), ['r1'])
+    assert.deepEqual(await client.stop(), ['r1'])
     assert.deepEqual(world.events('reload')[0]?.hostnames, ['taurus.test'])
   })
 })
@@ -827,10 +805,10 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     touch(world.path('aries.test/app'))
     await eventually(async () => (await world.vhosts.why('aries.test')).error !== null)
     world.remove('aries.test/app/index.js')
-    const stop = ask(world, 'aries.test')
+    await using client = new Client(world)
     await eventually(() => world.events('error').length > 0)
     assert.ok(performance.now() - start >= 1000)
-    assert.deepEqual(await stop(), ['needy'])
+    assert.deepEqual(await client.stop(), ['needy'])
     const [{ error, serving } = {}, ...others] = world.events('error')
     assert.match(String(error), /no entry module/)
     assert.equal(serving?.realPath, world.path('aries.test'))
@@ -1165,13 +1143,13 @@ describe('while a release loads', { concurrency: 4 }, () => {
       assert.equal(await world.body('aries.test'), 'one')
       const long = http.get({ port: world.port, path: '/long', headers: { host: 'aries.test' } })
       await once(long, 'response')
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       world.link('aries.test', 'releases/two')
       await gates.reached('two')
       world.link('aries.test', 'releases/one')
       gates.open('two')
       await evicted(world, 'two')
-      assert.deepEqual(await stop(), ['one'])
+      assert.deepEqual(await client.stop(), ['one'])
       world.link('aries.test', 'releases/two')
       await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
       long.destroy()
@@ -1183,7 +1161,7 @@ describe('while a release loads', { concurrency: 4 }, () => {
       for (const release of ['one', 'three', 'four']) world.site(`releases/${release}`, release)
       world.link('aries.test', 'releases/one')
       assert.equal(await world.body('aries.test'), 'one')
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       world.link('aries.test', 'releases/two')
       await gates.reached('two')
       for (const release of ['three', 'four']) {
@@ -1192,7 +1170,7 @@ describe('while a release loads', { concurrency: 4 }, () => {
       }
       gates.open('two')
       await evicted(world, 'two')
-      assert.deepEqual(await stop(), ['one', 'three', 'four'])
+      assert.deepEqual(await client.stop(), ['one', 'three', 'four'])
     })
 
     it(`the site can be deleted, ${way}`, async () => {
@@ -1218,14 +1196,14 @@ describe('while a release loads', { concurrency: 4 }, () => {
       world.remove('releases/aries')
       world.site('aries.test', 'one')
       assert.equal(await world.body('aries.test'), 'one')
-      const stop = ask(world, 'aries.test')
+      await using client = new Client(world)
       world.write('aries.test/app/index.js', source)
       await gates.reached('aries')
       world.site('aries.test', 'three')
       await delay(100)
       gates.open('aries')
       await eventually(async () => assert.equal(await world.body('aries.test'), 'three'))
-      const story = await stop()
+      const story = await client.stop()
       assert.deepEqual([story[0], story.at(-1)], ['one', 'three'])
       assert.ok(story.length <= 3)
     })

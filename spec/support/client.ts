@@ -2,16 +2,18 @@ import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 import { eventually, type World } from './world.ts'
 
-/** Someone who asks aries.test again and again. */
+/** Someone who asks a host again and again. */
 export class Client {
   /** What was answered, without repetitions; a status where it was no success. */
   readonly story: string[] = []
   readonly #world: World
+  readonly #host: string
   readonly #asking: Promise<void>
   #isDone = false
 
-  constructor(world: World) {
+  constructor(world: World, host = 'aries.test') {
     this.#world = world
+    this.#host = host
     this.#asking = this.#ask()
   }
 
@@ -24,13 +26,24 @@ export class Client {
     await eventually(() => assert.equal(this.story.at(-1), answer), limit)
   }
 
+  /** Asks once more, and no more; gives the story. */
+  async stop(): Promise<readonly string[]> {
+    await this[Symbol.asyncDispose]()
+    await this.#askOnce()
+    return this.story
+  }
+
   async #ask(): Promise<void> {
     while (!this.#isDone) {
-      const { status, body } = await this.#world.get('aries.test')
-      const answer = status === 200 ? body : String(status)
-      if (this.story.at(-1) !== answer) this.story.push(answer)
+      await this.#askOnce()
       await delay(5)
     }
+  }
+
+  async #askOnce(): Promise<void> {
+    const { status, body } = await this.#world.get(this.#host)
+    const answer = status === 200 ? body : String(status)
+    if (this.story.at(-1) !== answer) this.story.push(answer)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
