@@ -6,6 +6,7 @@ import { type AddressInfo, connect, isIPv6 } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
 import { hostnameOf, hostOf, isDosDevice, parseHost, type Refusal } from '../lib/hostname.ts'
+import { importOn } from './support/import-on.ts'
 
 type Outcome = string | Refusal | undefined
 
@@ -130,7 +131,7 @@ describe('parseHost', () => {
   })
 
   it('refuses the names of DOS devices on Windows', async () => {
-    const onWindows = await importOn('win32')
+    const { parseHost: onWindows } = await importOn<{ parseHost: typeof parseHost }>('win32', 'hostname.js')
     for (const name of ['con', 'NUL', 'aux.example.com', 'com1', 'lpt9.:80']) {
       assert.match((onWindows(name) as Refusal).refused, /device/, name)
     }
@@ -457,16 +458,4 @@ function ask(server: Server, raw: string): Promise<string> {
       .on('close', () => resolve(response))
       .write(raw, 'latin1')
   })
-}
-
-async function importOn(platform: NodeJS.Platform): Promise<typeof parseHost> {
-  const real = process.platform
-  Object.defineProperty(process, 'platform', { value: platform })
-  try {
-    // The query makes it another module than the one above, which asked for the platform already.
-    const url = new URL(`../lib/hostname.js?${platform}`, import.meta.url)
-    return ((await import(url.href)) as { parseHost: typeof parseHost }).parseHost
-  } finally {
-    Object.defineProperty(process, 'platform', { value: real })
-  }
 }

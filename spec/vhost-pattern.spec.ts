@@ -3,6 +3,7 @@ import { parse, resolve, sep } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { compileVhostDir, type VhostPattern } from '../lib/vhost-pattern.ts'
+import { importOn } from './support/import-on.ts'
 import { isOptionError } from './support/option-error.ts'
 
 describe('compileVhostDir', () => {
@@ -77,7 +78,10 @@ describe('compileVhostDir', () => {
   }
 
   it('on Windows gives no second name of a folder, and no device', async () => {
-    const { compileVhostDir: onWindows } = await importOn('win32')
+    const { compileVhostDir: onWindows } = await importOn<{ compileVhostDir: typeof compileVhostDir }>(
+      'win32',
+      'vhost-pattern.js',
+    )
     const [byName, byCut] = onWindows(['%0', '%0.2+'])
     assert.deepEqual(
       ['aries.test', 'con', 'com1.txt', 'console'].map(name => byName?.pathOf(name)),
@@ -174,14 +178,3 @@ function compiled(pattern: string): ((hostname: string) => string | undefined) |
 }
 
 /** The module as it is on another system, paths aside. */
-async function importOn(platform: NodeJS.Platform): Promise<{ compileVhostDir: typeof compileVhostDir }> {
-  const real = process.platform
-  Object.defineProperty(process, 'platform', { value: platform })
-  try {
-    // The query makes it another module than the one above, which asked for the platform already.
-    const url = new URL(`../lib/vhost-pattern.js?${platform}`, import.meta.url)
-    return await import(url.href)
-  } finally {
-    Object.defineProperty(process, 'platform', { value: real })
-  }
-}
