@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AppStats, VhostError } from '../../lib/index.ts'
+import { resultOfChild } from '../support/child.ts'
 import { isAlive, socketFolders } from '../support/isolated.ts'
 import { eventually, World } from '../support/world.ts'
 
@@ -1094,19 +1095,15 @@ export function behaves(isolation: 'thread' | 'process'): void {
     })
 
     it('does not hold the router\u2019s process', async () => {
-      const folder = resolve('.build')
-      const world = await start()
+      await using world = await start()
       world.site('aries.test', 'aries')
-      const source = `
-        import { vhostRouter } from '${folder}/lib/index.js'
+      const [realPath, pid] = await resultOfChild<[string, number]>(`
+        import { vhostRouter } from 'lib/index.js'
         const vhosts = vhostRouter({ basePath: '${world.path()}', isolation: '${isolation}' })
-        console.log((await vhosts.load('aries.test')).realPath, vhosts.stats().vhosts[0].pid)`
-      const { code, output } = await run(source)
-      await world[Symbol.asyncDispose]()
-      assert.equal(code, 0)
-      const [realPath, pid] = output.trim().split(' ')
+        const { realPath } = await vhosts.load('aries.test')
+        console.log(JSON.stringify([realPath, vhosts.stats().vhosts[0].pid]))`)
       assert.equal(realPath, world.path('aries.test'))
-      if (isolation === 'process') await eventually(() => !isAlive(Number(pid)))
+      if (isolation === 'process') await eventually(() => !isAlive(pid))
     })
   })
 
@@ -1155,17 +1152,4 @@ async function connected(port: number): Promise<void> {
   await new Promise<void>((done, fail) => socket.once('connect', done).once('error', fail)).finally(() =>
     socket.destroy(),
   )
-}
-
-async function run(source: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let output = ''
-  child.stdout.on('data', data => {
-    output += data
-  })
-  const code = await new Promise<number | null>(done => child.once('close', done))
-  await delay(0)
-  return { code, output }
 }
