@@ -216,7 +216,7 @@ describe('Forward', () => {
         req.resume().on('end', () => res.end(req.headers['x-name']))
       })
       const socket = await wall.connect()
-      const answer = textOf(socket)
+      const answer = bodyOf(socket)
       socket.write(
         'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Name: caf\u00e9\r\nContent-Length: 2\r\n\r\n',
         'latin1',
@@ -235,7 +235,7 @@ describe('Forward', () => {
       socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\nConnection: close\r\n\r\n`)
       const piece = Buffer.alloc(2 ** 16, 'x')
       let sent = 0
-      const answer = textOf(socket)
+      const answer = bodyOf(socket)
       for (; sent < size; sent += piece.length) if (!socket.write(piece)) await once(socket, 'drain')
       assert.match(await answer, new RegExp(`${size}$`))
     })
@@ -1825,7 +1825,7 @@ describe('Forward', () => {
         if (sent !== '') stream.end(sent)
         const [answer] = await once(stream, 'response')
         assert.equal(answer[':status'], 200)
-        assert.equal(await textOf(stream), `${method} /x a.test ${sent}`)
+        assert.equal(await bodyOf(stream), `${method} /x a.test ${sent}`)
       }
       const headers = { ':path': '/early', ':method': 'POST', ':authority': 'a.test' }
       const slow = { ...headers, ':path': '/x' }
@@ -1835,12 +1835,12 @@ describe('Forward', () => {
       )
       const trailers = once(odd, 'trailers')
       odd.end('hello')
-      assert.equal(await textOf(odd), 'GET /trailers a.test hello')
+      assert.equal(await bodyOf(odd), 'GET /trailers a.test hello')
       assert.equal((await trailers)[0]['x-sum'], '42')
       for (let time = 0; time < 10; time++) {
         const stream = session.request(headers)
         stream.on('error', () => {}).write('some')
-        assert.equal(await textOf(stream), 'early')
+        assert.equal(await bodyOf(stream), 'early')
         stream.destroy()
       }
       // One or two wait for requests by then; each of them would have kept its own.
@@ -1986,7 +1986,7 @@ class Wall {
   async raw(bytes: string): Promise<string> {
     const socket = await this.connect()
     socket.write(bytes, 'latin1')
-    return await textOf(socket)
+    return await bodyOf(socket)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -1999,12 +1999,8 @@ class Wall {
   }
 }
 
-async function bodyOf(message: IncomingMessage): Promise<string> {
-  return await textOf(message)
-}
-
 /** All that comes until the end, however that comes. */
-async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+async function bodyOf(stream: NodeJS.ReadableStream): Promise<string> {
   let text = ''
   stream.setEncoding('latin1')
   stream.on('data', data => {
