@@ -874,6 +874,21 @@ describe('express-van serve', { concurrency: 4 }, () => {
     )
   })
 
+  it('answers what an app leaves with 404, and nothing that the app said of its content', async () => {
+    await using site = await Site.start()
+    site.world.write(
+      'aries.test/app/index.js',
+      `module.exports = (req, res, next) => {
+         res.setHeader('Content-Length', 3).setHeader('Content-Encoding', 'gzip').setHeader('ETag', '"1"')
+         next()
+       }`,
+    )
+    assert.deepEqual(await site.get('aries.test'), [404, 'Not Found\n'])
+    const { headers } = (await site.answer('aries.test', '/')).resume()
+    assert.equal(headers['content-encoding'] ?? headers.etag, undefined)
+    assert.deepEqual(await site.get('nobody.test'), [404, 'Not Found\n'])
+  })
+
   it('names no place in an app where the disk fails before there is one', async () => {
     const failing = `import fs from 'node:fs/promises'
       import { syncBuiltinESMExports } from 'node:module'

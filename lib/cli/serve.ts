@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 import { errorPage } from '../error-page.ts'
+import { finalAnswer } from '../final-answer.ts'
 import { DRAIN_TIMEOUT } from '../options.ts'
 import { isOfFactory } from '../possible-factory.ts'
 import { printable, printableEntry } from '../printable.ts'
@@ -99,7 +100,7 @@ function site(command: Command, basePath: string): Site {
     }
     if (!flags['no-static']) app.use(vhosts.static({ dir: flags.static as string | undefined }))
     app.use(vhosts)
-    app.use((_req, res) => void plain(res, 404))
+    app.use((req, res) => finalAnswer(req, res)())
     const page = errorPage({ show: flags['watch-tree'] === true })
     app.use(((error, req, res, _next) => {
       tell(error, req)
@@ -128,12 +129,6 @@ function withCauses(error: unknown, more = MOST_CAUSES): string {
   const text = stackOf(error) ?? String(causeOf(error))
   const cause = more > 0 ? attempt(() => Object(error).cause) : undefined
   return cause === undefined ? text : `${text}\ncause: ${withCauses(cause, more - 1)}`
-}
-
-function plain(res: ServerResponse, status: number): void {
-  res.statusCode = status
-  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
-  res.end(`${STATUS_CODES[status]}\n`)
 }
 
 function print(event: string, about: object): void {
