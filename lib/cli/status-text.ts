@@ -12,7 +12,7 @@ const HEAD = [
   ...['LOAD', 'MEMORY', 'CPU', 'RESTARTS', 'ISOLATION'],
 ]
 /** What a narrow terminal does without, the first one first. */
-const SPARE = [...['RESTARTS', 'ISOLATION', 'CPU', 'LOAD', 'MEMORY', 'IN FLIGHT', 'ERRORS', 'REQUESTS']]
+const SPARE = ['RESTARTS', 'ISOLATION', 'CPU', 'LOAD', 'MEMORY', 'IN FLIGHT', 'ERRORS', 'REQUESTS']
 /** What is broken comes first. */
 const STATES: readonly VhostState[] = ['failed', 'serving older', 'loading', 'draining', 'serving']
 

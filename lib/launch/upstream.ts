@@ -242,14 +242,13 @@ export class Upstream implements Launched {
       return true
     }
     let tell = (): void => {}
-    const isAlive = new Promise<boolean>(resolve => {
+    const ponged = new Promise<boolean>(resolve => {
       tell = () => resolve(false)
     })
     this.#pongs.add(tell)
-    const timer = setTimeout(tell, VERDICT)
     this.#runner.order('ping')
-    const isDead = await Promise.race([this.exited.then(() => true), isAlive])
-    clearTimeout(timer)
+    const verdict = Promise.race([this.exited.then(() => true), ponged])
+    const isDead = await within(VERDICT, verdict, () => false)
     this.#pongs.delete(tell)
     return isDead
   }
