@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http'
 
-/** What the router's server has let pass, and what the router adds: no limit of this one's own is to strike. */
+/** Bytes: what the router's server has let pass, and what the router adds, is to meet no limit of this one's own. */
 const MAX_HEADERS = 16 * 2 ** 20
-/** Twelve days, which is for ever, said so that Node takes back after each answer the time limits that an app has set. */
+/** Milliseconds: for ever, said so that Node takes back after each answer the time limits that an app has set. */
 const KEEP_ALIVE = 2 ** 30
 
 /** The private server of an isolated app; the router's server has the limits. */

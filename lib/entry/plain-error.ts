@@ -17,7 +17,7 @@ export interface PlainError {
 
 /** What of an error's own properties crosses the wall. */
 const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
-/** Of what JSON makes of one of them. */
+/** Characters of what JSON makes of one of them. */
 const LONGEST = 4000
 
 /** Whether an error came over the wall whole. */

@@ -24,7 +24,7 @@ import { InterimAnswers } from './interim-answers.ts'
 import type { Next } from './launch.ts'
 import { mayRetry } from './may-retry.ts'
 
-/** In the same process there would be no limit. The app's error comes in a header, too. */
+/** Bytes; in the same process there would be no limit. The app's error comes in a header, too. */
 const MAX_ANSWER_HEADERS = 2 ** 20
 /** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
 const MOST_HINTS = 64 * 1024

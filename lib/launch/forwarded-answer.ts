@@ -6,7 +6,7 @@ import { MOST_WAITING } from './forwarded-body.ts'
 import { PauseFlush } from './pause-flush.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
-/** Node writes head and body as one where the body is text, and as two where it is bytes; longer text costs more. */
+/** Bytes: Node writes head and body as one where the body is text, else as two; longer text costs more. */
 const MOST_AT_ONCE = 4 * 1024
 
 /** The exchange that an answer is part of. */

@@ -21,10 +21,11 @@ import { probe } from './probe.ts'
 import { type Loaded, RunningApp } from './running-app.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
-/** How long an app that exports nothing may take to call `listen()` after its module ran. */
+/** How long an app that exports nothing may take to call `listen()` after its module ran, in milliseconds. */
 const LISTEN_GRACE = 2000
-/** How often the module is looked at meanwhile: a deploy may have only begun to write it. */
+/** How often the module is looked at meanwhile, in milliseconds: a deploy may have only begun to write it. */
 const GRACE_LOOK = 50
+
 /** Loads apps into this process. */
 export class InProcess {
   readonly #settings: Settings

@@ -9,7 +9,7 @@ import { debug } from '../events.ts'
 const BESIDE_HEAP = 128 * 2 ** 20
 /** They say nothing of the right to make cgroups: the process has ended already, no descriptor is left. */
 const PASSING = new Set(['ESRCH', 'EMFILE', 'ENFILE'])
-/** What was killed is not gone at once. */
+/** Milliseconds: what was killed is not gone at once. */
 const REMOVAL_PAUSE = 100
 const MAX_REMOVALS = 50
 

@@ -1,7 +1,7 @@
 import { IncomingMessage, OutgoingMessage } from 'node:http'
 import { Socket } from 'node:net'
 
-/** Smaller ones are cheaper to collect than to give back. */
+/** Bytes: smaller ones are cheaper to collect than to give back. */
 const LEAST = 4 * 1024
 // Node 20 has none.
 const canTransfer = 'transfer' in ArrayBuffer.prototype

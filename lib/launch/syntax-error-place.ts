@@ -4,6 +4,7 @@ import type { Owner } from './owner.ts'
 
 const PROGRAM = fileURLToPath(new URL('../entry/parse-modules.js', import.meta.url))
 const FLAGS = ['--experimental-vm-modules', '--no-warnings']
+/** How long it may look for the place, in milliseconds. */
 const PATIENCE = 5000
 
 /**

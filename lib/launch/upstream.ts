@@ -21,7 +21,7 @@ const HEARTBEAT = 750
 const MAX_MISSES = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
-/** Whoever waits for an app's `close()` no longer is told first, and it is ended then. */
+/** Milliseconds: whoever waits for an app's `close()` no longer is told first, and it is ended then. */
 const TOLD = 100
 /** How long an app whose connection broke may take to be seen dead or alive, in milliseconds. */
 const VERDICT = 1000

@@ -26,6 +26,7 @@ import { Upstream } from './upstream.ts'
 /** Takes a line that an app wrote. */
 export type WriteLine = (release: Release, stream: 'stdout' | 'stderr', line: string) => void
 
+/** Characters; longer lines are told in parts. */
 const MAX_LINE = 16 * 1024
 /** What an app gets of the router's environment. */
 const INHERITED = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'NODE_ENV']

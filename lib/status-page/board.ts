@@ -63,8 +63,9 @@ export interface BoardChange {
   readonly deploys: readonly Deploy[]
 }
 
+/** Milliseconds between two samples. */
 export const SAMPLE_INTERVAL: number = 2000
-/** Five minutes. */
+/** Five minutes of them. */
 export const MAX_SAMPLES = 150
 const MAX_DEPLOYS = 200
 const MAX_EVICTED = 200

@@ -14,13 +14,13 @@ import {
 
 /** So many pages may be open at once. */
 const MAX_VIEWERS = 50
-/** After it the browser asks again, and is authorized again. */
+/** Milliseconds of a stream: after it the browser asks again, and is authorized again. */
 const LIFETIME = 15 * 60 * 1000
-/** For what waits to be sent at the end. */
+/** Milliseconds for what waits to be sent at the end. */
 const MOST_END = 5000
 /** Bytes that wait to be sent; who reads no faster is told later what has become different until then. */
 const MAX_WAITING = 2 ** 20
-/** Changes that come in a burst are told together. */
+/** Milliseconds: changes that come in a burst are told together. */
 const SETTLE = 20
 /** To tell of them costs a fraction of the time at most, this one's inverse, however many there are. */
 const REST = 20

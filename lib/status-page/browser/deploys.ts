@@ -1,3 +1,4 @@
+/** As many as the server keeps. */
 const MAX_SHOWN = 200
 
 /** What the router did lately, the latest first. */

@@ -27,8 +27,9 @@ document.addEventListener('keydown', event => {
   filter.focus()
 })
 
+/** How long until it is tried to load the page again, in milliseconds. */
 const LOAD_AGAIN = 10_000
-/** The server tells something every two seconds, and a browser whose stream has ended asks again within five. */
+/** Milliseconds: the server tells something every two seconds, and after its end a browser asks again within five. */
 const SILENCE = 10_000
 
 // The browser connects again by itself; each time the whole is told first.
