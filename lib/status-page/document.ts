@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { STYLE } from './style.ts'
 
 /** In the order in which they are joined: each uses what stands before it. */
-const SCRIPTS = ['chart', 'words', 'table', 'details', 'deploys', 'page'].map(name => `./browser/${name}.js`)
+const SCRIPTS = ['element', 'chart', 'words', 'ask', 'table', 'details', 'deploys', 'page'].map(
+  name => `./browser/${name}.js`,
+)
 /** What the page has in common with the command line. */
 const SHARED = '../printable.js'
 

@@ -1,23 +1,6 @@
-type BoardRow = import('express-van/status-page').BoardRow
-type BoardSnapshot = import('express-van/status-page').BoardSnapshot
-type BoardChange = import('express-van/status-page').BoardChange
-type Deploy = import('express-van/status-page').Deploy
-
 const SVG = 'http://www.w3.org/2000/svg'
 /** As many as the server keeps. */
 const MAX_SAMPLES = 150
-
-/** An element with a class and a text; a text is never HTML. */
-function element<K extends keyof HTMLElementTagNameMap>(
-  name: K,
-  className = '',
-  text = '',
-): HTMLElementTagNameMap[K] {
-  const made = document.createElement(name)
-  if (className) made.className = className
-  if (text) made.textContent = printable(text)
-  return made
-}
 
 function makeChart(width: number, height: number): SVGSVGElement {
   const svg = document.createElementNS(SVG, 'svg')

@@ -114,17 +114,3 @@ function refusalOf({ code, message, cause, realPath, since }: NonNullable<BoardR
   const what = `${realPath ?? 'the newest release'} was refused at ${timeOf(since)} UTC`
   return `${what}: ${code}: ${message}${cause ? `: ${cause}` : ''}`
 }
-
-/** Asks the server about a host, or has it do something. @throws Error in words for the operator */
-async function ask<Body>(method: string, verb: string, host: string): Promise<{ isOk: boolean; body: Body }> {
-  const token = document.querySelector<HTMLMetaElement>('meta[name=status-token]')?.content ?? ''
-  const response = await fetch(`${verb}?host=${encodeURIComponent(host)}`, {
-    method,
-    headers: method === 'POST' ? { 'X-Status-Token': token } : {},
-  }).catch(() => undefined)
-  if (!response) throw new Error('the server does not answer')
-  const body: Body | undefined = await response.json().catch(() => undefined)
-  // Not by the page's own side of the server: who asks is let in no more, or a proxy answers.
-  if (!body) throw new Error(`the server answers ${response.status}: load the page again`)
-  return { isOk: response.ok, body }
-}

@@ -1,3 +1,8 @@
+type BoardRow = import('express-van/status-page').BoardRow
+type BoardSnapshot = import('express-van/status-page').BoardSnapshot
+type BoardChange = import('express-van/status-page').BoardChange
+type Deploy = import('express-van/status-page').Deploy
+
 function nameOf({ hostnames, realPath }: BoardRow): string {
   return hostnames[0] ?? realPath
 }
@@ -54,16 +59,3 @@ function bytesOf(value: number | null): string {
 function rateOf(rate: number): string {
   return rate === 0 ? '0' : `${rate.toFixed(1)}/s`
 }
-
-function setText(node: HTMLElement, text: string): void {
-  const shown = printable(text)
-  if (node.textContent !== shown) node.textContent = shown
-}
-
-function setTitle(node: HTMLElement, text: string): void {
-  const title = printable(text)
-  if (node.title !== title) node.title = title
-}
-
-/** As the command line writes it, by the same function. */
-declare function printable(text: string): string
