@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { timers } from './support/process-state.ts'
 import { eventually, World } from './support/world.ts'
 
 // What becomes of one vhost's older generations, of what is in flight on them, and of all of them at close().
@@ -517,9 +518,4 @@ function gateOf(host: string): Gate {
   }
   shut()
   return { open: () => open(), shut }
-}
-
-/** Timers that keep the process running. */
-function timers(): number {
-  return process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length
 }

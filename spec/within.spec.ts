@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { within } from '../lib/within.ts'
+import { timers } from './support/process-state.ts'
 
 const never = new Promise<never>(() => {})
 
@@ -32,7 +33,3 @@ describe('within', () => {
     await assert.rejects(late, /late/)
   })
 })
-
-function timers(): number {
-  return process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
-}

@@ -4,11 +4,12 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import http from 'node:http'
 import { createRequire } from 'node:module'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { describe, it } from 'node:test'
 import type { VhostError } from '../../lib/index.ts'
 import { LoadScope } from '../../lib/launch/caught-listen.ts'
 import { CLOSE_TIMEOUT } from '../../lib/launch/launch.ts'
+import { freePort } from '../support/free-port.ts'
 import { heapInUse } from '../support/process-state.ts'
 import { eventually, World } from '../support/world.ts'
 
@@ -22,14 +23,6 @@ interface Seen {
 const globals = globalThis as unknown as { seen: Seen }
 
 /** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise(done => server.close(done))
-  return port
-}
-
 async function assertFree(port: number): Promise<void> {
   const socket = connect(port)
   const [error] = await once(socket, 'error')

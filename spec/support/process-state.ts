@@ -43,6 +43,11 @@ export function inotifyWatches(): number {
   return watches
 }
 
+/** How many timers keep this process running. */
+export function timers(): number {
+  return process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length
+}
+
 /** The heap in use, in MB, after everything was collected that can be. */
 export async function heapInUse(): Promise<number> {
   const gc = globalThis.gc as () => void
