@@ -1,14 +1,13 @@
 import { type BigIntStats, realpath } from 'node:fs'
-import Module from 'node:module'
 import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { findEntry, findNoFile, lookedFor } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
 import { statOf } from '../gone.ts'
 import { isBelow } from '../is-within.ts'
+import { internals } from './module-internals.ts'
 
 const realPathOf = promisify(realpath.native)
-const { _extensions: loaders } = Module as unknown as { _extensions: object }
 
 export interface EntryModule {
   /** Its real path. */
@@ -42,7 +41,7 @@ export async function findEntryModule(
  * `hasLoader` says whether something else than Node may strip types where the module is loaded: in this process, unless told.
  * @throws VhostError `ERR_VHOST_LOAD` where it is TypeScript and nothing does
  */
-export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in loaders): void {
+export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in internals._extensions): void {
   const { features, versions } = process
   if (!/^\.[cm]?ts$/.test(extname(path)) || hasLoader) return
   if ((features as { typescript?: unknown }).typescript) return

@@ -1,4 +1,3 @@
-import Module from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
@@ -7,6 +6,7 @@ import { generationIn, named, ONLY_GENERATION, withoutGeneration } from './gener
 import { registerImportHooks } from './import-hooks.ts'
 import { isImportedOnce } from './imported-once.ts'
 import { KnownImports } from './known-imports.ts'
+import { hasHooksHere, internals } from './module-internals.ts'
 import { candidatesBelow } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { ownFile } from './own-file.ts'
@@ -35,10 +35,6 @@ interface Resolved {
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
-interface HookableModule {
-  register(url: string, options: { data: unknown; transferList: unknown[] }): void
-}
-
 /** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
 const releases = new Map<string, LoadedRelease>()
 /** Generations in which something was imported that would be imported anew in another. */
@@ -50,7 +46,7 @@ let hookThread: MessagePort | undefined
 /** Installs the hook, once for the process. */
 export function hookGenerations(): void {
   if (isHooked) return
-  if ('registerHooks' in Module) {
+  if (hasHooksHere) {
     registerImportHooks({ resolve: resolveHere })
     isHooked = true
     return
@@ -58,8 +54,7 @@ export function hookGenerations(): void {
   // Node 20 runs hooks in a thread of its own, where a bundle would begin the whole program anew.
   const { href } = ownFile('./generation-hook.js', import.meta.url)
   const { port1, port2 } = new MessageChannel()
-  const hookable = Module as unknown as HookableModule
-  hookable.register(href, { data: { port: port2 }, transferList: [port2] })
+  internals.register(href, { data: { port: port2 }, transferList: [port2] })
   isHooked = true
   port1.unref()
   hookThread = port1

@@ -1,16 +1,5 @@
-import Module, { syncBuiltinESMExports } from 'node:module'
-
-interface Registered {
-  deregister(): void
-}
-
-interface HookableModule {
-  registerHooks(hooks: object): Registered
-  _load(...values: unknown[]): unknown
-  readonly prototype: { load(file: string): void }
-}
-
-const hookable = Module as unknown as HookableModule
+import { syncBuiltinESMExports } from 'node:module'
+import { internals, type Registered } from './module-internals.ts'
 
 /**
  * Registers hooks that have nothing to say about what is required. As long as there is any hook, Node makes URLs of the
@@ -19,12 +8,12 @@ const hookable = Module as unknown as HookableModule
  * they stay.
  */
 export function registerImportHooks(hooks: object): void {
-  const { registerHooks, _load: load } = hookable
-  const { load: run } = hookable.prototype
+  const { registerHooks, _load: load } = internals
+  const { load: run } = internals.prototype
   let registered: Registered | undefined = registerHooks(hooks)
   let areLast = true
 
-  hookable._load = function restingLoad(...values) {
+  internals._load = function restingLoad(...values) {
     if (areLast) {
       registered?.deregister()
       registered = undefined
@@ -36,12 +25,12 @@ export function registerImportHooks(hooks: object): void {
     }
   }
 
-  hookable.prototype.load = function wakingRun(file) {
+  internals.prototype.load = function wakingRun(file) {
     comeBack()
     Reflect.apply(run, this, [file])
   }
 
-  hookable.registerHooks = function registerAfter(others) {
+  internals.registerHooks = function registerAfter(others) {
     areLast = false
     return Reflect.apply(registerHooks, this, [others])
   }

@@ -1,21 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
-import Module from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { internals, type Parent } from './module-internals.ts'
 import { foldersWith, isBare, packageName } from './package-folders.ts'
 
-/** The module that asks. */
-export interface Parent {
-  readonly filename?: string | null
-  readonly path?: string
-}
-
-interface ResolvingModule {
-  _resolveFilename(request: string, parent: Parent | undefined, ...rest: unknown[]): string
-  _findPath(request: string, folders: readonly string[], ...rest: unknown[]): string | false
-}
-
-const resolving = Module as unknown as ResolvingModule
 let isHooked = false
 
 /**
@@ -29,18 +17,18 @@ export function hookRequire(
 ): void {
   if (isHooked) return
   isHooked = true
-  const { _resolveFilename: resolveFilename, _findPath: findPath } = resolving
+  const { _resolveFilename: resolveFilename, _findPath: findPath } = internals
   /** Whether a release asks for what Node looks for now, and it is to be looked for where packages are. */
   let isOwn = false
 
-  resolving._resolveFilename = function resolve(request, parent, ...rest) {
+  internals._resolveFilename = function resolve(request, parent, ...rest) {
     const isTold = (rest[1] as { paths?: unknown } | undefined)?.paths !== undefined
     const file = resolveOf(this, request, parent, rest, isTold)
     if (parent) found(file, parent, request, isTold)
     return file
   }
 
-  resolving._findPath = function find(request, folders, ...rest) {
+  internals._findPath = function find(request, folders, ...rest) {
     return Reflect.apply(findPath, this, [request, isOwn ? foldersWith(request, folders) : folders, ...rest])
   }
 
@@ -55,7 +43,7 @@ export function hookRequire(
     try {
       return search(folders !== undefined && !isTold, self, [request, parent, ...rest])
     } catch (error) {
-      const file = folders?.length && isUnfound(error) && resolving._findPath(request, folders, false)
+      const file = folders?.length && isUnfound(error) && internals._findPath(request, folders, false)
       if (!file) throw error
       return file
     }
@@ -97,7 +85,7 @@ function candidateIn(folder: string, name: string, subpath: string): [string, st
   const ownName = nameWithExports(packageFile)
   // A package may import itself by its name, if it has exports: so Node itself applies them.
   if (ownName !== undefined) return [ownName + subpath, pathToFileURL(packageFile).href]
-  const path = subpath === '' ? resolving._findPath(name, [folder], false) : join(folder, name + subpath)
+  const path = subpath === '' ? internals._findPath(name, [folder], false) : join(folder, name + subpath)
   return [path === false ? name + subpath : pathToFileURL(path).href, undefined]
 }
 

@@ -1,12 +1,8 @@
-import Module from 'node:module'
+import { isBuiltin } from 'node:module'
 import { isWithin } from '../is-within.ts'
 import { cache, putBack, takeOut } from './cached-modules.ts'
+import { internals } from './module-internals.ts'
 import { keyOf, type Requests } from './resolved-requests.ts'
-
-interface LoadingModule {
-  _load(request: string, parent: NodeJS.Module | undefined, isMain: boolean): unknown
-  _resolveFilename(request: string, parent: NodeJS.Module, isMain: boolean): string
-}
 
 /**
  * The modules of one load of a release that stand in require.cache no more, by file. They hold each other, by `parent`
@@ -20,7 +16,6 @@ interface Generation {
   readonly requests: WeakRef<Requests>
 }
 
-const loading = Module as unknown as LoadingModule
 const generations = new WeakMap<NodeJS.Module, Generation>()
 let isHooked = false
 
@@ -46,17 +41,17 @@ function add(generation: Generation, file: string, module: NodeJS.Module): void 
 function hookLoad(): void {
   if (isHooked) return
   isHooked = true
-  const original = loading._load
-  loading._load = function load(request, parent, isMain) {
+  const original = internals._load
+  internals._load = function load(request: string, parent: NodeJS.Module | undefined, isMain?: boolean) {
     const generation = parent && generations.get(parent)
-    if (!generation || Module.isBuiltin(request)) return original.call(this, request, parent, isMain)
+    if (!generation || isBuiltin(request)) return original.call(this, request, parent, isMain)
     // A load that failed has put it back there.
     const isCurrent = cache[parent.filename] === parent
     const known = generation.requests.deref()?.get(keyOf(parent.path, request)) ?? ''
     const before = isCurrent ? cache[known] : ownOf(generation, known)
     if (before?.loaded) return before.exports
     if (isCurrent) return original.call(this, request, parent, isMain)
-    const own = ownOf(generation, loading._resolveFilename(request, parent, isMain))
+    const own = ownOf(generation, internals._resolveFilename(request, parent, isMain))
     if (own?.loaded) return own.exports
     return inPlaceOfCurrent(generation, () => original.call(this, request, parent, isMain))
   }

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
-import Module, { isBuiltin } from 'node:module'
+import { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
+import { internals } from './module-internals.ts'
 
 const present = new Set<string>()
 
@@ -45,7 +46,7 @@ export function foldersAbove(folder: string): string[] {
 function isIn(folder: string, name: string, specifier: string): boolean {
   if (isThere(`${folder}/${name}/package.json`)) return true
   const path = join(folder, specifier)
-  const endings = Object.keys((Module as unknown as { _extensions: object })._extensions)
+  const endings = Object.keys(internals._extensions)
   if (existsSync(path) && (specifier !== name || isFile(path))) return true
   return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
 }

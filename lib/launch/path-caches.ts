@@ -1,14 +1,8 @@
 import fs from 'node:fs'
-import Module from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { types } from 'node:util'
+import { hasHooksHere, internals } from './module-internals.ts'
 
-interface FindingModule {
-  _pathCache: object
-  _findPath(request: string, folders: readonly string[], ...rest: unknown[]): unknown
-}
-
-const finding = Module as unknown as FindingModule
 /** What each path leads to, by links: Node has a Map for CommonJS and one for ES modules, in each thread. */
 const realPaths = new Set<Map<unknown, unknown>>()
 let isSearched = false
@@ -16,7 +10,7 @@ let isSearched = false
 /** Has Node look anew for files and for where links lead, which it does once in the life of the process. */
 export function forgetPaths(): void {
   // Of all apps: it only saves Node a search, and what is found for one folder counts for all below it.
-  finding._pathCache = Object.create(null)
+  internals._pathCache = Object.create(null)
   for (const cache of realPaths) cache.clear()
 }
 
@@ -29,12 +23,12 @@ export function findPathCaches(resolve: (url: string) => unknown): void {
   isSearched = true
   const ask = (): void => {
     forgetPaths()
-    finding._findPath(fileURLToPath(import.meta.url), [''], false)
+    internals._findPath(fileURLToPath(import.meta.url), [''], false)
     // By a URL that Node has not resolved itself.
     resolve(`${import.meta.url}?path-caches`)
   }
   try {
-    if ('registerHooks' in Module) noteFromRealpathSync(ask)
+    if (hasHooksHere) noteFromRealpathSync(ask)
     else noteFromEncoding(ask)
   } catch {
     // Whoever stands in Node's place here may keep other caches.

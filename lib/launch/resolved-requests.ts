@@ -1,6 +1,6 @@
-import Module from 'node:module'
 import { isWithin } from '../is-within.ts'
 import { cache } from './cached-modules.ts'
+import { internals } from './module-internals.ts'
 import { RealPathMap } from './real-path-map.ts'
 
 /**
@@ -16,10 +16,6 @@ const ONLY_ASKING = new Error('only asking')
 
 /** `folder\0request` → file. */
 export type Requests = Map<string, string>
-
-interface LoadingModule {
-  _load(request: string, parent: object): unknown
-}
 
 /** Notes that a request of a folder led to a file; one of the two, at least, is of this release. */
 export function noteRequest(realPath: string, folder: string, request: string, file: string): void {
@@ -63,7 +59,7 @@ function withoutCached(file: string, ask: () => void): void {
 
 function askInVain(folder: string, request: string): void {
   try {
-    ;(Module as unknown as LoadingModule)._load(request, new Asking(folder))
+    internals._load(request, new Asking(folder))
   } catch {
     // As meant: nothing is loaded.
   }
