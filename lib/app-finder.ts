@@ -76,6 +76,11 @@ export class AppFinder {
     return place && this.#apps.peek(place.realPath) && place
   }
 
+  /** Whether the place on disk of what serves a name could not be read when it was looked at last. */
+  isFaulty(hostname: string): boolean {
+    return this.#table.peek(hostname)?.fault !== undefined
+  }
+
   /** Looks on disk for the folder of a name, once for a request. */
   locate(hostname: string, req: IncomingMessage, done: (located: Located) => void): void {
     const kept = req as unknown as Keeping

@@ -86,7 +86,8 @@ async function answer(
   res.setHeader('Content-Security-Policy', `default-src 'none'; ${policy}base-uri 'none'; form-action 'none'`)
   res.setHeader('X-Content-Type-Options', 'nosniff')
   const body = html ?? text
-  res.writeHead(known, {
+  // The app may have said how its own answer is to be called.
+  res.writeHead(known, title, {
     'Content-Type': `text/${html ? 'html' : 'plain'}; charset=utf-8`,
     'Content-Length': Buffer.byteLength(body),
   })

@@ -57,8 +57,9 @@ export async function explain(
   finder: AppFinder,
 ): Promise<VhostExplanation> {
   const found = await follow(host, settings, apps, finder)
-  if (found.hostname !== null && settings.reserved?.has(found.hostname)) return found
-  const served = found.hostname === null ? undefined : await finder.servedPlace(found.hostname)
+  const { hostname } = found
+  if (hostname === null || settings.reserved?.has(hostname)) return found
+  const served = await finder.servedPlace(hostname)
   const app = served && apps.peek(served.realPath)
   if (found.outcome === 'app' || !app) return found
   // What serves goes on when the disk fails, or until what is gone was seen gone for good.
@@ -66,7 +67,8 @@ export async function explain(
   const notes = found.error
     ? found.notes
     : [...found.notes, 'no app is there now; the one that is loaded serves on']
-  return { ...found, environmentWrites, notes, state: 'serving', outcome: 'app', status: 200 }
+  const state = found.error || finder.isFaulty(hostname) ? 'serving older' : 'serving'
+  return { ...found, environmentWrites, notes, state, outcome: 'app', status: 200 }
 }
 
 async function follow(

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { Chain, type Link } from './chain.ts'
 import { cutAnswer } from './cut-answer.ts'
 import { isClientGone } from './launch/client-gone.ts'
+import { isNextError } from './launch/is-next-error.ts'
 import type { Next } from './launch/launch.ts'
 import { Untouched } from './launch/untouched.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
@@ -80,7 +81,7 @@ export class Flight {
       else this.#next(error)
       return
     }
-    if (error !== undefined && error !== null && error !== 'route' && error !== 'router') this.app.errors++
+    if (isNextError(error)) this.app.errors++
     this.#next(error)
   }
 

@@ -27,6 +27,8 @@ export function stackOf(thrown: unknown): string | null {
 
 /** Where below a folder that was thrown, as path and line, by the first line of its stack that names a place there. */
 export function placeOf(thrown: unknown, folder: string): string | null {
+  // Of a name that nothing serves there is no release, and all paths would lie in it.
+  if (folder === '') return null
   for (const line of stackOf(thrown)?.split('\n') ?? []) {
     const start = line.indexOf(folder + sep)
     const [place] = (start >= 0 && /^[^()]*?:\d+/.exec(line.slice(start + folder.length))) || []

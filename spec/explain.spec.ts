@@ -357,12 +357,17 @@ describe('why', () => {
     await world.get('aries.test')
     isFailing = true
     const failing = await world.vhosts.why('aries.test')
-    assert.deepEqual([failing.state, failing.outcome, failing.status], ['serving', 'app', 200])
+    assert.deepEqual([failing.state, failing.outcome, failing.status], ['serving older', 'app', 200])
     assert.equal(failing.error?.cause, 'Error: EIO: no luck')
     isFailing = false
+    await eventually(async () => (await world.vhosts.why('aries.test')).state === 'serving')
     renameSync(world.path(), `${world.path()}.away`)
+    await eventually(async () => (await world.vhosts.why('aries.test')).state === 'serving older')
     const away = await world.vhosts.why('aries.test')
-    assert.deepEqual([away.state, away.outcome, away.status], ['serving', 'app', 200])
+    assert.deepEqual(
+      [away.outcome, away.status, world.vhosts.stats().vhosts[0]?.state],
+      ['app', 200, away.state],
+    )
     assert.deepEqual(away.notes, [
       `there is no folder at basePath, ${world.path()}`,
       'no app is there now; the one that is loaded serves on',

@@ -136,8 +136,7 @@ function print(event: string, about: object): void {
   const told = error && {
     message: error.message,
     cause: causeOf(error.cause),
-    // Of a name that nothing serves there is no release, and all paths would lie in it.
-    place: realPath ? placeOf(error.cause, realPath) : null,
+    place: placeOf(error.cause, realPath),
   }
   const line = eventLine({ time: new Date().toISOString(), event, ...about, error: told } as ToldEvent)
   if (error) console.error(line)

@@ -686,8 +686,10 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
-        `module.exports = (req, res) => {
+        `const { writeFileSync } = require('node:fs')
+         module.exports = (req, res) => {
            const end = Date.now() + 700
+           if (req.url === '/busy') writeFileSync('${world.path('is-busy')}', '')
            while (req.url === '/busy' && Date.now() < end);
            res.end('ok')
          }`,
@@ -705,7 +707,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       // So that all are there at once.
       await all('leo.test')
       const busy = world.body('aries.test', '/busy')
-      await delay(50)
+      await eventually(() => existsSync(world.path('is-busy')))
       assert.deepEqual(new Set(await all('aries.test')), new Set([200]))
       assert.equal(await busy, 'ok')
       agent.destroy()
