@@ -376,7 +376,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
     assert.deepEqual(seen, [
       'the base path is empty, and on another volume than it was',
       true,
-      'serving',
+      'serving older',
       ['changed', 'deleted'],
     ])
   })

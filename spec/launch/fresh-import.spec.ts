@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { join, sep } from 'node:path'
 import { describe, it } from 'node:test'
@@ -18,6 +18,15 @@ const globals = globalThis as unknown as Globals
 /** Why to skip what only hooks of the same thread can know; false where there are such. */
 const noHooks = 'registerHooks' in Module ? false : 'Node 20 asks no hook'
 const isTypeScriptStripped = Boolean((process.features as { typescript?: unknown }).typescript)
+
+/** Hooks by which modules named `slow.mjs` arrive once there is a file `go` beside them. */
+const SLOW_LOADER = `data:text/javascript,${encodeURIComponent(`
+  import { existsSync } from 'node:fs'
+  import { setTimeout } from 'node:timers/promises'
+  export async function load(url, context, next) {
+    while (/\\/slow\\.mjs\\b/.test(url) && !existsSync(new URL('go', url))) await setTimeout(5)
+    return await next(url, context)
+  }`)}`
 
 /** A release on disk, loaded without a router. */
 class Site {
@@ -1158,16 +1167,16 @@ describe('FreshImport', () => {
       const site = new Site(world)
       site.write({
         'app/index.js': `module.exports = () => import('./late.mjs')`,
-        'app/late.mjs': `import './slow.mjs'; import { n } from './lib.cjs'; export default n`,
+        'app/late.mjs': `import { n } from './lib.cjs'; import './slow.mjs'; export default n`,
         'app/lib.cjs': `exports.n = 'one'`,
+        'app/slow.mjs': '',
       })
-      const slow = join(site.path, 'app/slow.mjs')
-      execFileSync('mkfifo', [slow])
+      Module.register(SLOW_LOADER)
       const imported = call(await site.load('app/index.js'))
       await eventually(() => site.cached.includes(join(site.path, 'app/lib.cjs')))
       site.last?.forget()
       const run = linkedRun(site.path)
-      appendFileSync(slow, 'export {}')
+      site.write({ 'app/go': '' })
       assert.deepEqual({ ...((await imported) as object) }, { default: 'one' })
       await run
       await eventually(() => site.cached.length === 0)
