@@ -40,6 +40,8 @@ export class App implements Used {
   readonly name: string
   readonly loadDurationMs: number
   errors = 0
+  /** Requests that had not ended when the time to drain was over; upgraded sockets, which live on by nature, are none. */
+  cut = 0
   /** Requests that wait to be handed over; an app with one is no victim. */
   waiting = 0
   #predecessor: Promise<void> | undefined
@@ -190,6 +192,10 @@ export class App implements Used {
   }
 
   #cut(): void {
-    for (const flight of this.#flights.values()) if (flight.app === this) flight.cut()
+    for (const flight of this.#flights.values()) {
+      if (flight.app !== this) continue
+      if (!flight.isUpgrade) this.cut++
+      flight.cut()
+    }
   }
 }

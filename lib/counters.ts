@@ -12,6 +12,7 @@ export type Unrouted = 'refused' | 'no_vhost' | 'no_app' | 'failed'
 interface Ended {
   requests: number
   errors: number
+  cut: number
 }
 
 /** What only ever grows: counted here for as long as the router lives, while apps come and go. */
@@ -32,14 +33,18 @@ export class Counters {
   }
 
   /** An app is gone: what it counted stays under its name. */
-  noteEnd({ name, requests, errors }: App): void {
+  noteEnd({ name, requests, errors, cut }: App): void {
     const ended = this.ended(name)
-    this.#ended.set(name, { requests: ended.requests + requests, errors: ended.errors + errors })
+    this.#ended.set(name, {
+      requests: ended.requests + requests,
+      errors: ended.errors + errors,
+      cut: ended.cut + cut,
+    })
   }
 
   /** What the ended apps of a name had counted. */
   ended(name: string): Readonly<Ended> {
-    return this.#ended.get(name) ?? { requests: 0, errors: 0 }
+    return this.#ended.get(name) ?? { requests: 0, errors: 0, cut: 0 }
   }
 
   /** The names that had apps which ended. */

@@ -40,7 +40,7 @@ export class Endings {
       .then(() => {
         this.#endings.delete(app)
         this.#ended(app)
-        this.#events.emit('evict', { hostnames, ...app.release, reason })
+        this.#events.emit('evict', { hostnames, ...app.release, reason, cut: app.cut })
       })
     this.#endings.set(app, ended)
     return ended

@@ -18,7 +18,11 @@ export interface VhostEvent extends Release {
 export interface VhostEvents {
   load: VhostEvent & { readonly durationMs: number }
   reload: VhostEvent & { readonly durationMs: number; readonly previous: Release }
-  evict: VhostEvent & { readonly reason: EvictReason }
+  evict: VhostEvent & {
+    readonly reason: EvictReason
+    /** Requests that had not ended within `drainTimeout`, and were cut. */
+    readonly cut: number
+  }
   /** A line that an isolated app wrote. */
   log: VhostEvent & { readonly stream: 'stdout' | 'stderr'; readonly line: string }
   error: VhostEvent & {

@@ -85,8 +85,12 @@ export class Flight {
     this.#next(error)
   }
 
+  get isUpgrade(): boolean {
+    return this.#res === undefined
+  }
+
   cut(): void {
-    if (this.#socket && !this.#res) closeWebSocket(this.#socket, this.#writtenBefore)
+    if (this.#socket && this.isUpgrade) closeWebSocket(this.#socket, this.#writtenBefore)
     else if (this.#socket) this.#socket.destroy()
     else if (this.#res) cutAnswer(this.#res)
     this.end()

@@ -23,7 +23,7 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
   const { totals } = stats
   const running = [...apps.apps, ...apps.draining]
   const names = [...new Set([...counters.endedNames, ...running.map(app => app.name)])]
-  const total = (key: 'requests' | 'errors'): Metric['samples'] => {
+  const total = (key: 'requests' | 'errors' | 'cut'): Metric['samples'] => {
     const values = new Map(names.map(name => [name, counters.ended(name)[key]]))
     for (const app of running) values.set(app.name, (values.get(app.name) as number) + app[key])
     return byHostname(values)
@@ -34,6 +34,11 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
       'request_errors_total',
       'Requests that ended in an error which the app passed on',
       total('errors'),
+    ),
+    counter(
+      'cut_requests_total',
+      'Requests that were cut as they had not ended within drainTimeout',
+      total('cut'),
     ),
     counter(
       'unrouted_requests_total',

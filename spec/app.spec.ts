@@ -62,7 +62,8 @@ describe('App', () => {
     const evicted = world.event('evict')
     globals.gates[host]?.()
     assert.equal((await slow).body, 'begun ended')
-    assert.equal((await evicted).reason, 'changed')
+    const { reason, cut } = await evicted
+    assert.deepEqual([reason, cut], ['changed', 0])
     assert.deepEqual(closedOf(host), [`${host} 1`])
   })
 
@@ -76,7 +77,7 @@ describe('App', () => {
     const evicted = world.event('evict')
     gated(world, host, '2')
     await hanging
-    await evicted
+    assert.equal((await evicted).cut, 1)
     assert.deepEqual(closedOf(host), [`${host} 1`])
     assert.equal(world.vhosts.stats().totals.draining, 0)
   })

@@ -411,9 +411,20 @@ describe('express-van serve', { concurrency: 4 }, () => {
       }
       const { code, out, err } = await people.ended
       assert.deepEqual([code, err], [0, ''])
-      if (!held) assert.match(out, /evict +aries\.test +closed.*\n$/)
+      if (!held) assert.match(out, /evict +aries\.test +closed {2}.*\n$/)
       await held
     }
+  })
+
+  it('says how many requests were cut as they did not end', async () => {
+    await using site = await Site.start(['--drain-timeout', '50'])
+    site.world.write('aries.test/app/index.js', `module.exports = (req, res) => res.write('begun')`)
+    const held = assert.rejects(site.get('aries.test'))
+    await eventually(() => assert.match(site.out, /load +aries\.test/))
+    await eventually(async () => (await site.run('status', '--json')).out.includes('"inFlight": 1'))
+    await site.run('reload', 'aries.test')
+    await held
+    await eventually(() => assert.match(site.out, /evict +aries\.test +reloaded, requests cut: 1 {2}/))
   })
 
   it('ends on a signal when what is in flight has ended', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
+import { connect } from 'node:net'
 import { describe, it } from 'node:test'
 import { eventually, World } from './support/world.ts'
 
@@ -18,7 +19,7 @@ describe('metrics', () => {
     world.site('aries.test', 'aries')
     await world.body('aries.test')
     const parsed = parse(world.vhosts.metrics())
-    assert.equal(parsed.length, 15)
+    assert.equal(parsed.length, 16)
     for (const { name, help, type } of parsed) {
       assert.match(name, /^express_van_[a-z_]+$/)
       assert.ok(help.length > 10, name)
@@ -51,6 +52,29 @@ describe('metrics', () => {
     )
     assert.equal(metric(world, 'evictions_total', { reason: 'reloaded' }), 1)
     assert.equal(metric(world, 'evictions_total', { reason: 'deleted' }), 1)
+  })
+
+  it('count requests that are cut, and no WebSockets', async () => {
+    await using world = await World.start({ drainTimeout: 20 })
+    world.write(
+      'aries.test/app/index.js',
+      `exports.handler = (req, res) => res.write('begun')
+      exports.upgrade = (req, socket) => socket.write('HTTP/1.1 101 Switching Protocols\\r\\n\\r\\n')`,
+    )
+    const cut = world.get('aries.test').then(
+      () => 'whole',
+      () => 'cut',
+    )
+    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
+    const client = connect(world.port).on('error', () => {})
+    client.write('GET / HTTP/1.1\r\nHost: aries.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    await eventually(() => world.vhosts.stats().totals.inFlight === 2)
+    const evicted = world.event('evict')
+    await world.vhosts.reload('aries.test')
+    assert.equal(await cut, 'cut')
+    assert.equal((await evicted).cut, 1)
+    assert.equal(metric(world, 'cut_requests_total', { hostname: 'aries.test' }), 1)
+    client.destroy()
   })
 
   it('make no series of what strangers ask for', async () => {

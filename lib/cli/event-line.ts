@@ -14,6 +14,7 @@ export interface ToldEvent {
   readonly realPath: string
   readonly durationMs?: number
   readonly reason?: string
+  readonly cut?: number
   readonly error?: {
     readonly message: string
     readonly cause?: string | null
@@ -30,12 +31,12 @@ export function eventLine(about: ToldEvent): string {
   )
 }
 
-function detailsOf({ realPath, durationMs, reason, error, serving }: ToldEvent): string {
+function detailsOf({ realPath, durationMs, reason, cut, error, serving }: ToldEvent): string {
   if (error) {
     const why = error.cause ? `${error.message}: ${error.cause}` : error.message
     const where = error.place ? `, at ${error.place}` : ''
     return `${why}${where} (${serving ? `${serving.realPath} serves on` : 'nothing serves'})`
   }
-  if (reason !== undefined) return `${reason}  ${realPath}`
+  if (reason !== undefined) return `${reason}${cut ? `, requests cut: ${cut}` : ''}  ${realPath}`
   return `${Math.round(durationMs ?? 0)} ms  ${realPath}`
 }
