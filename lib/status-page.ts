@@ -9,6 +9,7 @@ import { isSecretEqual } from './is-secret-equal.ts'
 import { optionError, shown } from './option-error.ts'
 import { errorParts, toPlain } from './plain.ts'
 import { passRejection } from './rejection.ts'
+import { reloadAnswer } from './reload-answer.ts'
 import { Board } from './status-page/board.ts'
 import { makeDocument } from './status-page/document.ts'
 import { Viewers } from './status-page/viewers.ts'
@@ -107,9 +108,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
       return sendJson(res, 403, { message: 'this was not asked by the page as it is now: load it again' })
     }
     try {
-      const release = await vhosts.reload(query.get('host') ?? '')
-      if (release) sendJson(res, 200, { realPath: release.realPath })
-      else sendJson(res, 404, { message: 'no such vhost, or no app in it' })
+      sendJson(res, ...(await reloadAnswer(vhosts, query.get('host') ?? '')))
     } catch (error) {
       sendJson(res, (error as { status?: number }).status ?? 500, errorParts(error))
     }

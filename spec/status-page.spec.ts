@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import http2 from 'node:http2'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -288,9 +288,16 @@ describe('statusPage()', () => {
       world.write('bad.test/app/index.js', 'throw new Error("boom")')
       const token = await tokenOf(world)
       const nobody = await reload(world, 'nobody.test', token)
-      assert.deepEqual(
-        [nobody.status, JSON.parse(nobody.body).message],
-        [404, 'no such vhost, or no app in it'],
+      assert.deepEqual([nobody.status, JSON.parse(nobody.body).message], [404, 'there is no vhost'])
+      world.site('away.test', 'away')
+      await world.get('away.test')
+      renameSync(world.path(), `${world.path()}.away`)
+      const away = await reload(world, 'away.test', token)
+      renameSync(`${world.path()}.away`, world.path())
+      assert.equal(away.status, 500)
+      assert.match(
+        JSON.parse(away.body).message,
+        /^nothing was there to load; there is no folder at basePath, /,
       )
       const bad = await reload(world, 'bad.test', token)
       assert.equal(bad.status, 500)
@@ -335,6 +342,27 @@ describe('statusPage()', () => {
       assert.deepEqual(
         stream.deploys.filter(({ event }) => event !== 'evict').map(({ event }) => event),
         ['load', 'reload', 'error', 'reload'],
+      )
+      stream.end()
+    })
+
+    it('takes what goes wrong while it serves for no deploy', async () => {
+      await using world = await withPage()
+      const stream = await listen(world)
+      world.write(
+        'aries.test/app/index.js',
+        `exports.handler = (req, res) => res.end('aries')
+        exports.upgrade = () => { throw new Error('boom') }`,
+      )
+      const client = connect(world.port).on('error', () => {})
+      client.write('GET / HTTP/1.1\r\nHost: aries.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      await eventually(() => world.events('error').length === 1)
+      client.destroy()
+      await world.vhosts.reload('aries.test')
+      await stream.until(() => stream.deploys.some(({ event }) => event === 'reload'))
+      assert.deepEqual(
+        stream.deploys.map(({ event }) => event),
+        ['load', 'reload'],
       )
       stream.end()
     })

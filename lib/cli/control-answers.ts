@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorParts, toPlain } from '../plain.ts'
+import { reloadAnswer } from '../reload-answer.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { EVENTS, LINES } from './event-line.ts'
 
@@ -25,7 +26,7 @@ export class ControlAnswers {
       const verb = `${req.method} ${url.pathname}`
       if (verb === 'GET /status') send(res, 200, this.#vhosts.stats())
       else if (verb === 'GET /why') send(res, 200, await this.#vhosts.why(host))
-      else if (verb === 'POST /reload') await this.#reload(res, host)
+      else if (verb === 'POST /reload') send(res, ...(await reloadAnswer(this.#vhosts, host)))
       else if (verb === 'GET /events') this.#stream(res)
       else send(res, 404, { message: 'no such verb' })
     } catch (error) {
@@ -36,20 +37,6 @@ export class ControlAnswers {
   /** Ends what would go on for as long as the router lives. */
   endStreams(): void {
     for (const res of this.#streams) res.end()
-  }
-
-  async #reload(res: ServerResponse, host: string): Promise<void> {
-    const release = await this.#vhosts.reload(host)
-    if (release) send(res, 200, { realPath: release.realPath })
-    else {
-      const { outcome, notes, error } = await this.#vhosts.why(host)
-      // It may have a folder that cannot be read.
-      if (error) send(res, 500, { code: error.code, message: error.message, cause: error.cause })
-      // It serves, and what it was loaded from is away.
-      else if (outcome === 'app')
-        send(res, 500, { message: ['nothing was there to load', ...notes].join('; ') })
-      else send(res, 404, { outcome, message: [`there is ${outcome}`, ...notes].join('; ') })
-    }
   }
 
   #stream(res: ServerResponse): void {
