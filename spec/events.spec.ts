@@ -176,7 +176,7 @@ describe('the events of a router', () => {
     assert.equal(keys(world.events('load')[0]), `${about} durationMs`)
     assert.equal(keys(world.events('reload')[0]), `${about} durationMs previous`)
     assert.equal(keys(world.events('reload')[0]?.previous), 'realPath version')
-    assert.equal(keys(world.events('evict')[0]), `${about} reason`)
+    assert.equal(keys(world.events('evict')[0]), `${about} reason cut`)
     assert.equal(keys(world.events('error')[0]), `${about} error serving`)
     assert.equal(keys(world.events('error')[0]?.serving), 'realPath version')
   })
