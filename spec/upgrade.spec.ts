@@ -383,31 +383,43 @@ describe('upgrade', () => {
     client.destroy()
   })
 
-  it('destroys the socket where the listener throws or rejects, counts the error, and tells of it', async () => {
-    await using world = await World.start()
-    world.write(
-      'aries.test/app/index.js',
-      `exports.handler = (req, res) => res.end()
-      exports.upgrade = req => {
-        if (req.url === '/throws') throw new Error('boom')
-        return Promise.reject('no error')
-      }`,
-    )
-    world.link('www.aries.test', 'aries.test')
-    await world.body('www.aries.test')
-    for (const path of ['/throws', '/rejects']) assert.equal(await upgrade(world, 'aries.test', path), '')
-    assert.equal(world.vhosts.stats().vhosts[0]?.errors, 2)
-    const told = world.events('error')
-    assert.deepEqual(
-      told.map(({ error }) => [error.message, error.cause]),
-      [new Error('boom'), 'no error'].map(cause => ['upgrade() of the app failed', cause]),
-    )
-    for (const { hostnames, serving, realPath, version } of told) {
-      assert.deepEqual(hostnames, ['www.aries.test', 'aries.test'])
-      assert.deepEqual(serving, { realPath, version })
-    }
-    assert.equal(world.vhosts.stats().totals.inFlight, 0)
-  })
+  for (const isolation of ['none', 'thread', 'process'] as const) {
+    it(`destroys the socket where the listener throws or rejects, counts the error, and tells of it, isolation: '${isolation}'`, async () => {
+      await using world = await World.start({ isolation })
+      world.write(
+        'aries.test/app/index.js',
+        `exports.handler = (req, res) => res.end()
+        exports.upgrade = (req, socket) => {
+          if (req.url === '/late') socket.write('HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n')
+          if (req.url === '/rejects') return Promise.reject('no error')
+          throw new Error('boom' + '.'.repeat(req.url === '/long' ? 20_000 : 0))
+        }`,
+      )
+      world.link('www.aries.test', 'aries.test')
+      await world.body('www.aries.test')
+      const paths = ['/throws', '/rejects', '/long']
+      for (const path of paths) assert.equal(await upgrade(world, 'aries.test', path), '')
+      assert.equal(world.vhosts.stats().vhosts[0]?.errors, 3)
+      assert.equal(world.vhosts.stats().totals.inFlight, 0)
+      const told = world.events('error')
+      const causes = told.map(({ error }) => String((error.cause as Error).message ?? error.cause))
+      assert.deepEqual(
+        causes.map(cause => cause.slice(0, 8)),
+        ['boom', 'no error', 'boom....'],
+      )
+      for (const { error, hostnames, serving, realPath, version } of told) {
+        assert.equal(error.message, 'upgrade() of the app failed')
+        assert.deepEqual(hostnames, ['www.aries.test', 'aries.test'])
+        assert.deepEqual(serving, { realPath, version })
+      }
+      assert.doesNotMatch(await upgrade(world, 'aries.test', '/late'), /boom/)
+      const isTold = (): boolean =>
+        world.events('error').length === 4 ||
+        world.events('log').some(({ line }) => line.includes('Error: boom'))
+      await eventually(isTold)
+      assert.equal((await world.get('aries.test')).status, 200)
+    })
+  }
 
   it('goes by X-Forwarded-Host where the option trustProxy says so, and never otherwise', async () => {
     for (const [trustProxy, name] of [

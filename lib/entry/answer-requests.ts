@@ -6,7 +6,7 @@ import type { Next } from '../launch/launch.ts'
 import { refuseUpgrade } from '../refuse-upgrade.ts'
 import { passRejection } from '../rejection.ts'
 import { tellLeftBody } from './left-body.ts'
-import { applyClient, passOn } from './private-headers.ts'
+import { applyClient, passOn, passOnUpgrade } from './private-headers.ts'
 import { keepToLength } from './stated-length.ts'
 
 /**
@@ -42,7 +42,7 @@ export function answerRequests(
     // An app's listener that throws ends this one connection, as in the router's own process.
     void Promise.resolve()
       .then(() => upgrade(req, socket, head))
-      .catch(() => socket.destroy())
+      .catch(error => passOnUpgrade(socket, error))
   })
 }
 

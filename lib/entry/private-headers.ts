@@ -1,7 +1,10 @@
 import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { isNextError } from '../launch/is-next-error.ts'
+import { refuseUpgrade } from '../refuse-upgrade.ts'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
+import { bytesWritten } from '../websocket-close.ts'
 import { isPlainError, type PlainError, plainError, toError } from './plain-error.ts'
 
 /**
@@ -113,6 +116,20 @@ export function passOn(res: ServerResponse, error: unknown): void {
   res.setHeader('content-length', 0)
   res.setHeader(NEXT, isError ? encode(plainError(error)) : res.req.readableDidRead ? NO_ERROR : UNREAD)
   res.end()
+}
+
+/**
+ * On the app's side: answers an upgrade with what its listener threw, for the router to tell of. Where its answer has
+ * begun it is cut.
+ */
+export function passOnUpgrade(socket: Duplex, error: unknown): void {
+  if (bytesWritten(socket) === 0) {
+    refuseUpgrade(socket, 500, `${NEXT}: ${encode(plainError(error))}\r\n`)
+    return
+  }
+  // The router can be told nothing any more.
+  console.error(error)
+  socket.destroy()
 }
 
 /** On the router's side: with what the app called `next()`, by the header that says so. */

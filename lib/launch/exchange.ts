@@ -15,7 +15,15 @@ import { AnswerTimeout } from './answer-timeout.ts'
 import { goneOf, isClientGone } from './client-gone.ts'
 import type { ConnectionPool } from './connection-pool.ts'
 import { framed } from './forward-framing.ts'
-import { checkHead, linksOf, MOST_FIELDS, readHead, requestHeaders, setHeaders } from './forward-headers.ts'
+import {
+  checkHead,
+  linksOf,
+  MAX_ANSWER_HEADERS,
+  MOST_FIELDS,
+  readHead,
+  requestHeaders,
+  setHeaders,
+} from './forward-headers.ts'
 import type { ForwardOptions } from './forward-options.ts'
 import { ForwardedAnswer } from './forwarded-answer.ts'
 import { ForwardedBody, lostBody, readBody } from './forwarded-body.ts'
@@ -24,8 +32,6 @@ import { InterimAnswers } from './interim-answers.ts'
 import type { Next } from './launch.ts'
 import { mayRetry } from './may-retry.ts'
 
-/** Bytes; in the same process there would be no limit. The app's error comes in a header, too. */
-const MAX_ANSWER_HEADERS = 2 ** 20
 /** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
 const MOST_HINTS = 64 * 1024
 

@@ -110,6 +110,8 @@ export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHea
   return { fields: left, length, isChunked, next, isBodyLeft }
 }
 
+/** Bytes; in the same process there would be no limit. The app's error comes in a header, too. */
+export const MAX_ANSWER_HEADERS: number = 2 ** 20
 /** Fields of an answer: as many as Node's own client keeps. Of more its parser alone would stand still for a minute. */
 export const MOST_FIELDS = 2000
 

@@ -1,7 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { VhostError } from '../errors.ts'
 import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Exchange } from './exchange.ts'
@@ -43,7 +42,7 @@ export class Forward {
     req: IncomingMessage,
     socket: Duplex,
     head: Buffer,
-    failed: (error: VhostError) => void,
+    failed: (error: unknown) => void,
   ): void => {
     new UpgradeExchange(this.#options, this.#upgrades, req, socket, head, failed).begin()
   }

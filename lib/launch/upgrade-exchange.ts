@@ -1,10 +1,11 @@
 import { type ClientRequest, type IncomingMessage, STATUS_CODES, request as sendRequest } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { NEXT, passedOn } from '../entry/private-headers.ts'
 import { VhostError } from '../errors.ts'
 import { debug } from '../events.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 import { AnswerTimeout } from './answer-timeout.ts'
-import { requestHeaders } from './forward-headers.ts'
+import { MAX_ANSWER_HEADERS, requestHeaders } from './forward-headers.ts'
 import type { ForwardOptions } from './forward-options.ts'
 import { type FullQueue, isFull } from './full-queue.ts'
 import { InterimAnswers } from './interim-answers.ts'
@@ -21,7 +22,7 @@ export class UpgradeExchange {
   readonly #req: RoutedRequest
   readonly #socket: Duplex
   readonly #head: Buffer
-  readonly #failed: (error: VhostError) => void
+  readonly #failed: (error: unknown) => void
   readonly #headers: string[]
   #up: ClientRequest | undefined
   #timeout: AnswerTimeout | undefined
@@ -35,7 +36,7 @@ export class UpgradeExchange {
     req: IncomingMessage,
     socket: Duplex,
     head: Buffer,
-    failed: (error: VhostError) => void,
+    failed: (error: unknown) => void,
   ) {
     this.#options = options
     this.#queue = queue
@@ -69,6 +70,7 @@ export class UpgradeExchange {
       method,
       path: url,
       headers: [...this.#headers, 'Connection', 'Upgrade', 'Upgrade', headers.upgrade ?? ''],
+      maxHeaderSize: MAX_ANSWER_HEADERS,
       setHost: false,
     })
     this.#up = up
@@ -96,9 +98,16 @@ export class UpgradeExchange {
     joinSockets(this.#socket, far)
   }
 
-  /** The answer is the app's own. */
+  /** The answer is the app's own, unless its listener threw. */
   readonly #onRefusal = (down: IncomingMessage): void => {
     const socket = this.#socket
+    const told = down.headers[NEXT]
+    if (typeof told === 'string') {
+      down.resume()
+      this.#end()
+      this.#failed(thrownBy(told))
+      return
+    }
     this.#answer(down)
     down.on('error', () => socket.destroy())
     down.pipe(socket)
@@ -165,6 +174,15 @@ export class UpgradeExchange {
 
   get #hostname(): string | undefined {
     return this.#req.vhost?.hostname
+  }
+}
+
+function thrownBy(told: string): unknown {
+  try {
+    return passedOn(told)
+  } catch (error) {
+    // An app can set any header.
+    return error
   }
 }
 

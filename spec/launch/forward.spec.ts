@@ -1934,7 +1934,7 @@ class Wall {
     })
     this.#outer = http.createServer(server, around)
     this.#outer.on('upgrade', (req, socket, head) => {
-      this.forward.upgrade(req, socket, head, ({ status }) => refuseUpgrade(socket, status))
+      this.forward.upgrade(req, socket, head, error => refuseUpgrade(socket, (error as VhostError).status))
     })
   }
 

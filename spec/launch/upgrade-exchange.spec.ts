@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Duplex, PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
+import type { VhostError } from '../../lib/errors.ts'
 import { Forward } from '../../lib/launch/forward.ts'
 import type { ForwardOptions } from '../../lib/launch/forward-options.ts'
 import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
@@ -44,7 +45,7 @@ describe('UpgradeExchange', () => {
     const socket = new PassThrough()
     const req = new IncomingMessage(new Socket())
     req.url = '/a b'
-    assert.throws(() => forward.upgrade(req, socket, Buffer.alloc(0), assert.fail), {
+    assert.throws(() => forward.upgrade(req, socket, Buffer.alloc(0), error => assert.fail(error as Error)), {
       code: 'ERR_UNESCAPED_CHARACTERS',
     })
     socket.destroy()
@@ -152,7 +153,7 @@ describe('UpgradeExchange', () => {
       const socket = new SlowSocket()
       const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' })
       req.headers.upgrade = 'a'
-      new Forward(optionsOf(app)).upgrade(req, socket, Buffer.alloc(0), assert.fail)
+      new Forward(optionsOf(app)).upgrade(req, socket, Buffer.alloc(0), error => assert.fail(error as Error))
       await eventually(() => socket.waits > 0 || socket.destroyed)
       return socket
     }
@@ -250,7 +251,7 @@ class Door {
     })
     this.#server = createServer().on('upgrade', (req, socket, head) => {
       this.#sockets.push(socket)
-      forward.upgrade(req, socket, head, ({ status }) => refuseUpgrade(socket, status))
+      forward.upgrade(req, socket, head, error => refuseUpgrade(socket, (error as VhostError).status))
     })
   }
 
