@@ -367,6 +367,23 @@ describe('statusPage()', () => {
       stream.end()
     })
 
+    it('takes a folder that cannot be read for a deploy that was refused', async () => {
+      let isFailing = false
+      const getVersion = (): number => {
+        if (isFailing) throw Object.assign(new Error('EACCES: no luck'), { code: 'EACCES' })
+        return 1
+      }
+      await using world = await withPage({}, { getVersion, updateInterval: 50 })
+      world.site('aries.test', 'aries')
+      await world.get('aries.test')
+      const stream = await listen(world)
+      isFailing = true
+      await stream.until(() => stream.deploys.some(({ event }) => event === 'error'))
+      const { cause, serving } = stream.deploys.at(-1) ?? {}
+      assert.deepEqual([cause, serving], ['Error: EACCES: no luck', world.path('aries.test')])
+      stream.end()
+    })
+
     it('tells of a row what is different, and nothing of the others', async () => {
       await using world = await withPage({}, { getVersion: () => 1 })
       for (const name of ['aries.test', 'taurus.test']) {

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
+import { VhostError } from '../errors.ts'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
-import { isSameRelease } from '../release.ts'
 import { NOT_RUNNING, type PlainVersion, plainVersion } from '../stats.ts'
 import { causeOf, shortened, stackOf } from '../thrown.ts'
 
@@ -191,8 +191,8 @@ export class Board {
     const { durationMs = null, reason = null } = about as Partial<VhostEvents['load'] & VhostEvents['evict']>
     if (reason && REPLACED.includes(reason)) return
     const { error, serving } = about as Partial<VhostEvents['error']>
-    // What goes wrong while it serves is no deploy.
-    if (error && isSameRelease(serving, about)) return
+    // What an app does wrong is no deploy that was refused; a folder that cannot be read is one.
+    if (error && serving && !(error instanceof VhostError)) return
     this.deploys.push({
       id: ++this.#deployId,
       time: new Date().toISOString(),
