@@ -209,14 +209,12 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   /** Requests that fail go to the error handler of the app around; no such thing is told of upgrades. */
-  function tellUpgradeFailed({ release }: App, cause: unknown): void {
+  function tellUpgradeFailed({ release, name, isRetired }: App, cause: unknown): void {
+    const { realPath } = release
     const error = new Error('upgrade() of the app failed', { cause })
-    events.emit('error', {
-      hostnames: table.hostnames(release.realPath),
-      ...release,
-      error,
-      serving: release,
-    })
+    const hostnames = isRetired ? [name] : table.hostnames(realPath)
+    const serving = isRetired ? apps.peek(table.peek(name)?.realPath ?? realPath)?.release : release
+    events.emit('error', { hostnames, ...release, error, serving })
   }
 
   async function servedPlaceOf(host: string, path?: string): Promise<Place | undefined> {

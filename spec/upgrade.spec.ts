@@ -421,6 +421,39 @@ describe('upgrade', () => {
     })
   }
 
+  it('tells what serves where the app that fails has been replaced, or was deleted', async () => {
+    await using world = await World.start({ updateInterval: 10 })
+    world.write(
+      'releases/1/app/index.js',
+      `exports.handler = (req, res) => res.end()
+      exports.upgrade = () => new Promise((_, reject) => process.once('fail-upgrades', reject))`,
+    )
+    world.link('aries.test', world.path('releases/1'))
+    await world.body('aries.test')
+    const clients = [connect(world.port), connect(world.port)]
+    for (const client of clients) client.write(offer('aries.test', '/'))
+    await eventually(() => world.vhosts.stats().totals.inFlight === 2)
+    world.site('releases/2', 'two')
+    world.link('aries.test', world.path('releases/2'))
+    await eventually(() => world.vhosts.stats().totals.draining === 1)
+    const [fail, failLater] = process.listeners('fail-upgrades' as 'message') as ((error: Error) => void)[]
+    process.removeAllListeners('fail-upgrades')
+    fail?.(new Error('boom'))
+    await eventually(() => world.events('error').length === 1)
+    world.remove('aries.test')
+    await eventually(() => world.vhosts.stats().totals.hostnames === 0)
+    failLater?.(new Error('boom'))
+    await eventually(() => world.events('error').length === 2)
+    assert.deepEqual(
+      world.events('error').map(({ hostnames, serving }) => [hostnames, serving?.realPath]),
+      [
+        [['aries.test'], world.path('releases/2')],
+        [['aries.test'], undefined],
+      ],
+    )
+    for (const client of clients) client.destroy()
+  })
+
   it('goes by X-Forwarded-Host where the option trustProxy says so, and never otherwise', async () => {
     for (const [trustProxy, name] of [
       ['loopback', 'taurus'],
