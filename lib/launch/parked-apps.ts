@@ -41,6 +41,7 @@ export class ParkedApps {
     const parked = this.#byRealPath.get(realPath)
     if (!parked) return
     this.#byRealPath.delete(realPath)
+    parked.scope.end()
     this.#forget(parked.modules)
   }
 
