@@ -113,7 +113,8 @@ export function vhostTls(
   }
 
   function tellRival(socket: unknown, certificate: Certificate): void {
-    if (comparedToServers.has(certificate)) return
+    // A connection that has gone does not know any more what the server has.
+    if (Object(socket).destroyed || comparedToServers.has(certificate)) return
     comparedToServers.add(certificate)
     const rival = rivalOf(socket, certificate.x509)
     if (rival !== undefined) tell(certificate.realPath, new Error(rival), false)

@@ -320,6 +320,26 @@ describe('SNICallback', () => {
     assert.deepEqual(told, mixingKinds ? [{ realPath, serving: false, kinds }] : [])
   })
 
+  it('tells of it where the first client has gone before its certificate was found', {
+    skip: !mixingKinds,
+  }, async () => {
+    await using all = new TlsWorld()
+    all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
+    let isFirst = true
+    all.server = https.createServer({
+      ...fallback,
+      SNICallback(this: tls.TLSSocket, ...values) {
+        if (isFirst) this.destroy()
+        isFirst = false
+        all.tls.SNICallback.apply(this, values)
+      },
+    })
+    await all.listen()
+    await assert.rejects(all.shown('leo.test'))
+    await all.shown('leo.test')
+    assert.equal(all.faults.length, 1)
+  })
+
   it('is as good where the server calls it by a function of its own', async () => {
     await using all = new TlsWorld()
     all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
