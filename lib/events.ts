@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { debuglog, inspect } from 'node:util'
+import { VhostError } from './errors.ts'
 import { printableEntry } from './printable.ts'
 import { isSameRelease, type Release } from './release.ts'
 import { attempt, causeOf } from './thrown.ts'
@@ -103,7 +104,9 @@ function writeError(about: VhostEvents['error']): void {
   )
 }
 
-function consequenceOf({ serving, ...release }: VhostEvents['error']): string {
+function consequenceOf({ error, serving, ...release }: VhostEvents['error']): string {
   if (!serving) return 'nothing serves'
-  return isSameRelease(serving, release) ? 'it serves on' : 'the release before it serves on'
+  if (isSameRelease(serving, release)) return 'it serves on'
+  // The router's own is of a release that was not loaded; what an app throws is of one that has served.
+  return error instanceof VhostError ? 'the release before it serves on' : 'the release after it serves'
 }

@@ -244,13 +244,16 @@ describe('Events', () => {
     new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 0 } })
     new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 1 } })
     new Events().emit('error', { ...about, hostnames: [] })
+    const error = new Error('close() of the app failed')
+    new Events().emit('error', { ...about, error, serving: { realPath: '/srv/aries', version: 2 } })
     assert.deepEqual(
-      mock.calls.map(({ arguments: [text] }) => /^.*?:(?= \[?VhostError)/.exec(String(text))?.[0]),
+      mock.calls.map(({ arguments: [text] }) => /^.*?:(?= \[?(?:Vhost)?Error)/.exec(String(text))?.[0]),
       [
         'express-van: aries.test, www.aries.test: nothing serves:',
         'express-van: aries.test, www.aries.test: the release before it serves on:',
         'express-van: aries.test, www.aries.test: it serves on:',
         'express-van: (no vhost): nothing serves:',
+        'express-van: aries.test, www.aries.test: the release after it serves:',
       ],
     )
     assert.match(String(mock.calls[0]?.arguments[0]), /\n {4}\[cause\]: Error: boom\n {8,}at /)
