@@ -6,20 +6,23 @@ import type { Release } from './release.ts'
 export class Endings {
   readonly #drainTimeout: number
   readonly #events: Events
-  readonly #servingAt: (realPath: string) => Release | undefined
+  readonly #servingAfter: (realPath: string, hostnames: string[]) => Release | undefined
   readonly #ended: (app: App) => void
   readonly #endings = new Map<App, Promise<void>>()
 
-  /** `servingAt` tells what serves a real path now; `ended` is told of each app that is disposed. */
+  /**
+   * `servingAfter` tells what serves now where an app did, or the names that led to it; `ended` is told of each app that
+   * is disposed.
+   */
   constructor(
     drainTimeout: number,
     events: Events,
-    servingAt: (realPath: string) => Release | undefined,
+    servingAfter: (realPath: string, hostnames: string[]) => Release | undefined,
     ended: (app: App) => void,
   ) {
     this.#drainTimeout = drainTimeout
     this.#events = events
-    this.#servingAt = servingAt
+    this.#servingAfter = servingAfter
     this.#ended = ended
   }
 
@@ -34,7 +37,7 @@ export class Endings {
       .retire(reason, drainTimeout)
       .catch(cause => {
         const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
-        const serving = this.#servingAt(app.release.realPath)
+        const serving = this.#servingAfter(app.release.realPath, hostnames)
         this.#events.emit('error', { hostnames, ...app.release, error, serving })
       })
       .then(() => {

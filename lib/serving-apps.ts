@@ -22,6 +22,8 @@ export interface Replacement {
 
 export interface ServingHooks {
   hostnamesOf(realPath: string): string[]
+  /** Where a name leads; undefined where it is not known. */
+  realPathOf(hostname: string): string | undefined
   /** Another app serves there from now on, or none. */
   switched(realPath: string): void
   /** An app left for good: no name leads to it any more. */
@@ -55,7 +57,7 @@ export class ServingApps {
     this.#endings = new Endings(
       settings.drainTimeout,
       events,
-      realPath => this.#apps.get(realPath)?.release,
+      (realPath, [name = '']) => this.#apps.get(hooks.realPathOf(name) ?? realPath)?.release,
       hooks.ended,
     )
   }

@@ -102,6 +102,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     events,
     {
       hostnamesOf: realPath => table.hostnames(realPath),
+      realPathOf: hostname => table.peek(hostname)?.realPath,
       switched: realPath => table.forgetApp(realPath),
       left: realPath => {
         for (const hostname of table.hostnames(realPath)) follower.leave(hostname)

@@ -397,7 +397,14 @@ function fakeCache(
     environmentWrites: [],
     async dispose() {},
   }
-  const hooks = { hostnamesOf: () => [], switched() {}, left() {}, ended() {}, revive() {} }
+  const hooks = {
+    hostnamesOf: () => [],
+    realPathOf: () => undefined,
+    switched() {},
+    left() {},
+    ended() {},
+    revive() {},
+  }
   const cache = new AppCache(resolveOptions({ maxApps }), async () => launched, events, hooks)
   return { cache, ask }
 

@@ -121,6 +121,22 @@ describe('the events of a router', () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
+  it('tell of an app that fails to close after a link was flipped what serves now', async () => {
+    await using world = await World.start({ updateInterval: 10 })
+    world.write(
+      'releases/1/app/index.js',
+      'exports.handler = (req, res) => res.end()\nexports.close = () => { throw new Error("boom") }',
+    )
+    world.site('releases/2', 'two')
+    world.link('aries.test', world.path('releases/1'))
+    await world.get('aries.test')
+    const failed = world.event('error')
+    world.link('aries.test', world.path('releases/2'))
+    const { hostnames, realPath, serving } = await failed
+    assert.deepEqual([hostnames, realPath], [['aries.test'], world.path('releases/1')])
+    assert.equal(serving?.realPath, world.path('releases/2'))
+  })
+
   for (const [reason, provoke] of Object.entries({
     deleted: world => world.remove('aries.test'),
     closed: world => world.vhosts.close(),
