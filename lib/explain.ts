@@ -43,8 +43,8 @@ export interface VhostExplanation {
   /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
   /**
-   * What is odd, in words: an unknown setting in the vhost's package.json, that there is no base path or app folder, or
-   * none of what serves, or that a folder is named as no request asks for it.
+   * What is odd, in words: an unknown setting in the vhost's package.json, that there is no base path or app folder, that
+   * what serves is on disk no more, or that a folder is named as no request asks for it.
    */
   readonly notes: readonly string[]
 }

@@ -32,7 +32,7 @@ export interface HostVerbs {
   reload(hostname: string): Promise<Release | undefined>
 }
 
-/** The verbs of a router whose rooms these are. */
+/** The verbs of one router, which is made of these parts. */
 export function hostVerbs(
   settings: Settings & { readonly reserved: Set<string> },
   table: VhostTable,

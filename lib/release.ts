@@ -21,8 +21,9 @@ export interface ReadRelease extends Release {
   readonly entryStamp: string | undefined
 }
 
-/** Of what was changed within the tick of a coarse clock, as that of ext3 or sshfs, in milliseconds; FAT's is the longest. */
+/** How long a coarse clock, as that of ext3 or sshfs, gives the same time, in milliseconds; FAT's is the slowest. */
 const TICK = 2000
+/** Ends the stamp of what was changed within the tick. */
 const FRESH = 'fresh'
 
 type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion' | 'user'>

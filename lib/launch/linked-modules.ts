@@ -3,8 +3,9 @@ import { cachedBelow } from './cached-modules.ts'
 
 /** What Node writes on CommonJS that an import has linked. */
 const MARK = 'kIsCachedByESMLoader'
-/** Of an import that failed they stand there for ever. */
+/** How long what is linked may take to run, in milliseconds; of an import that failed it never does. */
 const PATIENCE = 1000
+/** Milliseconds between two looks. */
 const LOOK = 5
 
 /**
