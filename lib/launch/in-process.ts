@@ -55,9 +55,10 @@ export class InProcess {
     return this.#launched(loaded)
   }
 
-  /** Waits for no load any more; what arrives is disposed. */
+  /** Waits for no load any more; what arrives is disposed, and what was kept is let go. */
   close(): void {
     for (const giveUp of this.#giveUps) giveUp()
+    this.#parked.discardAll()
   }
 
   /** Has the next load of a real path be a new one, where its modules were kept to be used again. */

@@ -45,6 +45,10 @@ export class ParkedApps {
     this.#forget(parked.modules)
   }
 
+  discardAll(): void {
+    for (const realPath of [...this.#byRealPath.keys()]) this.discard(realPath)
+  }
+
   /** To be called at each launch: by turns those go whose name leads elsewhere by now. */
   lookAfter(): void {
     for (const parked of [...this.#byRealPath.values()].slice(0, LOOKS)) {

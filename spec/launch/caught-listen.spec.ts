@@ -193,24 +193,29 @@ describe('LoadScope', () => {
     }
   })
 
-  it('tells a server that it is closed when an ES module app, evicted, is used again no more', async () => {
-    await using world = await World.start({ maxApps: 1 })
-    globals.seen = { closed: 0 }
-    world.site('first.test', 'first')
-    world.write(
-      `${HOST}/app/index.mjs`,
-      `import { createServer } from 'node:http'
-      const server = createServer().listen(80)
-      server.on('close', () => { globalThis.seen.closed++ })
-      export default (req, res) => res.end('answer')`,
-    )
-    await world.body(HOST)
-    await world.body('first.test')
-    await eventually(() => world.events('evict').length === 1)
-    assert.equal(globals.seen.closed, 0)
-    await world.vhosts.reload(HOST)
-    await eventually(() => globals.seen.closed === 1)
-  })
+  for (const [when, end] of [
+    ['is used again no more', world => world.vhosts.reload(HOST)],
+    ['is there when the router is closed', world => world.vhosts.close()],
+  ] as [string, (world: World) => Promise<unknown>][]) {
+    it(`tells a server that it is closed when an ES module app that was evicted ${when}`, async () => {
+      await using world = await World.start({ maxApps: 1 })
+      globals.seen = { closed: 0 }
+      world.site('first.test', 'first')
+      world.write(
+        `${HOST}/app/index.mjs`,
+        `import { createServer } from 'node:http'
+        const server = createServer().listen(80)
+        server.on('close', () => { globalThis.seen.closed++ })
+        export default (req, res) => res.end('answer')`,
+      )
+      await world.body(HOST)
+      await world.body('first.test')
+      await eventually(() => world.events('evict').length === 1)
+      assert.equal(globals.seen.closed, 0)
+      await end(world)
+      await eventually(() => globals.seen.closed === 1)
+    })
+  }
 
   describe('makes the server that listens the handler:', () => {
     for (const express of ['express', 'express4']) {
