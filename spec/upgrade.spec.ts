@@ -390,6 +390,7 @@ describe('upgrade', () => {
         'aries.test/app/index.js',
         `exports.handler = (req, res) => res.end()
         exports.upgrade = (req, socket) => {
+          if (req.url === '/ended') socket.end()
           if (req.url === '/late') socket.write('HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n')
           if (req.url === '/rejects') return Promise.reject('no error')
           throw new Error('boom' + '.'.repeat(req.url === '/long' ? 20_000 : 0))
@@ -412,12 +413,14 @@ describe('upgrade', () => {
         assert.deepEqual(hostnames, ['www.aries.test', 'aries.test'])
         assert.deepEqual(serving, { realPath, version })
       }
-      assert.doesNotMatch(await upgrade(world, 'aries.test', '/late'), /boom/)
+      for (const path of ['/ended', '/late'])
+        assert.doesNotMatch(await upgrade(world, 'aries.test', path), /boom/)
       const isTold = (): boolean =>
-        world.events('error').length === 4 ||
+        world.events('error').length === 5 ||
         world.events('log').some(({ line }) => line.includes('Error: boom'))
       await eventually(isTold)
       assert.equal((await world.get('aries.test')).status, 200)
+      assert.deepEqual(world.events('evict'), [])
     })
   }
 

@@ -123,7 +123,9 @@ export function passOn(res: ServerResponse, error: unknown): void {
  * begun it is cut.
  */
 export function passOnUpgrade(socket: Duplex, error: unknown): void {
-  if (bytesWritten(socket) === 0) {
+  // Whoever asked may go away meanwhile.
+  socket.on('error', () => socket.destroy())
+  if (bytesWritten(socket) === 0 && socket.writable) {
     refuseUpgrade(socket, 500, `${NEXT}: ${encode(plainError(error))}\r\n`)
     return
   }
