@@ -31,12 +31,19 @@ export function eventLine(about: ToldEvent): string {
   )
 }
 
-function detailsOf({ realPath, durationMs, reason, cut, error, serving }: ToldEvent): string {
+function detailsOf({ hostnames, realPath, durationMs, reason, cut, error, serving }: ToldEvent): string {
   if (error) {
-    const why = error.cause ? `${error.message}: ${error.cause}` : error.message
+    const message = withoutName(error.message, hostnames)
+    const why = error.cause ? `${message}: ${error.cause}` : message
     const where = error.place ? `, at ${error.place}` : ''
     return `${why}${where} (${serving ? `${serving.realPath} serves on` : 'nothing serves'})`
   }
   if (reason !== undefined) return `${reason}${cut ? `, requests cut: ${cut}` : ''}  ${realPath}`
   return `${Math.round(durationMs ?? 0)} ms  ${realPath}`
+}
+
+/** The line has named the host already. */
+function withoutName(message: string, hostnames: readonly string[]): string {
+  const named = hostnames.find(hostname => message.startsWith(`${hostname}: `))
+  return named === undefined ? message : message.slice(named.length + 2)
 }
