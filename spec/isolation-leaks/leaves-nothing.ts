@@ -4,11 +4,14 @@ import { unchanged } from '../support/unchanged.ts'
 import { eventually, World } from '../support/world.ts'
 
 const HOST = 'aries.test'
+/** Each starts a thread or a process, so all checks together try more. */
+const RELOADS = Number(process.env.SPEC_RELOADS ?? 60)
+const FAILURES = RELOADS / 2
 
 /** What apps in threads or processes leave in that of the router. */
 export function leavesNothing(isolation: 'thread' | 'process'): void {
   describe(`the process, isolation: '${isolation}',`, { concurrency: 1 }, () => {
-    it('is as it was after 200 reloads', async t => {
+    it(`is as it was after ${RELOADS} reloads`, async t => {
       await using world = await World.start({ isolation })
       const reload = (count: number) => async (): Promise<void> => {
         for (let time = 0; time < count; time++) {
@@ -20,10 +23,10 @@ export function leavesNothing(isolation: 'thread' | 'process'): void {
       }
       world.site(HOST, 'first')
       await world.body(HOST)
-      await unchanged(t, world, reload(20), reload(200))
+      await unchanged(t, world, reload(20), reload(RELOADS))
     })
 
-    it('is as it was after 100 crashes', async t => {
+    it(`is as it was after ${FAILURES} crashes`, async t => {
       // One crash each: what crashes again and again is waited for.
       await using world = await World.start({ isolation, maxApps: 5 })
       let sites = 0
@@ -40,10 +43,10 @@ export function leavesNothing(isolation: 'thread' | 'process'): void {
         }
         await eventually(() => world.vhosts.stats().totals.draining === 0)
       }
-      await unchanged(t, world, crash(10), crash(100))
+      await unchanged(t, world, crash(10), crash(FAILURES))
     })
 
-    it('is as it was after 100 releases that do not load', async t => {
+    it(`is as it was after ${FAILURES} releases that do not load`, async t => {
       await using world = await World.start({ isolation })
       world.site(HOST, 'old')
       await world.body(HOST)
@@ -54,7 +57,7 @@ export function leavesNothing(isolation: 'thread' | 'process'): void {
           assert.equal(await world.body(HOST), 'old')
         }
       }
-      await unchanged(t, world, fail(10), fail(100))
+      await unchanged(t, world, fail(10), fail(FAILURES))
     })
   })
 }
