@@ -20,7 +20,7 @@ const vhosts = vhostRouter({
 })
 
 const app = express().disable('x-powered-by')
-// Who sits at this machine may see it; behind a proxy everybody would seem to, so there ask for a password.
+// Whoever sits at this machine may see it. Behind a proxy everybody would seem to, so ask for a password there.
 const isLocal = (req: IncomingMessage) => /^(::ffff:)?127\.|^::1$/.test(req.socket.remoteAddress ?? '')
 app.use(statusPage(vhosts, { host: 'status.localhost', authorize: isLocal, title: 'example-site' }))
 app.use(vhosts.static())
@@ -32,7 +32,7 @@ app.use((req, res) => {
 app.use(((error, req, res, _next) => {
   const { code, status, headers = {}, message = String(error) } = Object(error)
   const isFromRouter = String(code).startsWith('ERR_VHOST_')
-  // What kept an app from loading is told once, by the event below, not at each request.
+  // The event below says once why an app does not load, so this does not say it at each request.
   if (!isFromRouter) print('failed', [req.vhost?.hostname], withoutPaths(String(message)))
   if (res.headersSent) return void req.socket.destroy()
   const known = status >= 400 && STATUS_CODES[status] ? status : 500
@@ -73,7 +73,7 @@ async function end(): Promise<void> {
   if (!server.listening) process.exit(1)
   const closed = new Promise(resolve => server.close(resolve))
   await vhosts.close({ drainTimeout: 5 * 1000 })
-  // A connection that was busy is idle by now; one that a browser opened ahead is not waited for.
+  // Connections that were busy are idle by now. Those that a browser opened in advance are not waited for.
   server.closeIdleConnections()
   await Promise.race([closed, sleep(1000)])
   process.exit(0)
@@ -83,7 +83,7 @@ function print(event: string, hostnames: readonly (string | undefined)[], text: 
   console.log(event.padEnd(7), hostnames.join(', ').padEnd(20), text)
 }
 
-/** The first line of a message, with paths that begin at the top of the repository. */
+/** The first line of a message, with paths relative to the top of the repository. */
 function withoutPaths(message: string): string {
   const [line = ''] = message.split('\n', 1)
   return line.replaceAll(`${pathToFileURL('.')}/`, '').replaceAll(process.cwd() + path.sep, '')

@@ -18,9 +18,9 @@ const page = hostname => `<!doctype html>
 <link rel="stylesheet" href="/style.css">
 <h1>&#9800;&#xFE0E; ${hostname}</h1>
 <p>${greeting}, an Express app in CommonJS.</p>
-<p>Requests since it was loaded: <b>${requests}</b>. <code>www.aries.localhost</code> is a link to the same folder and counts here too.</p>
-<p>The style sheet and <a href="/about.html">this page</a> are files of its document root.</p>
-<p><small>Edit <code>example-site/vhosts/aries.localhost/app/lib.js</code> and ask again: a new greeting, and the count starts anew.</small></p>
+<p>Requests since it was loaded: <b>${requests}</b>. <code>www.aries.localhost</code> is a link to the same folder, so its requests count here too.</p>
+<p>The style sheet and <a href="/about.html">this page</a> are files in its document root.</p>
+<p><small>Edit <code>example-site/vhosts/aries.localhost/app/lib.js</code> and refresh: the greeting is new, and the count starts anew.</small></p>
 `
 
 module.exports = app

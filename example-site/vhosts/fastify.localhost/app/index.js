@@ -23,6 +23,6 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>${hostname}</h1>
-<p>An app of Fastify: it is made ready, then called.</p>
-<p><small>Edit <code>example-site/vhosts/fastify.localhost/app/index.js</code> and ask again.</small></p>
+<p>An app of Fastify: the router makes it ready, then calls it.</p>
+<p><small>Edit <code>example-site/vhosts/fastify.localhost/app/index.js</code> and refresh.</small></p>
 `

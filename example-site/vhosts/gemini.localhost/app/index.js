@@ -21,8 +21,8 @@ const page = hostname => `<!doctype html>
 </style>
 <h1>${zodiac.symbol('gemini')}&#xFE0E; ${hostname}</h1>
 <p>This site uses <b>zodiac ${zodiac.version}</b>, a CommonJS package in its own <code>node_modules</code>.</p>
-<p>Its neighbour cancer.localhost uses another version of the same name.</p>
-<p><small>Edit <code>example-site/vhosts/gemini.localhost/app/index.js</code> and ask again. An edit in <code>node_modules</code>
+<p>Its neighbour cancer.localhost uses another version of the same package.</p>
+<p><small>Edit <code>example-site/vhosts/gemini.localhost/app/index.js</code> and refresh. An edit in <code>node_modules</code>
 shows with the next reload: <code>touch example-site/vhosts/gemini.localhost/app/index.js</code></small></p>
 `
 

@@ -20,6 +20,6 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>${hostname}</h1>
-<p>An app of h3, by its <code>fetch(request)</code>.</p>
-<p><small>Edit <code>example-site/vhosts/h3.localhost/app/index.js</code> and ask again.</small></p>
+<p>An app of h3, called by its <code>fetch(request)</code>.</p>
+<p><small>Edit <code>example-site/vhosts/h3.localhost/app/index.js</code> and refresh.</small></p>
 `

@@ -20,6 +20,6 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>${hostname}</h1>
-<p>An app of Hono, by its <code>fetch(request)</code>.</p>
-<p><small>Edit <code>example-site/vhosts/hono.localhost/app/index.js</code> and ask again.</small></p>
+<p>An app of Hono, called by its <code>fetch(request)</code>.</p>
+<p><small>Edit <code>example-site/vhosts/hono.localhost/app/index.js</code> and refresh.</small></p>
 `

@@ -25,5 +25,5 @@ const page = hostname => `<!doctype html>
 </style>
 <h1>${hostname}</h1>
 <p>An app of Koa, exported as it is.</p>
-<p><small>Edit <code>example-site/vhosts/koa.localhost/app/index.js</code> and ask again.</small></p>
+<p><small>Edit <code>example-site/vhosts/koa.localhost/app/index.js</code> and refresh.</small></p>
 `

@@ -1,4 +1,4 @@
-// Broken on purpose. Mend line 3, where a letter is missing from the file's name, and ask again.
+// Broken on purpose. In line 3 a letter is missing from the file's name: mend it and refresh the page.
 const express = require('express')
 const greeting = require('./greting')
 
@@ -22,8 +22,8 @@ const page = hostname => `<!doctype html>
 </style>
 <h1>&#9806;&#xFE0E; ${hostname}</h1>
 <p>${greeting}. It loaded as soon as it was mended.</p>
-<p><small>Break <code>example-site/vhosts/libra.localhost/app/index.js</code> once more: the terminal tells of the error, and this
-page stays up, for the last good release serves on.</small></p>
+<p><small>Break <code>example-site/vhosts/libra.localhost/app/index.js</code> once more: the terminal shows the error, and this
+page stays up, because the last good release keeps serving.</small></p>
 `
 
 module.exports = app

@@ -8,7 +8,7 @@ class Home {
   }
 }
 
-// What `@Controller()`, `@Get()` and `@Req()` say where TypeScript compiles them.
+// Does what `@Controller()`, `@Get()` and `@Req()` do when TypeScript compiles them.
 Controller()(Home)
 Get()(Home.prototype, 'show', Object.getOwnPropertyDescriptor(Home.prototype, 'show'))
 Req()(Home.prototype, 'show', 0)
@@ -32,6 +32,6 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>${hostname}</h1>
-<p>An app of NestJS on Express: <code>init()</code> is called for it, <code>listen()</code> is not needed.</p>
-<p><small>Edit <code>example-site/vhosts/nest.localhost/app/index.js</code> and ask again.</small></p>
+<p>An app of NestJS on Express: the router calls <code>init()</code>, and <code>listen()</code> is not needed.</p>
+<p><small>Edit <code>example-site/vhosts/nest.localhost/app/index.js</code> and refresh.</small></p>
 `

@@ -32,10 +32,10 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>&#9811;&#xFE0E; ${hostname}</h1>
-<p>A WebSocket that sends back what it gets.</p>
+<p>A WebSocket that echoes what it gets.</p>
 <form><input name="text" value="blub" aria-label="Text" autofocus> <button>Send</button></form>
 <ul></ul>
-<p><small>Edit <code>example-site/vhosts/pisces.localhost/app/index.js</code> and ask again.</small></p>
+<p><small>Edit <code>example-site/vhosts/pisces.localhost/app/index.js</code> and refresh.</small></p>
 <script>
   const list = document.querySelector('ul')
   const say = text => list.appendChild(document.createElement('li')).append(text)

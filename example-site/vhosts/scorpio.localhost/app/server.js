@@ -21,9 +21,9 @@ const page = hostname => `<!doctype html>
   small { opacity: .7 }
 </style>
 <h1>&#9807;&#xFE0E; ${hostname}</h1>
-<p>An app as it would run by itself: it exports nothing and calls <code>app.listen()</code>.</p>
-<p>Here the call is caught. No port is bound, and its server answers for this host name.</p>
-<p><small>Edit <code>example-site/vhosts/scorpio.localhost/app/server.js</code> and ask again.</small></p>
+<p>An app that could run by itself: it exports nothing and calls <code>app.listen()</code>.</p>
+<p>Here the router catches the call: no port is bound, and the server answers for this host name.</p>
+<p><small>Edit <code>example-site/vhosts/scorpio.localhost/app/server.js</code> and refresh.</small></p>
 `
 
 app.listen(port, () => {

@@ -27,7 +27,7 @@ const page = hostname => `<!doctype html>
 <h1>&#9801;&#xFE0E; ${hostname}</h1>
 <p>${greeting}, an Express app in ES modules. A top-level await read the greeting.</p>
 <p>Loaded <b>${seconds}</b> seconds ago. <code>close()</code> stops that clock when the app is replaced.</p>
-<p><small>Edit <code>example-site/vhosts/taurus.localhost/app/greeting.json</code> and ask again.</small></p>
+<p><small>Edit <code>example-site/vhosts/taurus.localhost/app/greeting.json</code> and refresh.</small></p>
 `
 
 export default app

@@ -21,12 +21,12 @@ const page = hostname => `<!doctype html>
 </style>
 <h1>&#9805;&#xFE0E; ${hostname}</h1>
 <p>This is <b>release 2</b>. The link <code>current</code> leads to <code>releases/2</code>.</p>
-<!-- mv -T puts the new link in place of the old one in one step: at no moment is there none. -->
+<!-- mv -T puts the new link in place of the old one in one step, so there is never a moment without a link. -->
 <p>Flip to release 1, from the top of the repository:</p>
 <pre><code>cd example-site/vhosts/virgo.localhost
 ln -sfn releases/1 current.tmp &amp;&amp; mv -T current.tmp current</code></pre>
-<p><small>Where <code>mv</code> knows no <code>-T</code> (macOS): <code>ln -sfn releases/1 current</code>.
-Or edit <code>example-site/vhosts/virgo.localhost/releases/2/app/index.js</code> and ask again.</small></p>
+<p><small>If <code>mv</code> knows no <code>-T</code> (macOS): <code>ln -sfn releases/1 current</code>.
+Or edit <code>example-site/vhosts/virgo.localhost/releases/2/app/index.js</code> and refresh.</small></p>
 `
 
 export default app
