@@ -5,7 +5,7 @@ export class AnswerTimeout {
   readonly #timer: NodeJS.Timeout
   #isLate = false
 
-  /** `late` is told after so many milliseconds, unless the answer, or the end, is there by then. */
+  /** Calls `late` after this many milliseconds, unless `end()` comes first. */
   constructor(milliseconds: number, late: () => void) {
     this.#timer = setTimeout(() => {
       this.#isLate = true
@@ -15,7 +15,7 @@ export class AnswerTimeout {
     }, milliseconds)
   }
 
-  /** The app has all of its time from here on; without effect after the end. */
+  /** Gives the app its full time again from now on. No effect after `end()`. */
   restart(): void {
     this.#isLate = false
     this.#timer.refresh()

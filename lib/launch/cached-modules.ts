@@ -7,7 +7,7 @@ type Entry = [file: string, NodeJS.Module]
 
 interface Noted {
   readonly files: Set<string>
-  /** With as many, those that others took out of the cache are forgotten. */
+  /** At this many files, those that others have taken out of the cache are forgotten. */
   limit: number
 }
 
@@ -15,19 +15,20 @@ const LEAST_LIMIT = 1000
 
 /** Node's cache of CommonJS and JSON modules, by file. */
 export const cache: NodeJS.Dict<NodeJS.Module> = createRequire(import.meta.url).cache
-/** Real path of a release → what was cached of it: to go through the cache would take the longer the more all apps have. */
+/** Real path of a release → its cached files. To search the whole cache would take longer with every app. */
 const files = new RealPathMap<Noted>()
 let isWatched = false
 
 /**
- * Has each file noted that is in the cache or comes there from now on, whoever puts it there: Node, for what is required or
- * imported, or a loader such as jiti, tsx and Yarn's PnP, which asks Node for nothing.
+ * Notes each file that is in the cache or enters it from now on, whoever puts it there: Node, for what is required or
+ * imported, or a loader such as jiti, tsx or Yarn's PnP, which does not go through Node.
  */
 export function watchCache(): void {
   if (isWatched) return
   isWatched = true
   for (const file of Object.keys(cache)) noteFile(file, realPathOf(file))
-  // Asked for what the cache itself has not; in its place it would be in the way of what is read, and unknown to who holds it.
+  // As the prototype, the proxy sees only names that the cache lacks. In place of the cache it would slow down each
+  // read, and code that already holds the cache would bypass it.
   const prototype = new Proxy(Object.create(Object.getPrototypeOf(cache)), {
     set(target, file, module, receiver) {
       if (typeof file === 'string') noteFile(file, realPathOf(file))
@@ -71,11 +72,11 @@ export function putBack(entries: readonly [file: string, NodeJS.Module | undefin
   }
 }
 
-/** Notes a file that is cached, or may be soon, of the release in whose folder it lies. */
+/** Notes a file that is cached, or may soon be, under the release whose folder holds it. */
 export function noteFile(file: string, realPath: string = NO_RELEASE): void {
   const noted = files.get(realPath) ?? { files: new Set<string>(), limit: LEAST_LIMIT }
   files.set(realPath, noted)
-  // Before it is there itself.
+  // Before the file is added: it may not be in the cache yet, and would be forgotten.
   if (noted.files.size >= noted.limit) forgetAbsent(noted)
   noted.files.add(file)
 }

@@ -7,7 +7,10 @@ import { ProcessListeners } from './process-listeners.ts'
 
 export type WebServer = HttpServer | HttpsServer
 
-/** What an app does to the process while it is loaded: servers are noted instead of bound, listeners so that they can go. */
+/**
+ * What an app does to the process while it loads. Servers are noted instead of bound; listeners are noted so that they
+ * can be removed.
+ */
 export class LoadScope {
   /** The first web server on which the app called `listen()`. */
   server: WebServer | undefined
@@ -23,8 +26,8 @@ export class LoadScope {
   }
 
   /**
-   * Resolves when the app has called `listen()` on a web server, be it one that cannot answer here. Of several who wait
-   * the last one alone is told.
+   * Resolves when the app has called `listen()` on a web server, even one that cannot answer here. Of several callers
+   * that wait, only the last is told.
    */
   async listening(): Promise<void> {
     if (this.#hasListened) return
@@ -33,17 +36,20 @@ export class LoadScope {
     })
   }
 
-  /** Settles when the servers have told the app that they listen: bound to a port they would, before any request. */
+  /**
+   * Settles once the servers have told the app that they listen: if they were bound to a port, this would come before
+   * any request.
+   */
   async toldListening(): Promise<void> {
     if (this.#servers.length > 0) await new Promise<void>(resolve => process.nextTick(resolve))
   }
 
-  /** Tells who awaits `listening()` no more. */
+  /** Stops telling whoever awaits `listening()`. */
   forgetListening(): void {
     this.#told = undefined
   }
 
-  /** The scope of all that ever runs in this process or thread, which is one app's. */
+  /** The scope of everything that runs in this process or thread, which belongs to one app. */
   static ofProcess(): LoadScope {
     everything = new LoadScope()
     return everything
@@ -59,20 +65,20 @@ export class LoadScope {
     if (!this.#servers.includes(server)) this.#servers.push(server)
     if (isWebServer(server)) this.server ??= server
     if (isHttp2Server(server)) this.hasHttp2 = true
-    // What awaits a server is told of one that cannot answer here, too.
+    // A server that cannot answer here also ends the wait for a server.
     if (!this.server && !this.hasHttp2) return
     this.#hasListened = true
     this.#told?.()
   }
 
   /**
-   * Undoes what the app has done to the process, for good, and lets go of it: what the app leaves behind, a timer or a
-   * socket, holds this scope.
+   * Undoes for good what the app has done to the process, and lets go of it: a timer or a socket that the app leaves
+   * behind holds this scope.
    */
   end(): void {
     this.listeners.remove()
     this.listeners.forget()
-    // Those that the app did not close itself hold timers.
+    // Servers that the app did not close itself hold timers.
     for (const server of this.#servers.splice(0)) {
       if (server.listening) server.close()
     }
@@ -84,12 +90,12 @@ export function isWebServer(value: unknown): value is WebServer {
   return value instanceof HttpServer || value instanceof HttpsServer
 }
 
-// Its class is not exported.
+// Node does not export the class.
 function isHttp2Server(server: Server): boolean {
   return /^Http2(?:Secure)?Server$/.test(server.constructor.name)
 }
 
-// The process has one `net.Server` and one list of listeners, so routers share what stands on them.
+// The process has one `net.Server` and one list of listeners, so routers share the state that belongs to them.
 const scopes = new AsyncLocalStorage<LoadScope>()
 let everything: LoadScope | undefined
 let isWatching = false
@@ -105,7 +111,7 @@ function watchProcess(): void {
     return pretendToListen(this, values)
   }
   const { fork } = cluster
-  // Its workers would be copies of the router, or listen on ports, where two releases could not run at a time.
+  // Workers would be copies of the router, or would listen on ports, where two releases could not run at a time.
   cluster.fork = function refusedFork(...values) {
     if (!scopes.getStore() && !everything) return Reflect.apply(fork, this, values)
     throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
@@ -113,7 +119,7 @@ function watchProcess(): void {
   process.on('newListener', (event, listener) => scopes.getStore()?.listeners.note(event, listener))
 }
 
-/** The server behaves as if it listened at the address that was asked for, and is bound to nothing. */
+/** Makes the server behave as if it listened at the requested address, while it is bound to nothing. */
 function pretendToListen(server: Server, values: unknown[]): Server {
   const callback = values.find(value => typeof value === 'function') as (() => void) | undefined
   const address = addressOf(values)
@@ -127,7 +133,7 @@ function pretendToListen(server: Server, values: unknown[]): Server {
   process.nextTick(() => server.listening && server.emit('listening'))
   return server
 
-  // Node's own would tell the callback that the server was not running.
+  // Node's own `close()` would tell the callback that the server was not running.
   function close(done?: (error?: Error) => void): Server {
     Object.defineProperty(server, 'listening', { value: false, configurable: true, writable: true })
     if (typeof done === 'function') server.once('close', () => done())

@@ -3,8 +3,8 @@ import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 
 /**
- * Whether its client is gone already, or has been answered. With HTTP/2 the socket is a stand-in, and the response has
- * no word for it, but its stream has.
+ * Whether the client has gone already, or has been answered. With HTTP/2 the socket is a stand-in and the response does
+ * not say, but its stream does.
  */
 export function isClientGone(
   req: IncomingMessage,
@@ -17,8 +17,8 @@ const GONE = Symbol('gone')
 type GoneSocket = Socket & { [GONE]?: Set<() => void> }
 
 /**
- * What to call where the socket of a request closes: on Node 20 and 22 queued responses never say so. None with HTTP/2,
- * where the response does.
+ * The callbacks to run when the socket of a request closes: on Node 20 and 22, queued responses never emit that.
+ * Undefined with HTTP/2, where responses do.
  */
 export function goneOf(req: IncomingMessage): Set<() => void> | undefined {
   if (req.httpVersionMajor >= 2) return undefined

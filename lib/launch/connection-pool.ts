@@ -2,29 +2,29 @@ import { Agent, type ClientRequest } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { FullQueue, isFull } from './full-queue.ts'
 
-/** Connections that wait for requests. */
+/** How many connections may wait for requests. */
 const MAX_FREE = 256
-/** Those that nobody needed for so many milliseconds are closed: a burst may have opened many. */
+/** Connections that nobody needed for this many milliseconds are closed: a burst may have opened many. */
 const MAX_IDLE = 10_000
 /**
- * Where all connections read: Node's parser copies what it keeps before anything else is read, and memory of its own
- * for each read is garbage at once. Room for the 64 KiB that apps often write, and a head.
+ * The one buffer into which all connections read. Node's parser copies what it keeps before anything else is read, and
+ * separate memory for each read would be garbage at once. It has room for a head and the 64 KiB that apps often write.
  */
 const READ = Buffer.allocUnsafeSlow(128 * 1024)
 
-/** What a connection serves now. */
+/** The request that a connection now serves. */
 const REQUEST = Symbol('request')
 
 type PooledSocket = Socket & { [REQUEST]?: ClientRequest | undefined }
 
 /**
  * Connections to an app behind a private socket; each waits for the next request once its answer has come. Node's own
- * Agent copies the options of every request to find out where it goes, which was a fifth of a small request's time.
+ * Agent copies the options of every request to find out where it goes, which took a fifth of a small request's time.
  */
 export class ConnectionPool extends Agent {
   readonly #socketPath: string
   readonly #free: PooledSocket[] = []
-  /** How many of those, the first, nobody has needed since the last sweep. */
+  /** How many of the free connections, counted from the first, nobody has needed since the last sweep. */
   #unused = 0
   readonly #sweeps: NodeJS.Timeout
   readonly #open = new Set<PooledSocket>()
@@ -40,7 +40,7 @@ export class ConnectionPool extends Agent {
     this.#sweeps = setInterval(() => this.#sweep(), MAX_IDLE).unref()
   }
 
-  /** By which Node asks an agent for a connection. */
+  /** Node calls this to ask an agent for a connection. */
   addRequest(request: ClientRequest): void {
     if (this.#waiting.isEmpty || this.#free.length > 0) this.#serve(request)
     else this.#waiting.wait(request)
@@ -77,7 +77,7 @@ export class ConnectionPool extends Agent {
       give(socket, socket[REQUEST] as ClientRequest)
       this.#waiting.askAll()
     })
-    // A request in flight hears of it by itself.
+    // A request in flight gets the error by itself.
     socket.on('error', thrown => {
       error = thrown
     })
@@ -90,7 +90,7 @@ export class ConnectionPool extends Agent {
 
   #openSocket(): PooledSocket {
     const callback = (length: number, bytes: Uint8Array): boolean => {
-      // What nobody has asked for would be the answer to the next request.
+      // Bytes that no request has asked for would be taken for the answer to the next one.
       if (!socket.emit('data', bytes.subarray(0, length))) socket.destroy()
       return true
     }
@@ -98,12 +98,12 @@ export class ConnectionPool extends Agent {
     return socket
   }
 
-  // Said by Node's client, as to its own Agent, once request and answer are over. Node 20 and 22 may say it again when
-  // the connection serves the next request already.
+  // Node's client emits this, as it does for its own Agent, once request and answer are over. Node 20 and 22 may emit
+  // it again when the connection already serves the next request.
   #onFree(socket: PooledSocket): void {
     if (!socket[REQUEST]?.destroyed) return
     socket[REQUEST] = undefined
-    // As Agent does, or all of the request stays in memory as long as the connection waits.
+    // As Node's Agent does; otherwise the whole request stays in memory as long as the connection waits.
     Object.assign(socket, { _httpMessage: null })
     if (!socket.writable) {
       socket.destroy()
@@ -120,7 +120,8 @@ export class ConnectionPool extends Agent {
   }
 
   #onRefused(request: ClientRequest, error: NodeJS.ErrnoException | undefined): void {
-    // Of those that are open one will be free; where there is none, to wait would keep what this process has used up.
+    // If connections are open, one of them will be free. If none is, waiting would hold on to what this process has run
+    // out of.
     const mayWait = error && (isFull(error) || (isUsedUp(error) && this.#open.size > 0))
     if (mayWait && !request.destroyed) {
       this.#waiting.wait(request)
@@ -141,7 +142,7 @@ function give(socket: PooledSocket, request: ClientRequest): void {
   request.onSocket(socket)
 }
 
-/** Has a request that gets no connection tell of its end. */
+/** Makes a request that gets no connection emit its end. */
 function fail(request: ClientRequest, error?: Error): void {
   request.destroy(error)
   request.onSocket(undefined as unknown as Socket)

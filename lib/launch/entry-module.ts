@@ -12,13 +12,13 @@ const realPathOf = promisify(realpath.native)
 export interface EntryModule {
   /** Its real path. */
   readonly path: string
-  /** Another one where the file was written anew or exchanged since. */
+  /** Changes when the file is rewritten or replaced. */
   readonly stamp: string
 }
 
 /**
- * The module to load of a release.
- * @throws VhostError `ERR_VHOST_LOAD` where there is none, or one that may not or cannot be loaded
+ * The module of a release to load.
+ * @throws VhostError `ERR_VHOST_LOAD` if there is none, or one that may not or cannot be loaded
  */
 export async function findEntryModule(
   realPath: string,
@@ -31,15 +31,16 @@ export async function findEntryModule(
     throw failure(`no entry module; looked for ${await lookedFor(appFolder, moduleName)}`)
   const { stats } = found
   const path = await realPathOf(found.path)
-  // A deploy has just opened it. It would be waited for to listen.
+  // A deploy has just opened it. If it were loaded, the router would wait for it to listen.
   if (stats.size === 0n) throw failure('its entry module is empty')
   if (!isBelow(path, realPath)) throw failure('its entry module lies outside of the release')
   return { path, stamp: stampOf(stats) }
 }
 
 /**
- * `hasLoader` says whether something else than Node may strip types where the module is loaded: in this process, unless told.
- * @throws VhostError `ERR_VHOST_LOAD` where it is TypeScript and nothing does
+ * `hasLoader` says whether anything but Node may strip types where the module is loaded. The default is what holds in
+ * this process.
+ * @throws VhostError `ERR_VHOST_LOAD` if the module is TypeScript and nothing strips its types
  */
 export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in internals._extensions): void {
   const { features, versions } = process
@@ -50,7 +51,7 @@ export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in int
   )
 }
 
-/** Whether the file has been written anew, exchanged or removed since it was found. */
+/** Whether the file has been rewritten, replaced or removed since it was found. */
 export async function hasChanged({ path, stamp }: EntryModule): Promise<boolean> {
   const stats = await statOf(path).catch(() => undefined)
   return stats === undefined || stampOf(stats) !== stamp
@@ -61,7 +62,8 @@ function stampOf({ ino, size, mtimeNs }: BigIntStats): string {
 }
 
 /**
- * Before anything is read: a pipe would be waited for for ever.
+ * Refuses a `package.json` that is no regular file. Must come before anything is read: a read from a pipe would never
+ * end.
  * @throws VhostError `ERR_VHOST_LOAD`
  */
 export async function refuseNoFile(realPath: string, appDir: string): Promise<void> {

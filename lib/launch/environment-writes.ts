@@ -1,6 +1,7 @@
 /**
- * The names of the environment variables that an app wrote while it was loaded. Of what it ran at once they are its
- * own for certain; where several loads wait at a time, what none of them ran at once is told of each.
+ * The names of the environment variables that an app wrote while it was loaded. Those written by its synchronous code
+ * are certainly its own. While several loads wait, a variable that none of them wrote synchronously is attributed to
+ * each.
  */
 export class EnvironmentWrites {
   readonly #names = new Set<string>()
@@ -16,7 +17,7 @@ export class EnvironmentWrites {
     return [...this.#names].sort()
   }
 
-  /** What was written since this began, or since it was last called, with nothing else run in between. */
+  /** Adds what was written since this began, or since the last call. Nothing else may have run in between. */
   claim(): void {
     const now = present()
     for (const name of differences(this.#before, now)) {
@@ -26,7 +27,7 @@ export class EnvironmentWrites {
     this.#before = now
   }
 
-  /** The load is over, or waited for no more: what was written meanwhile, and by nobody else. */
+  /** The load is over, or no longer waited for. Adds what was written meanwhile and by nobody else. */
   end(): void {
     if (!underWay.delete(this)) return
     for (const name of differences(this.#before, present())) {
@@ -36,7 +37,7 @@ export class EnvironmentWrites {
   }
 }
 
-// There is one environment, whichever router loads.
+// The process has one environment, whichever router loads.
 const underWay = new Set<EnvironmentWrites>()
 
 type Environment = ReadonlyMap<string, string | undefined>

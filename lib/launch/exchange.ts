@@ -32,15 +32,17 @@ import { InterimAnswers } from './interim-answers.ts'
 import type { Next } from './launch.ts'
 import { mayRetry } from './may-retry.ts'
 
-/** Characters of early hints that go on for one request: they wait for the client, and nothing holds the app back. */
+/**
+ * How many characters of early hints go on for one request: they wait for the client, and nothing holds the app back.
+ */
 const MOST_HINTS = 64 * 1024
 
 /**
- * One request on its way to the app, and the answer on its way back. What a pooled connection tells would be told in
- * the asynchronous context of the request that opened it; hence the resource.
+ * One request on its way to the app, and the answer on its way back. A pooled connection emits its events in the
+ * asynchronous context of the request that opened it, hence the `AsyncResource`.
  */
 export class Exchange extends AsyncResource {
-  /** Whether nothing more is to be done. */
+  /** Whether nothing remains to be done. */
   isOver = false
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
@@ -99,7 +101,7 @@ export class Exchange extends AsyncResource {
       this.#timeout = new AnswerTimeout(requestTimeout, this.#onTimeout)
       up.on('socket', this.#onSent)
     }
-    // One more than may go on: those beyond would be lost without a word.
+    // One more than an answer may have, so that an excess is noticed: Node drops further fields without a word.
     up.maxHeadersCount = MOST_FIELDS + 1
     up.on('response', this.#onResponse)
     up.on('information', this.#onInformation)
@@ -115,7 +117,7 @@ export class Exchange extends AsyncResource {
     this.#body.send()
   }
 
-  /** No more is to be done. */
+  /** Lets go of everything: nothing remains to be done. */
   end(): void {
     this.isOver = true
     this.#body?.release()
@@ -123,7 +125,9 @@ export class Exchange extends AsyncResource {
     this.#gone?.delete(this.#onClientGone)
   }
 
-  /** The answer cannot go on: the client sees so where it has begun, and whoever comes next is told. */
+  /**
+   * The answer cannot go on. If it has begun, it is cut so that the client notices; otherwise `next()` gets an error.
+   */
   refuse(cause: unknown): void {
     if (this.#res.headersSent) {
       this.end()
@@ -135,13 +139,13 @@ export class Exchange extends AsyncResource {
   }
 
   readonly #onResponse = (down: IncomingMessage): void => {
-    // It came in one read with what ended the exchange.
+    // The answer came in the same read as what ended the exchange.
     if (this.isOver) return
     this.#timeout?.end()
     this.#down = down
     const res = this.#res
     const head = readHead(down)
-    // The app may read it later or never, and the next request after it.
+    // The app may read the rest of the body later or never, and it would read the next request only after that.
     if (head.isBodyLeft) this.#up.once('close', () => this.#up.socket?.destroy())
     let handedOn: unknown
     try {
@@ -149,7 +153,7 @@ export class Exchange extends AsyncResource {
       if (head.next !== undefined) handedOn = passedOn(head.next)
       setHeaders(res, down.statusCode as number, head)
       res.statusCode = down.statusCode as number
-      // Whoever comes next may have another status.
+      // The next handler may have another status.
       const isOurs = head.next === undefined
       if (isOurs && this.#req.httpVersionMajor < 2 && down.statusMessage)
         res.statusMessage = down.statusMessage
@@ -161,7 +165,7 @@ export class Exchange extends AsyncResource {
     if (head.next !== undefined) {
       const isLost = isUnread(head.next) && this.#body && !this.#body.putBack()
       this.end()
-      // An app that says it by itself may add a body without end.
+      // An app that sets this header itself may add a body without end.
       if (head.length === 0) down.resume()
       else this.#up.destroy()
       this.#next(isLost ? lostBody() : handedOn)
@@ -179,7 +183,7 @@ export class Exchange extends AsyncResource {
       this.#fail(this.#malformed({ cause }))
       return
     }
-    // Who speaks HTTP/1.0 would take it for the answer (RFC 9110 §15.2).
+    // An HTTP/1.0 client would take it for the answer (RFC 9110 §15.2).
     if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
     for (const { length } of rawHeaders) this.#hinted += length
     if (this.#hinted > MOST_HINTS) return
@@ -192,7 +196,7 @@ export class Exchange extends AsyncResource {
   }
 
   readonly #onError = (error: NodeJS.ErrnoException & { rawPacket?: Buffer }): void => {
-    // It lies where the next answer of any app will be read.
+    // The packet lies in the buffer into which the next answer of any app will be read.
     if (error.rawPacket) error.rawPacket = Buffer.from(error.rawPacket)
     if (this.isOver) return
     if (this.#down) {
@@ -201,7 +205,7 @@ export class Exchange extends AsyncResource {
     }
     const { retry, broken } = this.#options
     broken(error)
-    // At the end of `drainTimeout` the router has ended both sides.
+    // At the end of `drainTimeout` the router ends both sides.
     if (isClientGone(this.#req, this.#res)) {
       this.end()
       return
@@ -214,7 +218,7 @@ export class Exchange extends AsyncResource {
     })
   }
 
-  // A switch of protocols that nobody has asked for ends the connection, and tells nothing else.
+  // A protocol switch that nobody has asked for ends the connection and emits nothing else.
   readonly #onUpClose = (): void => {
     if (this.isOver || this.#down) return
     this.runInAsyncScope(() => this.#fail(this.#malformed()))

@@ -3,7 +3,9 @@ import { dirname, join } from 'node:path'
 import { nameWithExports } from './module-paths.ts'
 import { foldersAbove, isAbsentPackage, packageName } from './package-folders.ts'
 
-/** Throws Node's own error where a package that a file imports is absent; Node itself would remember for ever that it is. */
+/**
+ * Throws Node's own error if a package that a file imports is absent. Node itself would remember the absence for ever.
+ */
 export function expectPackage(specifier: string, file: string): void {
   if (!isAbsentPackage(specifier, foldersAbove(dirname(file)))) return
   const name = packageName(specifier)
@@ -12,7 +14,7 @@ export function expectPackage(specifier: string, file: string): void {
   throw Object.assign(error, { code: 'ERR_MODULE_NOT_FOUND' })
 }
 
-/** By which name the modules of a folder may import their own package. */
+/** The name by which the modules of a folder may import their own package. */
 function ownName(folder: string): string | undefined {
   const packageFile = join(folder, 'package.json')
   if (existsSync(packageFile)) return nameWithExports(packageFile)

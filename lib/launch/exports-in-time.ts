@@ -1,11 +1,11 @@
 import type { LoadScope } from './caught-listen.ts'
 
-/** How long after `listen()` a module may take until it has run, in milliseconds. */
+/** How long after `listen()` a module may go on running, in milliseconds. */
 const EXPORT_GRACE = 2000
 
 /**
- * What a module exports. Undefined where it listens and goes on for longer: like any program it may await its own end,
- * and its server answers meanwhile.
+ * What a module exports. Undefined if it listens and runs for longer: like any program it may await its own end, and
+ * its server answers meanwhile.
  */
 export async function exportsInTime(loading: Promise<unknown>, scope: LoadScope): Promise<unknown> {
   let timer: NodeJS.Timeout | undefined

@@ -3,19 +3,21 @@ import type { Http2Stream } from 'node:http2'
 import { debug } from '../events.ts'
 import { mayTrail } from './forward-headers.ts'
 
-/** Says how long the body is, where the client's own way to say so was its connection's. */
+/** Adds the headers that frame the body, if the client framed it in a way that held only for its own connection. */
 export function framed(headers: string[], req: IncomingMessage, body: boolean): string[] {
   const { 'content-length': length, 'transfer-encoding': coding, trailer } = req.headers
   if (length !== undefined && coding === undefined) return headers
   if (body) headers.push('Transfer-Encoding', 'chunked')
   else if (req.method !== 'GET' && req.method !== 'HEAD' && req.method !== 'OPTIONS')
     headers.push('Content-Length', '0')
-  // Elsewhere Node throws where it stands: nothing could follow.
+  // On a message without chunks Node throws at this header, as no trailer could follow.
   if (body && trailer !== undefined) headers.push('Trailer', trailer)
   return headers
 }
 
-/** Ends a request whose body was read to its end, as the client did: a stream of HTTP/2 that is cancelled ends, too. */
+/**
+ * Ends a request whose body was read to its end, as the client ended it: a cancelled HTTP/2 stream emits `end`, too.
+ */
 export function endBody(up: ClientRequest, req: IncomingMessage & { stream?: Http2Stream }): void {
   if (req.stream?.aborted || req.stream?.rstCode) {
     up.destroy()
@@ -25,7 +27,7 @@ export function endBody(up: ClientRequest, req: IncomingMessage & { stream?: Htt
   up.end()
 }
 
-/** Those that may stand there, where they can follow at all (RFC 9110 §6.5.1). */
+/** Passes on those trailers that are allowed, if trailers can follow at all (RFC 9110 §6.5.1). */
 export function addTrailers(to: OutgoingMessage, { rawTrailers }: IncomingMessage): void {
   const isHttp2 = 'stream' in to
   if (rawTrailers.length === 0 || !(isHttp2 || to.chunkedEncoding)) return

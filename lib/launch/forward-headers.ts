@@ -4,7 +4,7 @@ import { trustOf } from '../express-app.ts'
 import { forwardedClient, type Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 
-/** Of one connection, not of the message (RFC 9110 §7.6.1). */
+/** Headers of one connection, not of the message (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
@@ -16,19 +16,19 @@ const HOP_BY_HOP = new Set([
   'upgrade',
   'http2-settings',
 ])
-/** Says by `Upgrade` to the client which protocols would do (RFC 9110 §15.5.22). */
+/** With this status, `Upgrade` tells the client which protocols would do (RFC 9110 §15.5.22). */
 const UPGRADE_REQUIRED = 426
-/** The router's server has answered the one; the other is said anew where trailers can follow. */
+/** The router's server has answered `Expect`. `Trailer` is added again if trailers can follow. */
 const NOT_ON = new Set(['expect', 'trailer'])
-/** Never one connection's, whatever the client says of them. */
+/** Never headers of one connection, even if the client's `Connection` names them. */
 const NEVER_NAMED = new Set(['content-length', 'host'])
-/** What apps take for the client's address where they are told to; a stranger could say anything. */
+/** Headers from which apps take the client's address if they are told to; a stranger could send anything. */
 const CLAIM =
   /^(?:forwarded|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/
-/** These three are said by the router, which knows. */
+/** The router sets these three itself, from what it knows. */
 const REPLACED = new Set(['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
 
-/** What the app adds to what stood there before it, as its own framework would have done here. */
+/** The app's values are added to those that were set before it, as its own framework would have done in process. */
 const ADDED = new Set(['set-cookie', 'vary'])
 
 /** The headers with which a request goes on to its app, as a flat list, in the client's order and spelling. */
@@ -36,9 +36,9 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
   const trusts = routerTrusts ?? trustOf(req)
   const isTrusted = trusts?.(req.socket?.remoteAddress ?? '', 0) ?? false
   const dropped = namedByConnection(req.headers.connection)
-  // Beside chunks a length says nothing (RFC 9112 §6.3). Node's lenient parser lets both pass, and reads the chunks.
+  // Next to chunks, a length has no meaning (RFC 9112 §6.3). Node's lenient parser lets both pass and reads the chunks.
   const isChunked = req.headers['transfer-encoding'] !== undefined
-  // Which HTTP/2 has in another place.
+  // HTTP/2 has the host in `:authority`.
   const host = req.vhost?.host ?? (req.headers[':authority'] as string | undefined)
   const client = clientOf(req, isTrusted ? trusts : undefined)
   const headers: string[] = []
@@ -60,22 +60,22 @@ export function requestHeaders(req: RoutedRequest, routerTrusts: Trusts | undefi
   return headers
 }
 
-/** Whether a field may follow a body: none that says how to read the message, or that is the router's own. */
+/** Whether a field may be a trailer: none that says how to read the message, and none that is private to the router. */
 export function mayTrail(name: string): boolean {
   const lower = name.toLowerCase()
   return !HOP_BY_HOP.has(lower) && !NEVER_NAMED.has(lower) && !lower.startsWith(PRIVATE_PREFIX)
 }
 
-/** The head of an app's answer, as it is to go on. */
+/** The head of an app's answer, as it is passed on. */
 export interface AnswerHead {
-  /** All of a name at once, or Node 20 would keep the last; in the app's order and spelling. */
+  /** All values of a name together, as Node 20 would otherwise keep only the last; in the app's order and spelling. */
   readonly fields: readonly Field[]
   /** What `Content-Length` says. */
   readonly length: number | undefined
   readonly isChunked: boolean
-  /** What it says to the router alone. */
+  /** What the app tells the router alone: that it has called `next()`, and how. */
   readonly next: string | undefined
-  /** Whether it says to the router that a part of the request's body was yet to come. */
+  /** Whether the app tells the router that part of the request's body was still to come. */
   readonly isBodyLeft: boolean
 }
 
@@ -85,7 +85,7 @@ interface Field {
   value: string | string[]
 }
 
-/** Read in one pass: `from.headers` would make an object of all of them, which nobody needs. */
+/** Reads in one pass: `headers` would make an object of all of them, which nobody needs. */
 export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHead {
   const known = new Map<string, Field>()
   let connection: string | undefined
@@ -110,12 +110,15 @@ export function readHead({ rawHeaders, statusCode }: IncomingMessage): AnswerHea
   return { fields: left, length, isChunked, next, isBodyLeft }
 }
 
-/** Bytes; in the same process there would be no limit. The app's error comes in a header, too. */
+/** In bytes. In process there would be no limit, and the app's error comes in a header, too. */
 export const MAX_ANSWER_HEADERS: number = 2 ** 20
-/** Fields of an answer: as many as Node's own client keeps. Of more its parser alone would stand still for a minute. */
+/**
+ * How many fields an answer may have: as many as Node's own client keeps. With more, its parser alone could block for a
+ * minute.
+ */
 export const MOST_FIELDS = 2000
 
-/** Throws where an answer cannot go on: Node's server would say so only once it is under way. */
+/** Throws if an answer cannot be passed on: Node's server would say so only once the answer is under way. */
 export function checkHead(
   { statusCode = 0, statusMessage = '', rawHeaders }: IncomingMessage,
   { length, isChunked }: AnswerHead,
@@ -127,12 +130,12 @@ export function checkHead(
 }
 
 /**
- * What Node takes for a link. It looks by a pattern of its own, which for what is none may take for ever: each parameter
- * that has a `=` is tried in two ways, and with all others.
+ * What Node takes for a link. Node's own pattern may take for ever on text that does not match: it tries each parameter
+ * that has a `=` in two ways, in combination with all others.
  */
 const LINK = /^<[^>]*>(?:\s*;\s*[^;"\s]+(?:(?<=[^;"\s]=)"[^;"\s]*")?)*$/
 
-/** The links of early hints: Node takes one for each text, and sends all of them in one. */
+/** The links of early hints. Node takes one per string and sends all of them in one header. */
 export function linksOf(rawHeaders: readonly string[]): string[] {
   const lines = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
   return lines.flatMap(line => line.split(/,\s*(?=<)/)).filter(link => LINK.test(link))
@@ -141,11 +144,11 @@ export function linksOf(rawHeaders: readonly string[]): string[] {
 export function setHeaders(res: ServerResponse, status: number, { fields, length, next }: AnswerHead): void {
   const isChunked = length === undefined && res.req.httpVersion === '1.1' && mayHaveBody(res.req, status)
   for (const { name, lower, value } of fields) {
-    // Whoever comes next has a body of its own.
+    // The next handler has a body of its own.
     if (next !== undefined && (lower === 'content-length' || lower === 'trailer')) continue
     // HTTP/2 has no such header.
     if (lower === 'upgrade' && res.req.httpVersionMajor >= 2) continue
-    // Node throws where it stands on an answer that is not sent in chunks.
+    // Node throws if an answer that is not sent in chunks has this header.
     if (lower === 'trailer' && !isChunked) continue
     res.setHeader(name, ADDED.has(lower) ? added(lower, res.getHeader(lower), value) : value)
   }

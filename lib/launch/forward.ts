@@ -9,7 +9,7 @@ import { FullQueue } from './full-queue.ts'
 import type { Next } from './launch.ts'
 import { UpgradeExchange, type UpgradeQueue } from './upgrade-exchange.ts'
 
-/** Hands requests on to an app behind a private socket, and its answers back, as if it were called here. */
+/** Forwards requests to an app behind a private socket, and its answers back, as if the app were called here. */
 export class Forward {
   readonly #options: ForwardOptions
   readonly #pool: ConnectionPool
@@ -24,9 +24,9 @@ export class Forward {
   }
 
   readonly handle = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
-    // Whose client went away while the app was loaded, or loaded again: nothing would ever tell of it.
+    // The client may have gone while the app was loaded, or loaded again: no event would ever tell.
     if (isClientGone(req, res)) return
-    // One connection may bring thousands of requests at once, and each would take a descriptor before its turn.
+    // One connection may bring thousands of requests at once, and each would take a file descriptor before its turn.
     if (req.httpVersionMajor < 2 && !res.socket) {
       res.once(
         'socket',
@@ -37,7 +37,7 @@ export class Forward {
     new Exchange(this.#options, this.#pool, req, res, next).begin()
   }
 
-  /** `failed` as of `UpgradeExchange`. */
+  /** For `failed`, see `UpgradeExchange`. */
   readonly upgrade = (
     req: IncomingMessage,
     socket: Duplex,

@@ -6,27 +6,27 @@ import { MOST_WAITING } from './forwarded-body.ts'
 import { PauseFlush } from './pause-flush.ts'
 import { giveBack, isHeard, isPlain } from './spent-chunk.ts'
 
-/** Bytes: Node writes head and body as one where the body is text, else as two; longer text costs more. */
+/** In bytes. Node writes head and body together if the body is text, else separately; longer text costs more. */
 const MOST_AT_ONCE = 4 * 1024
 
 /** The exchange that an answer is part of. */
 interface AnswerExchange {
-  /** Whether nothing more is to be done. */
+  /** Whether nothing remains to be done. */
   readonly isOver: boolean
-  /** All has been said, or nothing more can be. */
+  /** The answer is complete, or nothing more of it can be sent. */
   end(): void
-  /** Node, or a middleware around, does not take the answer. */
+  /** Node, or a middleware around the router, rejects the answer. */
   refuse(cause: unknown): void
 }
 
-/** What an app answers on its way to the client, once its head is known and set. */
+/** An app's answer on its way to the client, once its head is known and set. */
 export class ForwardedAnswer {
   readonly #down: IncomingMessage
   readonly #res: ServerResponse
   readonly #exchange: AnswerExchange
-  /** Whether nobody else has asked for the pieces. */
+  /** Whether nobody but the router listens for the chunks. */
   readonly #isOurs: boolean
-  /** Bytes that are yet to come; undefined where the app does not say. */
+  /** Bytes still to come; undefined if the app does not say. */
   #left: number | undefined
   #isDraining = false
   #pauseFlush: PauseFlush | undefined
@@ -49,8 +49,8 @@ export class ForwardedAnswer {
     down.on('data', this.#onData)
     down.on('end', this.#onEnd)
     down.on('close', this.#onClose)
-    // The head goes out with the first chunk, or alone where that is not there yet: server-sent events wait for it.
-    // What came in one read is told before the next tick.
+    // The head goes out with the first chunk, or alone if no chunk has come yet: clients of server-sent events wait for
+    // it. Chunks that came in the same read as the head are emitted before the next tick.
     if (mayHaveBody(res.req, res.statusCode)) process.nextTick(this.#sendHead)
   }
 
@@ -59,7 +59,7 @@ export class ForwardedAnswer {
     if (!this.#res.headersSent && !this.#exchange.isOver) this.#try(() => this.#res.write('', 'latin1'))
   }
 
-  /** Node, or a middleware around, may throw at the first byte; here nobody else would catch it. */
+  /** Node, or a middleware around the router, may throw at the first byte; here nobody else would catch it. */
   #try(write: () => void): void {
     try {
       write()
@@ -76,15 +76,16 @@ export class ForwardedAnswer {
     const isNodes = isPlain(res)
     const isOurs = spent && this.#isOurs && !isHeard(this.#down, 1) && isNodes
     const written = isOurs ? spent : undefined
-    // It waits for an answer before it, and Node puts a head whose body is bytes before hints that wait already.
+    // Without a socket, the answer waits for the one before it, and Node would put a head with a binary body before
+    // early hints that already wait.
     if (!res.headersSent && (!res.socket || hasForeignName(res))) res.write('', 'latin1')
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
-      // The last byte: nothing follows that would be worth waiting for.
+      // This is the last chunk: nothing follows that would be worth waiting for.
       this.#exchange.end()
       if (isNodes && chunk.length < MOST_AT_ONCE) return void res.end(chunk.toString('latin1'), 'latin1')
       if (!written) return void res.end(chunk)
-      // What end() calls is called, too, where the connection broke and the system may still read.
+      // The callback of `end()` is called even if the connection broke and the system may still read the chunk.
       res.write(chunk, written)
       res.end()
       return
@@ -92,7 +93,7 @@ export class ForwardedAnswer {
     const hasRoom = res.write(chunk, written as () => void)
     if (!isNodes) this.#flushInPauses()
     if (hasRoom || this.#isDraining) return
-    // What a middleware has put before it, which compresses for one, does not wait there.
+    // What waits in a middleware around, such as compression, does not count in `writableLength`.
     if (isNodes && res.writableLength < MOST_WAITING) return
     this.#isDraining = true
     this.#down.pause()
@@ -119,13 +120,16 @@ export class ForwardedAnswer {
 
   readonly #onClose = (): void => {
     if (this.#exchange.isOver) return
-    // So that the client sees that something is missing.
+    // The client must see that something is missing.
     this.#exchange.end()
     cutAnswer(this.#res)
   }
 }
 
-/** Names a file beyond ASCII: Node, given head and body at once, reads that name, which is Latin-1, as UTF-8. */
+/**
+ * Whether the answer names a file beyond ASCII: given head and body at once, Node takes that name, which is Latin-1,
+ * for UTF-8.
+ */
 function hasForeignName(res: ServerResponse): boolean {
   const disposition = res.getHeader('content-disposition')
   return disposition !== undefined && /[^\0-\x7f]/.test(String(disposition))

@@ -5,30 +5,30 @@ import { endBody } from './forward-framing.ts'
 import { giveBack, isFresh, isHeard, isPlain } from './spent-chunk.ts'
 
 /**
- * Bytes of a body that wait to be written before no more are read: several times what one read brings, or one side
- * stands still while the other works.
+ * How many bytes of a body may wait to be written before reading pauses. This is several times what one read brings;
+ * with less, one side would stand still while the other works.
  */
 export const MOST_WAITING: number = 128 * 1024
-/** Bytes of a body that are kept until its answer begins: the app may leave it unread to whoever comes next. */
+/** How many bytes of a body are kept until its answer begins: the app may leave the body unread to the next handler. */
 const MOST_KEPT = 64 * 1024
 
 /**
- * The body of a request on its way to an app, until it ends or either side goes away, also beyond the answer: the app
- * may read on, and its connection is one.
+ * The body of a request on its way to an app, until it ends or either side goes away. It goes on beyond the answer: the
+ * app may still read, and both share one connection.
  */
 export class ForwardedBody {
   readonly #req: IncomingMessage
   readonly #up: ClientRequest
-  /** What to call where the client's connection closes; undefined where the request says so itself. */
+  /** What to call when the client's connection closes; undefined if the request itself says so. */
   readonly #gone: Set<() => void> | undefined
   readonly #context: AsyncResource
-  /** Is told of each piece. */
+  /** Called for each chunk. */
   readonly #arrived: () => void
   #isOurs: boolean
-  /** Undefined once nothing can be put back. */
+  /** The chunks so far; undefined once nothing can be put back. */
   #kept: Buffer[] | undefined
   #size = 0
-  /** Bytes that were there before anybody listened: whoever put them there may hold them. */
+  /** Bytes that were there before anybody listened: whoever put them there may still hold their memory. */
   #foreign = 0
   #isBegun = false
   #isSent = false
@@ -46,7 +46,8 @@ export class ForwardedBody {
     this.#context = context
     this.#arrived = arrived
     this.#isOurs = isFresh(req)
-    // Of HTTP/2 nothing says, before `end`, that it is complete; whom others read from would be read twice.
+    // With HTTP/2, nothing says before `end` that a body is complete. A body that others have read from would be read
+    // twice.
     if (this.#isOurs) this.#kept = []
   }
 
@@ -56,13 +57,13 @@ export class ForwardedBody {
     this.#req.on('close', this.#giveUp)
     this.#gone?.add(this.#giveUp)
     this.#up.on('close', this.#onUpClose)
-    // The app may have an answer to what the head alone says.
+    // The app may answer the head alone.
     process.nextTick(() => {
       if (!this.#isBegun && !this.#isSent && !this.#up.destroyed) this.#up.write('', 'latin1')
     })
   }
 
-  /** Nobody else will ask for the body. */
+  /** Stops keeping the body: nobody else will ask for it. */
   release(): void {
     if (!this.#kept) return
     this.#kept = undefined
@@ -70,7 +71,7 @@ export class ForwardedBody {
     this.#flow()
   }
 
-  /** Has the request as it came, for whoever comes next; gives whether all of its body is there. */
+  /** Restores the request as it came, for the next handler. Returns whether that was still possible. */
   putBack(): boolean {
     const kept = this.#kept
     if (!kept) return false
@@ -79,7 +80,7 @@ export class ForwardedBody {
     this.#gone?.delete(this.#giveUp)
     this.#up.off('close', this.#onUpClose)
     if (!this.#isSent) this.#up.destroy()
-    // Neither flowing nor paused, as where nobody has listened.
+    // Neither flowing nor paused, as if nobody had listened.
     Object.assign(this.#req, { readableFlowing: null })
     if (kept.length > 0) this.#req.unshift(Buffer.concat(kept))
     return true
@@ -90,13 +91,13 @@ export class ForwardedBody {
       this.#onEnd()
       return
     }
-    // Else Node does it at the next tick, by when a body of no chunks may be over.
+    // Otherwise Node does it at the next tick, when a body without chunks may already be over.
     this.#req.read(0)
     this.#req.on('readable', this.#onReadable)
   }
 
-  // By pieces whose length is known: to read beyond them would have the stream tell its end, and what has told its end
-  // cannot be put back.
+  // Reads only pieces of known length: a read beyond them would make the stream emit `end`, and then nothing can be put
+  // back.
   readonly #onReadable = (): void => {
     const { readableLength } = this.#req
     const chunk = readableLength > 0 ? (this.#req.read(readableLength) as Buffer | null) : null
@@ -121,20 +122,20 @@ export class ForwardedBody {
     if (this.#write(chunk, isOurs ? giveBack(chunk) : undefined) || this.#up.writableLength < MOST_WAITING)
       return
     this.#req.pause()
-    // After the answer Node tells of it at the socket alone.
+    // After the answer, Node emits `drain` on the socket alone.
     ;(this.#up.socket ?? this.#up).once('drain', this.#resume)
   }
 
-  // One that listens once, and before us, is gone again when the piece comes here.
+  // A listener that was added with `once()` before ours is gone again when the chunk comes here.
   readonly #onNewListener = (event: string | symbol, listener: unknown): void => {
     if ((event === 'data' || event === 'readable') && listener !== this.#onData) this.#isOurs = false
   }
 
-  /** Gives whether there is room for more. */
+  /** Returns whether there is room for more. */
   #write(chunk: Buffer, written?: ReturnType<typeof giveBack>): boolean {
     this.#isBegun = true
     this.#arrived()
-    // Text, where a middleware has asked for that.
+    // The chunk is text if a middleware has asked for that.
     return this.#up.destroyed || this.#up.write(chunk, this.#req.readableEncoding ?? 'binary', written)
   }
 
@@ -144,7 +145,8 @@ export class ForwardedBody {
     endBody(this.#up, this.#req)
   }
 
-  // Once it is answered, a request does not say that its client is gone. With HTTP/2 it says `complete` of any end.
+  // Once it is answered, a request does not emit that its client is gone. With HTTP/2, `complete` is true however the
+  // body ended.
   readonly #giveUp = (): void => {
     if (!this.#isSent && !(this.#gone && this.#req.complete)) this.#up.destroy()
   }
@@ -155,18 +157,18 @@ export class ForwardedBody {
     this.#resume()
   }
 
-  // In the context of its own request: a pooled connection tells of its drain in that of the one that opened it.
+  // In the context of its own request: a pooled connection emits `drain` in that of the request that opened it.
   readonly #resume = (): void => void this.#context.runInAsyncScope(this.#req.resume, this.#req)
 }
 
-/** In this process the app would have found what the reader had made of it. */
+/** In process, the app would have found what the reader had made of the body. */
 export function readBody(): Error {
   return withoutFrames(
     new Error('the body of a request was read before the router, so that the isolated app cannot have it'),
   )
 }
 
-/** In its own process the app would have left the body to whoever comes next. */
+/** In process, the app would have left the body to the next handler. */
 export function lostBody(): Error {
   const most = MOST_KEPT / 1024
   return withoutFrames(

@@ -26,28 +26,34 @@ import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
 import { tellPlace } from './syntax-error-place.ts'
 
-/** Node keeps an ES module by a URL that names one, also for another copy of this library: they count on together. */
+/**
+ * Node keeps an ES module by a URL that names a generation. Another copy of this library shares Node's modules, so all
+ * copies count together.
+ */
 const LAST_GENERATION = Symbol.for('express-van.lastGeneration')
 const shared = globalThis as { [LAST_GENERATION]?: number }
 
-/** The load whose modules stand in require.cache, by real path. */
+/** The load whose modules are in require.cache, by real path. */
 const current = new Map<string, FreshImport>()
-/** All whose apps may still ask for modules, the newest last: of several routers, each may have one of the same folder. */
+/**
+ * All loads whose apps may still ask for modules, the newest last: several routers may each have one of the same
+ * folder.
+ */
 const live = new Map<string, Map<FreshImport, LoadedRelease>>()
 
-/**
- * Loads the entry of a release with every module below the release's real path anew, whatever the module system.
- */
+/** Loads the entry of a release, with every module below the release's real path anew, whatever the module system. */
 export class FreshImport {
-  /** ES modules that CommonJS got by `require()`: Node has no way to load them anew at the same path. */
+  /** ES modules that CommonJS got by `require()`: Node cannot load them anew at the same path. */
   stale: readonly string[] = []
-  /** Where those led that its modules made before these were put aside. */
+  /** Where the requests of its modules led that were made before the modules were put aside. */
   readonly requests: Requests = new Map()
   readonly #realPath: string
   readonly #generation = nextGeneration()
   #before: [string, NodeJS.Module][] = []
   #previous: { modules: FreshImport; release: LoadedRelease } | undefined
-  /** Its modules that stand in require.cache no more: its app may require them late, and ends with this. */
+  /**
+   * Its modules that are no longer in require.cache. They live as long as this load, as its app may require them late.
+   */
   #aside: Set<NodeJS.Module> | undefined
   #entry: string | undefined
   #isImported = false
@@ -65,7 +71,7 @@ export class FreshImport {
   /** Evaluates the entry: resolves to `module.exports` of CommonJS, to the namespace of an ES module. */
   async load(entry: string, modulePaths: readonly string[]): Promise<unknown> {
     const realPath = this.#realPath
-    // Before Node 20 leaves ES modules to the thread of the hooks.
+    // Must come before the hooks: with them, Node 20 leaves ES modules to the hooks thread.
     findPathCaches(url => import.meta.resolve(url))
     hookGenerations()
     watchCache()
@@ -91,23 +97,23 @@ export class FreshImport {
     }
   }
 
-  /** Imports a package as the entry would; undefined where it finds none. */
+  /** Imports a package as the entry would; undefined if it finds none. */
   async importPackage(name: string): Promise<unknown> {
     if (this.#entry === undefined) return undefined
-    // CommonJS is to be collected entirely, so it gets a package that Node keeps only once.
+    // CommonJS must be collectable as a whole, so it gets the one copy of the package that Node keeps anyway.
     return await importFor(this.#entry, name, url =>
       this.isKeptByNode ? withGeneration(url, this.#generation) : url,
     )
   }
 
-  /** Settles that the load succeeded: what it replaced may go. */
+  /** Confirms that the load succeeded: what it replaced may go. */
   keep(): void {
     this.#before = []
     this.#previous = undefined
   }
 
   /**
-   * Puts the modules that were there before back, after a load that failed: the app that still serves may go on
+   * After a load that failed, puts back the modules that were there before: the app that still serves may go on
    * requiring them.
    */
   undo(): void {
@@ -149,7 +155,7 @@ export class FreshImport {
     if (others?.size === 0) live.delete(this.#realPath)
   }
 
-  /** To the newest of the others, whose app goes on. */
+  /** Gives way to the newest of the other loads, whose app goes on. */
   #giveWay(): void {
     const other = [...(live.get(this.#realPath) ?? [])].at(-1)
     if (other) {
@@ -169,14 +175,14 @@ function nextGeneration(): number {
 }
 
 function noteFound(file: string, { path, filename }: Parent, request: string, isTold: boolean): void {
-  // A builtin module has none.
+  // A builtin module has no path.
   if (path === undefined || !isAbsolute(file)) return
   const asking = filename ? realPathOf(filename) : undefined
   const owner = asking !== undefined && isWithin(file, asking) ? asking : realPathOf(file)
   for (const realPath of isTold ? [] : new Set([asking, owner])) {
     if (realPath !== undefined) noteRequest(realPath, path, request, file)
   }
-  // The cache may be defined piece by piece instead, which it does not hear of.
+  // Others may define a property of the cache instead of setting it, which the watch on the cache does not see.
   noteFile(file, owner)
 }
 

@@ -1,9 +1,9 @@
 import { AsyncResource } from 'node:async_hooks'
 
-/** Until an app whose queue of connections is full is asked again, in milliseconds. */
+/** How long until an app whose queue of connections is full is asked again, in milliseconds. */
 const FULL_PAUSE = 5
 
-/** An app that is busy accepts nothing, and the system keeps no more than so many connections for it. */
+/** A busy app accepts nothing, and the system keeps only so many connections for it. */
 export function isFull({ code }: NodeJS.ErrnoException): boolean {
   return code === 'EAGAIN'
 }
@@ -13,7 +13,10 @@ interface Waiting<T> {
   readonly context: AsyncResource
 }
 
-/** What found an app's queue of connections full: one asks again for all, each in its own asynchronous context. */
+/**
+ * Those that found an app's queue of connections full. One timer asks again for all, each in its own asynchronous
+ * context.
+ */
 export class FullQueue<T> {
   readonly #ask: (value: T) => void
   readonly #isGone: (value: T) => boolean
@@ -21,7 +24,7 @@ export class FullQueue<T> {
   readonly #waiting: Waiting<T>[] = []
   #timer: NodeJS.Timeout | undefined
 
-  /** `drop` is told of those for which there is nothing left to ask. */
+  /** `drop` is called for those that are gone or are left at `clear()`. */
   constructor(ask: (value: T) => void, isGone: (value: T) => boolean, drop: (value: T) => void = () => {}) {
     this.#ask = ask
     this.#isGone = isGone
@@ -40,12 +43,12 @@ export class FullQueue<T> {
     }, FULL_PAUSE)
   }
 
-  /** Where there was room for one there may be for others. */
+  /** If there was room for one, there may be room for others. */
   askAll(): void {
     for (let left = this.#waiting.length; left > 0 && this.giveFirst(this.#ask); left--);
   }
 
-  /** Gives the first that is not gone to a function; false where there is none. */
+  /** Passes the first value that is not gone to a function. Returns false if there is none. */
   giveFirst(take: (value: T) => void): boolean {
     let next = this.#waiting.shift()
     for (; next && this.#isGone(next.value); next = this.#waiting.shift()) this.#drop(next.value)

@@ -17,7 +17,7 @@ import { findPathCaches, forgetPaths } from './path-caches.ts'
  * its entry, and this hook hands the importer's generation on to every file that it imports.
  */
 export interface LoadedRelease {
-  /** For what a CommonJS module of the release imports: its own URL names no generation. */
+  /** Counts for what a CommonJS module of the release imports: its own URL names no generation. */
   readonly generation: number
   /** Folders where bare imports are looked up last. */
   readonly modulePaths: readonly string[]
@@ -35,9 +35,9 @@ interface Resolved {
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
-/** Real path → release, of all that are loaded; in the thread of the hooks, a copy. */
+/** Real path → release, for all loaded releases. The hooks thread has a copy. */
 const releases = new Map<string, LoadedRelease>()
-/** Generations in which something was imported that would be imported anew in another. */
+/** Generations that imported something which another generation would import anew. */
 const withImports = new Set<string>()
 const imports = new KnownImports<Resolved>()
 let isHooked = false
@@ -51,7 +51,7 @@ export function hookGenerations(): void {
     isHooked = true
     return
   }
-  // Node 20 runs hooks in a thread of its own, where a bundle would begin the whole program anew.
+  // Node 20 runs hooks in a separate thread, where a bundle would begin the whole program anew.
   const { href } = ownFile('./generation-hook.js', import.meta.url)
   const { port1, port2 } = new MessageChannel()
   internals.register(href, { data: { port: port2 }, transferList: [port2] })
@@ -95,14 +95,16 @@ export function realPathOf(file: string): string | undefined {
   }
 }
 
-/** Whether a generation has imported something: Node keeps it, and would keep another one of the next. */
+/**
+ * Whether a generation has imported something: Node keeps that, and would keep another copy for the next generation.
+ */
 export function hasImports(generation: number): boolean {
   for (const message of received(hookThread)) withImports.add(String(message))
   return withImports.has(String(generation))
 }
 
 function resolveHere(specifier: string, context: ResolveContext, next: NextResolve<Resolved>): Resolved {
-  // What is required has no URL of its own: require.cache is purged for it.
+  // A module that is required needs no generation: it is removed from require.cache instead.
   if (!context.conditions?.includes('import')) return next(specifier, context)
   const parent = parentOf(context)
   if (!parent) {
@@ -151,8 +153,8 @@ function search(
 }
 
 /**
- * Node reads each package.json once, so it would refuse an app whose `type` was mended as it told whoever deployed it. The
- * other way round there is nothing to be done: CommonJS is loaded by what Node has read.
+ * Node reads each package.json once, so it would still refuse an app whose `type` was mended as Node's own error
+ * advised. The reverse cannot be helped: Node loads CommonJS by what it has read.
  */
 function withTypeNow(resolved: Resolved): Resolved {
   const { url, format } = resolved
@@ -251,12 +253,12 @@ function noteImport(key: string, { generation }: Parent, resolved: Resolved): Re
   return resolved
 }
 
-// The conditions of imports are the same for as long as the process runs.
+// The conditions of imports never change while the process runs.
 function keyOf(specifier: string, { url }: Parent, { importAttributes }: ResolveContext): string {
   return JSON.stringify([url, specifier, importAttributes])
 }
 
-/** Notes that a generation has imported what would be imported anew in another. */
+/** Notes that a generation has imported something which another would import anew. */
 function noteGrowth({ url }: Resolved, generation: string): void {
   if (!url.startsWith('file:') || generation === String(ONLY_GENERATION) || withImports.has(generation))
     return
@@ -265,8 +267,9 @@ function noteGrowth({ url }: Resolved, generation: string): void {
 }
 
 /**
- * The URL, with its generation, of what another hook has given a query, as import-in-the-middle does to put a module of its
- * own before one. It keeps what it found by the URL that it saw, and is to see the one by which it will be asked to load.
+ * Another hook may add a query to a URL, as import-in-the-middle does to put a module of its own in front of one. It
+ * remembers what it found by the URL that it saw, so it must see the URL by which it will be asked to load. Returns
+ * that URL, with its generation; undefined if there is no need to ask again.
  */
 function urlToAskAgain({ url }: Resolved, { generation }: Parent): string | undefined {
   if (!url.startsWith('file:') || !url.includes('?')) return undefined
@@ -274,14 +277,17 @@ function urlToAskAgain({ url }: Resolved, { generation }: Parent): string | unde
   return asked === url ? undefined : asked
 }
 
-/** Also to what is the entry of a release: the hook of another may have resolved it to its plain URL. */
+/** Applies to the entry of a release, too: another hook may have resolved it to its plain URL. */
 function handOn(resolved: Resolved, generation: string | undefined): Resolved {
   return generation !== undefined && resolved.url.startsWith('file:')
     ? { ...resolved, url: named(resolved.url, generation) }
     : resolved
 }
 
-/** What has come to a port so far: read when asked, as a message that was posted before an import is to be known to it. */
+/**
+ * The messages that have come to a port so far. They are read on demand, so that an import knows of each message that
+ * was posted before it.
+ */
 function* received(port: MessagePort | undefined): Generator<unknown> {
   for (let next = port && receiveMessageOnPort(port); next; next = port && receiveMessageOnPort(port)) {
     yield next.message

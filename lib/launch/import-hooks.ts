@@ -2,9 +2,9 @@ import { syncBuiltinESMExports } from 'node:module'
 import { internals, type Registered } from './module-internals.ts'
 
 /**
- * Registers hooks that have nothing to say about what is required. As long as there is any hook, Node makes URLs of the
- * files at each `require()` of the program, and takes two to four times as long to find one. So these are away while it
- * does, and are back before anything of what it found runs; where others come after them, which are to be asked first,
+ * Registers hooks that do not concern what is required. While any hook is registered, Node makes URLs of the files at
+ * each `require()` of the program, and takes two to four times as long to find one. So these hooks are away while Node
+ * searches, and are back before anything it found runs. If others are registered after them, which must be asked first,
  * they stay.
  */
 export function registerImportHooks(hooks: object): void {
@@ -34,7 +34,7 @@ export function registerImportHooks(hooks: object): void {
     areLast = false
     return Reflect.apply(registerHooks, this, [others])
   }
-  // For who has imported the function by its name.
+  // For code that has imported the function by its name.
   syncBuiltinESMExports()
 
   function comeBack(): void {

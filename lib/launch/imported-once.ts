@@ -11,14 +11,14 @@ interface Importer {
 }
 
 const require = createRequire(import.meta.url)
-/** What was imported once for all generations, by its plain URL, with the one in which it was. */
+/** What was imported once for all generations: plain URL → the generation that imported it. */
 const importedOnce = new Map<string, string>()
 
 /**
- * Whether what stands at a URL is imported once in the life of the process, however often the release is loaded, and so does
- * not grow: it is of the same package as what imports it, which is an ES module that was reached by `require()`, as packages
- * with both systems have it, or is imported by such a one. What a module imports when it has run is imported anew, and so is
- * what a package imports that could not be linked.
+ * Whether the module at a URL is imported once in the life of the process, however often the release is loaded, and so
+ * does not grow memory. It must be of the same package as its importer. The importer must be an ES module that was
+ * reached by `require()`, as in packages with both module systems, or that was itself imported by such a module. What a
+ * module imports after it has run is imported anew, and so is what a package imports that could not be linked.
  */
 export function isImportedOnce(url: string, importer: Importer): boolean {
   const { file, generation } = importer

@@ -23,7 +23,7 @@ import { tolerateSecondRejection } from './second-rejection.ts'
 
 /** How long an app that exports nothing may take to call `listen()` after its module ran, in milliseconds. */
 const LISTEN_GRACE = 2000
-/** How often the module is looked at meanwhile, in milliseconds: a deploy may have only begun to write it. */
+/** How often the module is checked meanwhile, in milliseconds: a deploy may only have begun to write it. */
 const GRACE_LOOK = 50
 
 /** Loads apps into this process. */
@@ -36,7 +36,7 @@ export class InProcess {
     if (isParked) this.#parked.park(loaded)
     else this.#forget(loaded.modules)
   }
-  /** Ends the wait for each load that is under way. */
+  /** Each ends the wait for a load that is under way. */
   readonly #giveUps = new Set<() => void>()
 
   constructor(settings: Settings) {
@@ -55,13 +55,13 @@ export class InProcess {
     return this.#launched(loaded)
   }
 
-  /** Waits for no load any more; what arrives is disposed, and what was kept is let go. */
+  /** Stops waiting for loads. An app that arrives later is disposed, and kept modules are let go. */
   close(): void {
     for (const giveUp of this.#giveUps) giveUp()
     this.#parked.discardAll()
   }
 
-  /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
+  /** Makes the next load of a real path a new one, even if its modules were kept to be used again. */
   discard(realPath: string): void {
     this.#parked.discard(realPath)
   }
@@ -74,7 +74,7 @@ export class InProcess {
       giveUp = () => resolve('late')
     })
     const loading = this.#load(release, modules, own, findInfo, tooLong)
-    // It holds the process: who awaits a load is to be told.
+    // The timer keeps the process alive: whoever awaits a load must be told.
     const timer = setTimeout(giveUp, loadTimeout)
     this.#giveUps.add(giveUp)
     const first = await Promise.race([loading, tooLong]).finally(() => {
@@ -113,7 +113,7 @@ export class InProcess {
       await linkedRun(realPath)
       const writes = new EnvironmentWrites()
       environment = writes
-      // It may never end.
+      // The load may never end.
       void tooLong.then(() => {
         writes.end()
         scope.listeners.remove()
@@ -176,7 +176,7 @@ export class InProcess {
   }
 }
 
-/** Of an app that was loaded and does not answer its probe: what it opened is to be closed. */
+/** Closes an app that was loaded but does not answer its probe, and with it what it opened. */
 async function letGo(handler: Handler): Promise<void> {
   try {
     await handler.close?.()

@@ -3,12 +3,12 @@ import { checkGiven } from '../option-functions.ts'
 import type { Isolation, Settings } from '../options.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 
-/** From the least to the most. */
+/** From the least strict to the strictest. */
 const STRICTNESS: readonly Isolation[] = ['none', 'thread', 'process']
 
 /**
- * Where a vhost is to run: where the router says, or stricter where the vhost itself asks for that.
- * @throws VhostError `ERR_VHOST_LOAD` where it asks for what it cannot have there, or nobody can tell
+ * How a vhost is isolated: as the router says, or more strictly if the vhost itself asks for that.
+ * @throws VhostError `ERR_VHOST_LOAD` if the vhost asks for what its isolation cannot give, or option `isolation` fails
  */
 export function isolationOf(
   realPath: string,
@@ -21,7 +21,7 @@ export function isolationOf(
     throw failure(`option 'user' needs isolation 'process', and this vhost has '${stricter}'`)
   }
   if (stricter === 'none' && Object.keys(own.env).length > 0) {
-    // Its neighbours would have them, too; without them it would not run as it was meant to.
+    // Its neighbours would see these variables, too; without them it would not run as intended.
     throw failure(`"vhost" in its package.json: 'env' needs isolation, and this vhost has none`)
   }
   return stricter

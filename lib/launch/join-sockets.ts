@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** How long who reads nothing keeps the other side's last words waiting, in milliseconds. */
+/** How long a side that reads nothing keeps the other side's last bytes waiting, in milliseconds. */
 const FLUSH_TIMEOUT = 30 * 1000
 
-/** Makes two connections one: what either side writes goes to the other, and they end together. */
+/** Joins two connections: what either side writes goes to the other, and they end together. */
 export function joinSockets(one: Duplex, other: Duplex): void {
   join(one, other)
   join(other, one)
@@ -22,6 +22,6 @@ function join(from: Duplex, to: Duplex): void {
 /** Lets one side take what the other wrote before it ended. */
 function flush(socket: Duplex): void {
   socket.once('finish', () => socket.destroy())
-  // An app that gives its client up by destroying the socket looks here as if it had only ended it.
+  // An app that drops its client by destroying the socket looks here as if it had only ended it.
   ;(socket as Partial<Socket>).setTimeout?.(FLUSH_TIMEOUT, () => socket.destroy())
 }

@@ -1,6 +1,6 @@
 /**
- * What the generations that live have imported. Node asks a hook at each `import()`, also for what it has loaded long
- * since; without a hook it would look for that no more, and not miss it while an installation has taken it away.
+ * What the live generations have imported. Node asks a hook at each `import()`, even for a file that it loaded long
+ * ago. Without a hook it would not look for that file again, nor miss it while an installation has taken it away.
  */
 export class KnownImports<R> {
   readonly #known = new Map<string, Map<string, R> | undefined>()
@@ -17,7 +17,7 @@ export class KnownImports<R> {
     return this.#known.get(generation)?.get(key)
   }
 
-  /** Whoever has ended may go on importing, and is not to be kept by it. */
+  /** A generation that has ended may go on importing, but must not be kept in memory for that. */
   add(generation: string, key: string, resolved: R): void {
     if (!this.#known.has(generation)) return
     const known = this.#known.get(generation) ?? new Map<string, R>()

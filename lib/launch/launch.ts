@@ -12,12 +12,12 @@ export type Next = (error?: unknown) => void
 /** What is called with a request; whatever it returns is awaited for errors only. */
 export type Handle = (req: IncomingMessage, res: ServerResponse, next: Next) => unknown
 
-/** Is given the Express app that the next request came through; undefined where it came through none. */
+/** Is given the Express app through which the next request came; undefined if it came through none. */
 export type Mounted = (around: unknown) => void
 
 export type Upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
-/** Gives what requests to a release will find in `req.vhost`. */
+/** Returns what requests to a release will find in `req.vhost`. */
 export type FindInfo = () => Promise<VhostInfo>
 
 /** What is known of the thread or process of an app. */
@@ -29,21 +29,21 @@ export interface UpstreamFigures extends Figures {
 /** How long an app's own `close()` may take, in milliseconds. */
 export const CLOSE_TIMEOUT: number = 10 * 1000
 
-/** An app that runs, wherever it runs. The router does not know where. */
+/** A running app. The router does not know where it runs. */
 export interface Launched {
   readonly isolation: Isolation
   readonly handle: Handle
-  /** To be told before a request that came another way than the one before; undefined where the app need not know. */
+  /** Called before a request that came another way than the one before; undefined if the app need not know. */
   readonly mounted?: Mounted | undefined
-  /** Undefined where the app takes no upgrades. */
+  /** Undefined if the app takes no upgrades. */
   readonly upgrade: Upgrade | undefined
   /** The names of the environment variables that it wrote, and that its neighbours now see. */
   readonly environmentWrites: readonly string[]
   /** Whether it leaves memory behind that no eviction gives back. */
   readonly isKeptByNode: boolean
-  /** Settles when it has ended by itself, with how; undefined where it cannot without the router. */
+  /** Settles with an error when the app has ended by itself; undefined if it cannot end without the router. */
   readonly crashed?: Promise<VhostError>
-  /** Undefined in this process. */
+  /** Undefined for an app in this process. */
   figures?(): UpstreamFigures
   /** Is given a way to ask whether requests are in flight. */
   watch?(isBusy: () => boolean): void
@@ -52,7 +52,7 @@ export interface Launched {
 }
 
 /**
- * Starts a release, and probes it where it says so, under a name that leads to it. Rejects with a `VhostError` where
- * that fails; what arrives too late is disposed.
+ * Starts a release and, if it asks for a probe, probes it under a hostname that leads to it. Rejects with a
+ * `VhostError` if that fails; an app that arrives too late is disposed.
  */
 export type Launch = (release: Release, hostname: string) => Promise<Launched>

@@ -9,13 +9,13 @@ import type { FindInfo, Launched } from './launch.ts'
 import type { Redo } from './untouched.ts'
 import { Upstreams, type WriteLine } from './upstreams.ts'
 
-/** Starts releases where the settings have them run: in this process, in a thread or in a process of their own. */
+/** Starts releases as the settings say: in this process, or in a thread or process of their own. */
 export class Launcher {
   readonly #settings: Settings
   readonly #inProcess: InProcess
   readonly #upstreams: Upstreams
 
-  /** `redo` takes a request that an upstream left untouched; `write` takes what apps write. */
+  /** `redo` takes a request that an upstream left untouched; `write` takes the output of apps. */
   constructor(settings: Settings, redo: Redo, write: WriteLine) {
     this.#settings = settings
     this.#inProcess = new InProcess(settings)
@@ -36,12 +36,12 @@ export class Launcher {
     return await this.#upstreams.launch(release, isolation, own, findInfo)
   }
 
-  /** Has the next load of a real path be a new one, where its modules were kept to be used again. */
+  /** Makes the next load of a real path a new one, even if its modules were kept to be used again. */
   discard(realPath: string): void {
     this.#inProcess.discard(realPath)
   }
 
-  /** Waits for no load any more; what arrives is disposed. */
+  /** Stops waiting for loads. An app that arrives later is disposed. */
   async close(): Promise<void> {
     this.#inProcess.close()
     await this.#upstreams.close()

@@ -1,16 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { cachedBelow } from './cached-modules.ts'
 
-/** What Node writes on CommonJS that an import has linked. */
+/** The mark that Node puts on a CommonJS module that an import has linked. */
 const MARK = 'kIsCachedByESMLoader'
-/** How long what is linked may take to run, in milliseconds; of an import that failed it never does. */
+/** How long linked modules may take to run, in milliseconds. After a failed import they never do. */
 const PATIENCE = 1000
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 const LOOK = 5
 
 /**
- * Waits until what imports under way have linked of a release has run. On Node 20 CommonJS that is taken out of the cache
- * between the two ends the process: its import fails, and by a second rejection, which nobody can handle.
+ * Waits until those modules of a release have run that imports under way have linked. On Node 20, a CommonJS module
+ * that leaves the cache between linking and running ends the process: its import fails with a second rejection, which
+ * nobody can handle.
  */
 export async function linkedRun(realPath: string): Promise<void> {
   const end = performance.now() + PATIENCE

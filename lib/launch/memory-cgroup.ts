@@ -5,36 +5,37 @@ import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { debug } from '../events.ts'
 
-/** Bytes that an app may have beside its JavaScript heap: Node itself takes about 40 MiB, the rest is for buffers. */
+/** Bytes that an app may have besides its JavaScript heap: Node itself takes about 40 MiB, the rest is for buffers. */
 const BESIDE_HEAP = 128 * 2 ** 20
-/** They say nothing of the right to make cgroups: the process has ended already, no descriptor is left. */
+/** Errors that do not mean a missing right to make cgroups: the process has already ended, or no descriptor is left. */
 const PASSING = new Set(['ESRCH', 'EMFILE', 'ENFILE'])
-/** Milliseconds: what was killed is not gone at once. */
+/** In milliseconds: killed processes are not gone at once. */
 const REMOVAL_PAUSE = 100
 const MAX_REMOVALS = 50
 
-/** A folder of the kernel's that limits the memory of the processes in it: cgroups(7). */
+/** A folder of the kernel that limits the memory of the processes in it: see cgroups(7). */
 export interface MemoryCgroup {
-  /** Ends what is left in it. Settles when it is gone, or will not go. */
+  /** Ends what is left in it. Settles when the folder is gone, or cannot be removed. */
   remove(): Promise<void>
 }
 
-/** Limits all the memory of a process, not only its heap, where this process may make cgroups. */
+/** Limits all the memory of a process, not only its heap, if this process may make cgroups. */
 export class MemoryCgroups {
-  // Of its own: a router that ends removes what is empty of its own alone, where others may be about to fill theirs.
+  // Unique to this router: a router that ends removes only its own empty cgroups, as others may be about to fill
+  // theirs.
   readonly #name = `express-van-${process.pid}-${randomBytes(4).toString('hex')}-`
   #made = 0
   #parents = parentCgroups(readText('/proc/self/cgroup'), readText('/proc/self/mounts'))
 
-  /** With what the paths of all that are made here begin, before the process id; empty where none can be made. */
+  /** How the paths of all cgroups that are made here begin, up to the process id; empty if none can be made. */
   get prefix(): string {
     const [parent] = this.#parents
     return parent === undefined ? '' : join(parent.folder, this.#name)
   }
 
   /**
-   * `heap` is in bytes; so many more are allowed beside it. Takes its time, as the kernel waits for all processors.
-   * Undefined where there is no such right; never rejects.
+   * `heap` is in bytes; `BESIDE_HEAP` comes on top. Takes a while, as the kernel waits for all processors. Undefined if
+   * no cgroup could be made; never rejects.
    */
   async limit(pid: number, heap: number): Promise<MemoryCgroup | undefined> {
     for (const parent of this.#parents) {
@@ -58,9 +59,9 @@ export interface ParentCgroup {
 }
 
 /**
- * Where cgroups of one's own could be made, by what `/proc/self/cgroup` and `/proc/self/mounts` say. With version 2 a
- * cgroup that has processes in it cannot pass memory on to those below, so it is the one above, where that is one's
- * own: systemd's `Delegate=yes` with `DelegateSubgroup=`.
+ * Where this process could make cgroups, according to `/proc/self/cgroup` and `/proc/self/mounts`. With version 2, a
+ * cgroup that holds processes cannot pass memory on to those below. So its parent is used, if this process may write
+ * there, too: systemd's `Delegate=yes` with `DelegateSubgroup=`.
  */
 export function parentCgroups(cgroup: string, mounts: string): ParentCgroup[] {
   const places = mounts.split('\n').map(line => line.split(' '))
@@ -90,7 +91,7 @@ async function limited(
   pid: number,
   limit: number,
 ): Promise<MemoryCgroup> {
-  // With version 2 a cgroup passes on what it was told to.
+  // With version 2, a cgroup passes on only the controllers that it was told to.
   if (limitFile === 'memory.max') await writeFile(join(parent, 'cgroup.subtree_control'), '+memory')
   await mkdir(folder)
   try {
@@ -121,7 +122,7 @@ async function killAll(folder: string): Promise<void> {
   const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '')
   for (const pid of pids.split('\n').map(Number)) {
     try {
-      // 0 stands for a process of another namespace, and for kill(2) for all of this group.
+      // 0 stands for a process of another namespace; to kill(2) it means this whole process group.
       if (pid > 0) process.kill(pid, 'SIGKILL')
     } catch {
       // It has ended meanwhile.

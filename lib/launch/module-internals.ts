@@ -22,8 +22,8 @@ interface ModuleInternals {
   registerHooks(hooks: object): Registered
 }
 
-/** What `node:module` has beside what its types tell, as far as it is used here. */
+/** The members of `node:module` that are used here and that its types do not declare. */
 export const internals: ModuleInternals = Module as unknown as ModuleInternals
 
-/** Whether hooks run where modules do; those of Node 20 are registered, and run in a thread of their own. */
+/** Whether hooks run in the thread of the modules. Those of Node 20 are registered and run in a thread of their own. */
 export const hasHooksHere: boolean = 'registerHooks' in Module

@@ -7,9 +7,9 @@ import { foldersWith, isBare, packageName } from './package-folders.ts'
 let isHooked = false
 
 /**
- * Lets CommonJS look for packages in more folders, after Node's own search has failed. `foldersOf` tells which
- * folders the file that asks may use, undefined where it belongs to no release; `found` is told where each request led,
- * and whether `require.resolve()` was told where to look.
+ * Lets CommonJS look for packages in more folders after Node's own search has failed. `foldersOf` returns the folders
+ * that the asking file may use, undefined if it belongs to no release. `found` is told where each request led, and
+ * whether `require.resolve()` was given `paths`.
  */
 export function hookRequire(
   foldersOf: (file: string) => readonly string[] | undefined,
@@ -18,7 +18,7 @@ export function hookRequire(
   if (isHooked) return
   isHooked = true
   const { _resolveFilename: resolveFilename, _findPath: findPath } = internals
-  /** Whether a release asks for what Node looks for now, and it is to be looked for where packages are. */
+  /** Whether Node is resolving a package for a release, without `paths` of its own. */
   let isOwn = false
 
   internals._resolveFilename = function resolve(request, parent, ...rest) {
@@ -50,7 +50,7 @@ export function hookRequire(
   }
 
   function search(isOwnRequest: boolean, self: unknown, args: unknown[]): string {
-    // Who hooked in before may itself require something meanwhile.
+    // Code that hooked in before may itself require something meanwhile.
     const before = isOwn
     isOwn = isOwnRequest
     try {
@@ -62,8 +62,8 @@ export function hookRequire(
 }
 
 /**
- * What an ES module's bare import may stand for in more folders: specifiers, each with the URL of the module that
- * would be asking. None where the error is another than "not found".
+ * What an ES module's bare import may stand for in more folders: specifiers, each with the URL of the module that would
+ * be asking. Empty if the error is another than "not found".
  */
 export function candidatesBelow(
   folders: readonly string[],
@@ -78,18 +78,20 @@ export function candidatesBelow(
 }
 
 function candidateIn(folder: string, name: string, subpath: string): [string, string | undefined] {
-  // Node's own search looks into folders of this name.
+  // Node's own search covers folders of this name.
   if (basename(folder) === 'node_modules')
     return [name + subpath, pathToFileURL(join(dirname(folder), '_')).href]
   const packageFile = join(folder, name, 'package.json')
   const ownName = nameWithExports(packageFile)
-  // A package may import itself by its name, if it has exports: so Node itself applies them.
+  // A package with exports may import itself by its name, so Node itself applies them.
   if (ownName !== undefined) return [ownName + subpath, pathToFileURL(packageFile).href]
   const path = subpath === '' ? internals._findPath(name, [folder], false) : join(folder, name + subpath)
   return [path === false ? name + subpath : pathToFileURL(path).href, undefined]
 }
 
-/** The name that a package gives itself, which is not that of its folder where it was installed as another. */
+/**
+ * The name that a package with exports gives itself. Its folder has another name if it was installed under an alias.
+ */
 export function nameWithExports(packageFile: string): string | undefined {
   try {
     const { name, exports } = JSON.parse(readFileSync(packageFile, 'utf8'))

@@ -3,8 +3,8 @@ import { basename, dirname, extname, join } from 'node:path'
 import { compileFunction } from 'node:vm'
 
 /**
- * What Node takes a file for without a look into it, `module` or `commonjs`: by its extension, else by `type` in the
- * nearest package.json; undefined where its syntax tells.
+ * What Node takes a file for without reading it, `module` or `commonjs`: by its extension, else by `type` in the
+ * nearest package.json. Undefined if its syntax decides.
  */
 export function moduleTypeOf(file: string): string | undefined {
   const extension = extname(file)
@@ -13,18 +13,20 @@ export function moduleTypeOf(file: string): string | undefined {
   return typeAbove(dirname(file))
 }
 
-/** What may be an ES module is left to import(), which copes with CommonJS too; the other way round it would not. */
+/**
+ * What may be an ES module is left to import(), which copes with CommonJS too; the reverse is not true of require().
+ */
 export function isSurelyCommonJS(file: string): boolean {
   const type = moduleTypeOf(file)
   if (type !== undefined) return type === 'commonjs'
   return extname(file) === '.js' && compilesAsCommonJS(readFileSync(file, 'utf8'))
 }
 
-/** As Node looks for it: above the release too, and not above `node_modules`. */
+/** Looks where Node does: above the release too, but not above `node_modules`. */
 function typeAbove(folder: string): string | undefined {
   if (basename(folder) === 'node_modules') return undefined
   const file = join(folder, 'package.json')
-  // Asked first: there is none in most folders, and to throw costs more than all the rest.
+  // Checked first: most folders have none, and throwing costs more than all the rest.
   if (!existsSync(file)) return dirname(folder) === folder ? undefined : typeAbove(dirname(folder))
   try {
     return JSON.parse(readFileSync(file, 'utf8')).type

@@ -5,10 +5,10 @@ import { internals } from './module-internals.ts'
 import { keyOf, type Requests } from './resolved-requests.ts'
 
 /**
- * The modules of one load of a release that stand in require.cache no more, by file. They hold each other, by `parent`
- * and `children`, and are not held here: one may stay for as long as the process runs, because an ES module that Node
- * keeps imports it, and is not to keep all others. Nor is it to keep where their requests led, as links on the way may
- * lead elsewhere now.
+ * The modules of one load of a release that are no longer in require.cache, by file. They hold each other by `parent`
+ * and `children`, but are not held here. One of them may stay as long as the process runs, because an ES module that
+ * Node keeps imports it; it must not keep all the others. Nor must it keep where their requests led, as links on the
+ * way may lead elsewhere now.
  */
 interface Generation {
   readonly realPath: string
@@ -45,7 +45,7 @@ function hookLoad(): void {
   internals._load = function load(request: string, parent: NodeJS.Module | undefined, isMain?: boolean) {
     const generation = parent && generations.get(parent)
     if (!generation || isBuiltin(request)) return original.call(this, request, parent, isMain)
-    // A load that failed has put it back there.
+    // A load that failed has put the module back there.
     const isCurrent = cache[parent.filename] === parent
     const known = generation.requests.deref()?.get(keyOf(parent.path, request)) ?? ''
     const before = isCurrent ? cache[known] : ownOf(generation, known)
@@ -57,12 +57,15 @@ function hookLoad(): void {
   }
 }
 
-/** What lies outside of the release is shared. */
+/** What lies outside the release is shared. */
 function ownOf({ realPath, modules }: Generation, file: string): NodeJS.Module | undefined {
   return isWithin(file, realPath) ? modules.get(file)?.deref() : cache[file]
 }
 
-/** What an older generation has not required yet is loaded among its own modules, and is one of them from then on. */
+/**
+ * A module that an older generation has not required yet is loaded among its own modules, and is one of them from then
+ * on.
+ */
 function inPlaceOfCurrent<T>(generation: Generation, load: () => T): T {
   const { realPath, modules } = generation
   const current = takeOut(realPath)

@@ -3,18 +3,18 @@ import { StringDecoder } from 'node:string_decoder'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { roomToWrite } from '../write-line.ts'
 
-/** More of them in one turn would be felt by whoever waits for an answer of another app. */
+/** More lines in one turn would delay whoever waits for an answer of another app. */
 const LINES_IN_A_TURN = 64
 /** The same for bytes: lines may be long, or never end. */
 const BYTES_IN_A_TURN = 16 * 1024
 
-/** Of what has ended: all they hold is read at once. */
+/** Streams of apps that have ended: all they hold is read at once. */
 const ending = new WeakSet<Readable>()
 
 /**
- * Tells of each line that a stream brings, without its end, and of a last one that has none. What is longer than
- * `longest` is told in parts, so that an app which never ends a line cannot fill the memory. Of one that writes very
- * much no more is read until `room` settles: it is slowed, not its neighbours.
+ * Calls `tell` with each line of a stream, without its line end, and with a last one that has none. A line longer than
+ * `longest` is told in parts, so that an app which never ends a line cannot fill the memory. If an app writes very
+ * much, nothing more is read until `room` settles: that slows the app, not its neighbours.
  */
 export function readLines(
   stream: Readable,
@@ -44,14 +44,14 @@ export function readLines(
     if (rest !== '') tell(rest)
     rest = ''
   }
-  // A socket says that it has closed long after its end; what is destroyed has no end.
+  // A socket emits `close` long after its `end`; a destroyed stream emits no `end`.
   stream.once('end', tellRest).once('close', tellRest)
   stream.on('error', () => {})
 }
 
 /**
- * Settles when all is read that streams hold of what has ended. They need not end: what an app started may hold them
- * open for ever.
+ * Settles when all that the streams of an ended app hold has been read. They need not end: what the app started may
+ * hold them open for ever.
  */
 export async function lastLines(streams: readonly Readable[]): Promise<void> {
   const open = streams.filter(stream => !stream.readableEnded && !stream.destroyed)
@@ -64,7 +64,7 @@ export async function lastLines(streams: readonly Readable[]): Promise<void> {
   for (const stream of open) ending.delete(stream)
 }
 
-/** Where so many lines end, or the chunk. */
+/** Where this many lines end, or the chunk. */
 function endOfLines(chunk: Buffer, lines: number): number {
   let end = 0
   for (let line = 0; line < lines; line++) {
@@ -75,7 +75,7 @@ function endOfLines(chunk: Buffer, lines: number): number {
   return end
 }
 
-/** Between the two, whatever is there is read, however long this process was kept from it. */
+/** Between the two turns, whatever is there is read, however long this process was held up. */
 async function wholeTurn(): Promise<void> {
   await nextTurn()
   await nextTurn()

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 
 /**
- * The URL of a file of this library that Node itself loads, for a thread or a process.
- * @throws where the file is not there, as where a bundler has put the library into another
+ * The URL of one of this library's own files, which Node itself loads for a thread or a process.
+ * @throws if the file is missing, as when a bundler has put the library into another file
  */
 export function ownFile(path: string, from: string): URL {
   const url = new URL(path, from)

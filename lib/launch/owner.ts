@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { VhostError } from '../errors.ts'
 import { isWithin } from '../is-within.ts'
 
-/** Whom a process is to become. */
+/** The user that a process is to become. */
 export interface Owner {
   readonly uid: number
   readonly gid: number
@@ -14,10 +14,11 @@ const WRITABLE_BY_ALL = 0o002
 const STICKY = 0o1000
 
 /**
- * Whom a release folder belongs to. Nobody else may have a hand in what runs as this user. So each step from the base
- * path to the entry, or from the top where it lies elsewhere, is the owner's, root's, or of who has the base path: whoever
- * else has one could lead the way to a folder of the owner's while this looks, and back before the app is loaded.
- * @throws VhostError `ERR_VHOST_LOAD` where that is not so, or the owner is root
+ * The owner of a release folder. Nobody else may have a hand in what runs as this user. So each step from the base path
+ * to the entry, or from the root if the entry lies elsewhere, must belong to the owner, to root or to the owner of the
+ * base path. Whoever else owned a step could lead it to one of the owner's folders during this check, and back before
+ * the app is loaded.
+ * @throws VhostError `ERR_VHOST_LOAD` if that is not so, or the owner is root
  */
 export async function ownerOf(realPath: string, entry: string, basePath: string): Promise<Owner> {
   const { uid, gid } = await lstat(realPath)
@@ -34,7 +35,7 @@ export async function ownerOf(realPath: string, entry: string, basePath: string)
   return { uid, gid }
 }
 
-/** Each folder on the way, from the top, and the file itself. */
+/** Each folder on the way, from the root, and the file itself. */
 function stepsTo(file: string): string[] {
   const above = dirname(file)
   return above === file ? [file] : [...stepsTo(above), file]

@@ -6,18 +6,19 @@ import { internals } from './module-internals.ts'
 const present = new Set<string>()
 
 /**
- * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember of a
- * package.json that it was not there, for as long as the process runs: a package that is installed after a load failed for
- * want of it would never be found. So Node must not look for what is absent.
+ * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember that a
+ * package.json was missing as long as the process runs: a package installed after a load failed for want of it would
+ * never be found. So Node must not look for what is absent.
  */
 export function isAbsentPackage(specifier: string, folders: readonly string[]): boolean {
   return isBare(specifier) && !isBuiltin(specifier) && foldersWith(specifier, folders).length === 0
 }
 
 /**
- * Of these `node_modules`, the nearest first, those in which Node is to look for a package: none before the first that has
- * it. Node keeps what it found by the folders in which it looked, so it searches once for all folders below the first. The
- * last one tells them from the folders of a module there, by which Node keeps too what that imports of its own package.
+ * Of these `node_modules`, nearest first, those in which Node is to look for a package: none before the first that has
+ * it. Node keeps what it found by the list of folders it searched, so it searches once for all folders below the first.
+ * If any were left out, the first is repeated at the end. That tells the list from the folders of a module there, by
+ * which Node also keeps what that module imports of its own package.
  */
 export function foldersWith(specifier: string, folders: readonly string[]): readonly string[] {
   const name = packageName(specifier)
@@ -42,7 +43,8 @@ export function foldersAbove(folder: string): string[] {
   return [join(folder, 'node_modules'), ...(above === folder ? [] : foldersAbove(above))]
 }
 
-// A folder that an installation has made and not filled yet is no package: without package.json the file itself counts.
+// A folder that an installation has made but not filled yet is no package. Without package.json, the file itself
+// counts.
 function isIn(folder: string, name: string, specifier: string): boolean {
   if (isThere(`${folder}/${name}/package.json`)) return true
   const path = join(folder, specifier)
@@ -51,7 +53,7 @@ function isIn(folder: string, name: string, specifier: string): boolean {
   return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
 }
 
-/** As Node itself does while a module is required, it is not looked twice in one turn for what was there. */
+/** As Node itself does while a module is required, does not check twice in one turn for what was there. */
 function isThere(path: string): boolean {
   if (present.has(path)) return true
   if (!existsSync(path)) return false

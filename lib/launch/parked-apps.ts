@@ -4,18 +4,19 @@ import type { Release } from '../release.ts'
 import type { FreshImport } from './fresh-import.ts'
 import type { Loaded } from './running-app.ts'
 
-/** How many are looked after at each launch, by which no more than one comes to be parked. */
+/** How many parked apps are checked at each launch, which adds one at most. */
 const LOOKS = 2
 
 /**
- * Apps that were evicted although nothing had changed, and whose modules Node keeps: asked for again, they are
- * used again, so that strangers who cycle names cannot grow memory. Those go that nobody can ask for any more.
+ * Apps that were evicted although nothing had changed, and whose modules Node keeps. If they are asked for again, they
+ * are used again, so that strangers who cycle through names cannot grow memory. Apps that nobody can ask for any more
+ * are dropped.
  */
 export class ParkedApps {
   readonly #forget: (modules: FreshImport) => void
   readonly #byRealPath = new Map<string, Loaded>()
 
-  /** `forget` is told of the modules of what goes. */
+  /** `forget` is called with the modules of each app that is dropped. */
   constructor(forget: (modules: FreshImport) => void) {
     this.#forget = forget
   }
@@ -24,7 +25,7 @@ export class ParkedApps {
     this.#byRealPath.set(loaded.release.realPath, loaded)
   }
 
-  /** Takes the app of a release out, to be used again; one of another version goes. */
+  /** Takes out the app of a release, to be used again; an app of another version is dropped. */
   take({ realPath, version }: Release): Loaded | undefined {
     const parked = this.#byRealPath.get(realPath)
     if (!parked) return undefined
@@ -49,7 +50,7 @@ export class ParkedApps {
     for (const realPath of [...this.#byRealPath.keys()]) this.discard(realPath)
   }
 
-  /** To be called at each launch: by turns those go whose name leads elsewhere by now. */
+  /** Call at each launch. Checks the apps in turn and drops those whose name now leads elsewhere. */
   lookAfter(): void {
     for (const parked of [...this.#byRealPath.values()].slice(0, LOOKS)) {
       const { realPath } = parked.release

@@ -3,20 +3,22 @@ import { fileURLToPath } from 'node:url'
 import { types } from 'node:util'
 import { hasHooksHere, internals } from './module-internals.ts'
 
-/** What each path leads to, by links: Node has a Map for CommonJS and one for ES modules, in each thread. */
+/** Where each path leads by links. Node has one Map for CommonJS and one for ES modules, in each thread. */
 const realPaths = new Set<Map<unknown, unknown>>()
 let isSearched = false
 
-/** Has Node look anew for files and for where links lead, which it does once in the life of the process. */
+/**
+ * Makes Node look again for files and for where links lead, which it otherwise does once in the life of the process.
+ */
 export function forgetPaths(): void {
-  // Of all apps: it only saves Node a search, and what is found for one folder counts for all below it.
+  // For all apps: the cache only saves Node a search, and what is found for one folder counts for all below it.
   internals._pathCache = Object.create(null)
   for (const cache of realPaths) cache.clear()
 }
 
 /**
- * Finds the caches of this thread, once. They are nowhere to be had, but handed to `realpathSync()`, below a symbol, with
- * each path that Node asks for. `resolve` is to have Node resolve an ES module, before it returns.
+ * Finds the caches of this thread, once. Node does not give them out, but hands them to `realpathSync()`, under a
+ * symbol, with each path that it asks for. `resolve` must make Node resolve an ES module before it returns.
  */
 export function findPathCaches(resolve: (url: string) => unknown): void {
   if (isSearched) return
@@ -24,14 +26,14 @@ export function findPathCaches(resolve: (url: string) => unknown): void {
   const ask = (): void => {
     forgetPaths()
     internals._findPath(fileURLToPath(import.meta.url), [''], false)
-    // By a URL that Node has not resolved itself.
+    // A URL that Node has not resolved itself.
     resolve(`${import.meta.url}?path-caches`)
   }
   try {
     if (hasHooksHere) noteFromRealpathSync(ask)
     else noteFromEncoding(ask)
   } catch {
-    // Whoever stands in Node's place here may keep other caches.
+    // Whatever stands in for Node here may keep other caches.
   }
 }
 
@@ -51,7 +53,10 @@ function noteFromRealpathSync(ask: () => void): void {
   }
 }
 
-/** Node 20 took its `realpathSync()` before anybody could exchange it. It asks the options, which have none, for an encoding. */
+/**
+ * Node 20 took its `realpathSync()` before anybody could replace it. But it reads `encoding` of the options, which have
+ * none.
+ */
 function noteFromEncoding(ask: () => void): void {
   Reflect.defineProperty(Object.prototype, 'encoding', {
     configurable: true,

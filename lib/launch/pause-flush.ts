@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { attempt } from '../thrown.ts'
 
 /**
- * Has a middleware before the router that packs answers, as compression does, send what it keeps back when the app pauses:
- * in the router's process the app would say so, by `res.flush()`.
+ * Makes a middleware around the router that packs answers, as compression does, send what it holds back when the app
+ * pauses. In process, the app would ask for that by `res.flush()`.
  */
 export class PauseFlush {
   readonly #res: ServerResponse & { flush?: () => void }
@@ -18,7 +18,7 @@ export class PauseFlush {
   noteWrite(): void {
     if (typeof this.#res.flush !== 'function') return
     clearImmediate(this.#look)
-    // In between, whatever is there is read.
+    // Between the two, whatever is there is read.
     this.#look = setImmediate(() => {
       this.#look = setImmediate(this.#flush)
     })

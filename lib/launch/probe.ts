@@ -8,8 +8,8 @@ import { isNextError } from './is-next-error.ts'
 import type { Handle } from './launch.ts'
 
 /**
- * Asks a handler that serves nobody yet, as a client would but by no network.
- * @throws VhostError `ERR_VHOST_LOAD` where it does not answer as it should
+ * Asks a handler that serves nobody yet, as a client would, but not over a network.
+ * @throws VhostError `ERR_VHOST_LOAD` if it does not answer as it should
  */
 export async function probe(
   handle: Handle,
@@ -25,7 +25,7 @@ export async function probe(
     })
   })
   const [near, far] = duplexPair()
-  // The one half does not hear of the other's end by itself.
+  // One half does not notice the end of the other by itself.
   far.once('close', () => far.writableFinished || near.destroy())
   server.emit('connection', asSocket(far))
   const request = sendRequest({
@@ -72,7 +72,7 @@ function fail(res: ServerResponse, status: number): void {
   else res.writeHead(status).end()
 }
 
-/** Once the whole answer is there. */
+/** Waits for the whole answer. */
 async function statusOf(request: ReturnType<typeof sendRequest>): Promise<number> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     request.once('response', resolve).once('error', reject)
@@ -85,7 +85,7 @@ function failure(path: string, what: string, cause?: unknown): VhostError {
   return new VhostError('ERR_VHOST_LOAD', { detail: `its probe GET ${path} ${what}`, cause })
 }
 
-/** What handlers, and Node on their behalf, call on a socket and look up there. */
+/** Adds what handlers, and Node on their behalf, call or look up on a socket. */
 function asSocket(stream: Duplex): Duplex {
   const itself = (): Duplex => stream
   return Object.assign(stream, {

@@ -3,11 +3,11 @@ type Added = readonly [event: string | symbol, listener: ProcessListener]
 
 const MANY = 100
 
-/** The listeners that an app adds to `process` while it is loaded, so that they can go with it. */
+/** The listeners that an app adds to `process` while it loads, so that they can be removed with it. */
 export class ProcessListeners {
   /** What the app added, and may have removed again. */
   #added: Added[] = []
-  /** When there are so many it is time to forget those that the app has removed. */
+  /** At this many, those that the app has removed are forgotten. */
   #many = MANY
   #removed: Added[] = []
 
@@ -30,20 +30,20 @@ export class ProcessListeners {
     this.#added = []
   }
 
-  /** Has those that were removed stand there again, where the app is used again. */
+  /** Adds those that were removed again, as the app is used again. */
   putBack(): void {
     for (const [event, listener] of this.#removed) process.on(event, listener)
     this.#added.push(...this.#removed)
     this.#removed = []
   }
 
-  /** Keeps those that were removed no longer. */
+  /** Lets go of those that were removed. */
   forget(): void {
     this.#removed = []
   }
 }
 
-/** As it stands on `process`: one that is called once stands wrapped, and is gone when it was called. */
+/** The listener as `process` holds it. One added with `once()` is wrapped, and is gone when it has been called. */
 function present([event, listener]: Added): ProcessListener | undefined {
   const listeners = process.rawListeners(event) as (ProcessListener & { listener?: unknown })[]
   return listeners.find(raw => raw === listener || raw.listener === listener)

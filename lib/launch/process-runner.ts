@@ -10,12 +10,14 @@ import type { Reaper } from './reaper.ts'
 import { type Exit, preload, type Runner, type RunnerSettings } from './runner.ts'
 
 const MEBIBYTE = 2 ** 20
-/** Characters; an error with its stack is the longest. To parse more would be felt by whoever waits for another app. */
+/**
+ * In characters; an error with its stack is the longest report. Parsing more would delay whoever waits for another app.
+ */
 const MAX_REPORT = MEBIBYTE / 4
 
 /**
- * Starts an app in a process of its own, in a process group of its own, which `reaper` ends if the router dies.
- * @throws Error where the router has no file descriptors left for it
+ * Starts an app in a process and a process group of its own, which `reaper` ends if the router dies.
+ * @throws Error if the router has no file descriptors left for it
  */
 export function startProcess(
   { setup, env, memoryLimit }: RunnerSettings,
@@ -27,7 +29,7 @@ export function startProcess(
     cwd: setup.appFolder,
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    // Ctrl-C in a terminal goes to a whole group: apps are to end after their requests have.
+    // Ctrl-C in a terminal goes to a whole group, but apps must end after their requests.
     detached: true,
     windowsHide: true,
   })
@@ -41,7 +43,7 @@ export function startProcess(
   }
   const isLimited = pid !== undefined && memoryLimit !== undefined
   const cgroup = isLimited ? cgroups.limit(pid, memoryLimit) : undefined
-  // It waits for that: what it started before would stay without a limit.
+  // The process waits for this order: what it started before the limit would stay without one.
   if (cgroup) void cgroup.then(() => tell('begin'))
   else tell('begin')
   for (const handle of [child, child.stdout, child.stderr, channel]) (handle as unknown as Socket).unref()
@@ -71,7 +73,7 @@ function exitOf(child: ChildProcess): Promise<Exit> {
   return new Promise(resolve => {
     child.once('error', error => resolve({ code: null, signal: null, error }))
     child.once('exit', (code, signal) => {
-      // What it had started itself goes with it.
+      // The processes that the app itself started go with it.
       killGroup(child)
       const exit = { code, signal, error: undefined }
       void lastLines([child.stdout as Readable, child.stderr as Readable]).then(() => resolve(exit))
@@ -84,11 +86,11 @@ function killGroup({ pid }: ChildProcess): void {
   try {
     process.kill(-pid, 'SIGKILL')
   } catch {
-    // There is none any more.
+    // No such group is left.
   }
 }
 
-/** The app may write to that descriptor as well. */
+/** The app may write to that descriptor, too. */
 function parseReport(line: string): Report | undefined {
   try {
     const report: unknown = JSON.parse(line)

@@ -1,10 +1,10 @@
 import { dirname } from 'node:path'
 import { isBelow } from '../is-within.ts'
 
-/** In place of a real path: of what belongs to no release that is loaded. */
+/** Stands for the real path of what belongs to no loaded release. */
 export const NO_RELEASE = ''
 
-/** What is known of releases, by real path; of one it is found without going through all. */
+/** What is known of releases, by real path. Finds what is around one without going through all. */
 export class RealPathMap<T> {
   readonly #known = new Map<string, T>()
   /** Folder → how many of the real paths lie below it. */
@@ -23,7 +23,10 @@ export class RealPathMap<T> {
     if (this.#known.delete(realPath)) this.#count(realPath, -1)
   }
 
-  /** Of a release and of those around and within it: its files may have been required before it was one itself. */
+  /**
+   * What is known of a release and of those around and within it: its files may have been required before it was one
+   * itself.
+   */
   around(realPath: string): [realPath: string, T][] {
     const paths = [NO_RELEASE, realPath, ...above(realPath)].filter(path => this.#known.has(path))
     if (this.#below.has(realPath)) {

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net'
 import { hasStreams } from './has-streams.ts'
 
 /**
- * Reads `+ pid` and `- pid`, and at the end of its input kills what is left, with its process group and its cgroup, and
- * removes the folder of the sockets and the cgroups. A shell takes a megabyte, where Node would take forty.
+ * Reads `+ pid` and `- pid`. At the end of its input it kills each process that is left, with its process group and its
+ * cgroup, and removes the folder of the sockets and the cgroups. A shell takes a megabyte, Node would take forty.
  */
 const SCRIPT = `
 trap '' INT TERM HUP
@@ -26,8 +26,8 @@ done
 `
 
 /**
- * Ends the processes of apps where the router was killed, as one that spins in a loop would never notice by itself, and
- * removes what else there was of them, threads included.
+ * Ends the processes of apps if the router was killed: an app that spins in a loop would never notice. Also removes
+ * what else they left behind, threads included.
  */
 export class Reaper {
   readonly #folder: string
@@ -35,13 +35,13 @@ export class Reaper {
   readonly #pids = new Set<number>()
   #shell: ChildProcess | undefined
 
-  /** `folder` is removed with them, and so are cgroups whose paths begin with `cgroups`, where that is not empty. */
+  /** `folder` is removed with the processes, as are cgroups whose paths begin with `cgroups`, unless that is empty. */
   constructor(folder: string, cgroups: string) {
     this.#folder = folder
     this.#cgroups = cgroups
   }
 
-  /** Begins; the folder is removed also where there never is a process to watch. */
+  /** Begins. The folder is removed even if there never is a process to watch. */
   start(): void {
     if (this.#shell) return
     const shell = startShell(this.#folder, this.#cgroups)
@@ -49,7 +49,7 @@ export class Reaper {
     shell?.once('exit', (_, signal) => {
       if (this.#shell !== shell) return
       this.#shell = undefined
-      // One that ends by itself would do so again and again.
+      // A shell that ended by itself would do so again and again.
       if (signal !== null) this.start()
     })
     for (const pid of this.#pids) this.#tell(`+ ${pid}\n`)
@@ -75,7 +75,7 @@ export class Reaper {
   }
 }
 
-/** Undefined where the router has no file descriptor or process left for it; it is tried again for the next app. */
+/** Undefined if the router has no file descriptor or process left for it; the next app tries again. */
 function startShell(folder: string, cgroups: string): ChildProcess | undefined {
   const shell = spawn('/bin/sh', ['-c', SCRIPT, 'express-van', folder, cgroups], {
     cwd: '/',
@@ -83,7 +83,7 @@ function startShell(folder: string, cgroups: string): ChildProcess | undefined {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })
-  // Without it apps still end with the router, but for those that spin.
+  // Without the shell, apps still end with the router, except those that spin.
   shell.on('error', () => {})
   if (!hasStreams(shell) || shell.pid === undefined) return undefined
   shell.unref()

@@ -4,10 +4,10 @@ import { internals } from './module-internals.ts'
 import { RealPathMap } from './real-path-map.ts'
 
 /**
- * Node remembers, beside require.cache and out of reach, which file each request of each folder led to. After a purge
- * that misleads it: an ES module that imports a CommonJS file which re-exports another is given `{}` (Node 20, 22, 24
- * and 26), because the other stands in the cache unloaded and is taken for part of a circle. It forgets a request
- * only when that is made again while its file is not in the cache, so each is made once more, in vain.
+ * Besides require.cache, Node keeps a hidden cache of the file that each request of each folder led to. After a purge
+ * that cache misleads it: an ES module that imports a CommonJS file which re-exports another gets `{}` (Node 20, 22, 24
+ * and 26), because the other is in the cache unloaded and is taken for part of a circle. Node forgets a request only
+ * when it is made again while its file is not in the cache, so each is made once more, in vain.
  */
 const requests = new RealPathMap<Requests>()
 
@@ -17,7 +17,7 @@ const ONLY_ASKING = new Error('only asking')
 /** `folder\0request` → file. */
 export type Requests = Map<string, string>
 
-/** Notes that a request of a folder led to a file; one of the two, at least, is of this release. */
+/** Notes that a request from a folder led to a file; at least one of the two is in this release. */
 export function noteRequest(realPath: string, folder: string, request: string, file: string): void {
   const known: Requests = requests.get(realPath) ?? new Map()
   requests.set(realPath, known.set(keyOf(folder, request), file))
@@ -28,8 +28,9 @@ export function keyOf(folder: string, request: string): string {
 }
 
 /**
- * Has Node forget where requests led that were made or ended below a real path; to be called when its files left the
- * cache. What lies outside may lie nearer now. Notes those that were made below it.
+ * Makes Node forget where requests led that start or end below a real path. Call it when the release's files have left
+ * the cache. Files outside count too, as a nearer one may be there now. Adds the requests from below the path to
+ * `made`.
  */
 export function forgetRequests(realPath: string, made: Requests): void {
   for (const [, known] of requests.around(realPath)) {
@@ -45,7 +46,7 @@ export function forgetRequests(realPath: string, made: Requests): void {
   requests.delete(realPath)
 }
 
-/** What stands there is put back as it was: others may have made it read-only, or a getter. */
+/** The entry is put back as it was: others may have made it read-only, or a getter. */
 function withoutCached(file: string, ask: () => void): void {
   const entry = Object.getOwnPropertyDescriptor(cache, file)
   if (entry && !entry.configurable) return

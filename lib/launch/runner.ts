@@ -3,26 +3,26 @@ import { fileURLToPath } from 'node:url'
 import { importsBefore, type Order, PRELOADED, type Report, type Setup } from '../entry/messages.ts'
 import { ownFile } from './own-file.ts'
 
-/** No file: whose the process has become by then may not read ours. */
+/** Not a file: the user that the process has become by then may not be allowed to read ours. */
 const TELL_PRELOADED = `data:text/javascript,globalThis[Symbol.for('${PRELOADED.description}')]()`
 
-/** How a thread or a process has ended. */
+/** How a thread or process has ended. */
 export interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
-  /** What it threw last, where that is known. */
+  /** What it threw last, if that is known. */
   readonly error: unknown
 }
 
 export interface RunnerSettings {
   readonly setup: Setup
-  /** All of its environment. */
+  /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>
-  /** Bytes of heap. Undefined: Node's own limit. */
+  /** Bytes of heap; undefined for Node's own limit. */
   readonly memoryLimit: number | undefined
 }
 
-/** A thread or a process in which one app runs. It keeps nothing of the router's process running. */
+/** A thread or process in which one app runs. It does not keep the router's process alive. */
 export interface Runner {
   readonly pid: number | null
   readonly threadId: number | null
@@ -39,8 +39,8 @@ export interface Runner {
 }
 
 /**
- * The flags of Node that have the app's side come first, and hear when all is there that the environment has Node import
- * before the app, which may take its time.
+ * The Node flags that make the app's side start first. They also tell it when everything is there that its environment
+ * makes Node import before the app, which may take a while.
  */
 export function preload({ NODE_OPTIONS }: RunnerSettings['env']): readonly string[] {
   const flags = ['--require', fileURLToPath(ownFile('../entry/boot.cjs', import.meta.url))]

@@ -5,7 +5,7 @@ import type { LoadScope } from './caught-listen.ts'
 import type { FreshImport } from './fresh-import.ts'
 import { CLOSE_TIMEOUT, type FindInfo, type Launched } from './launch.ts'
 
-/** What was loaded into this process of a release. */
+/** What a release has loaded into this process. */
 export interface Loaded {
   readonly release: Release
   readonly findInfo: FindInfo
@@ -15,13 +15,15 @@ export interface Loaded {
   readonly environmentWrites: readonly string[]
 }
 
-/** A class, because there are thousands: an object with a getter and closures of its own takes four times as much. */
+/**
+ * A class, because there are thousands: an object with a getter and closures of its own takes four times the memory.
+ */
 export class RunningApp implements Launched {
   readonly handle: Launched['handle']
   readonly #loaded: Loaded
   readonly #left: (loaded: Loaded, isParked: boolean) => void
 
-  /** `left` is told when it has ended, and whether it may be used again. */
+  /** `left` is called when the app has ended, with whether it may be used again. */
   constructor(loaded: Loaded, left: (loaded: Loaded, isParked: boolean) => void) {
     this.handle = loaded.handler.handle
     this.#loaded = loaded
@@ -58,7 +60,7 @@ export class RunningApp implements Launched {
       else scope.end()
       this.#left(this.#loaded, isParked)
     }
-    // Once more when its close() has ended after all.
+    // Called once more if close() ends after all.
     const timer = setTimeout(leave, CLOSE_TIMEOUT).unref()
     try {
       await handler.close?.()

@@ -1,8 +1,8 @@
 const tolerated = new Set<unknown>()
 
 /**
- * On Node 20 what a CommonJS module throws while an ES module imports it is also the reason of a second rejection,
- * which nobody can handle and which would end the process. To be called with the error as soon as it was caught.
+ * On Node 20, what a CommonJS module throws while an ES module imports it is also the reason of a second rejection,
+ * which nobody can handle and which would end the process. Call this with the error as soon as it is caught.
  */
 export function tolerateSecondRejection(reason: unknown): void {
   if (!process.version.startsWith('v20.')) return
@@ -14,7 +14,7 @@ export function tolerateSecondRejection(reason: unknown): void {
   })
 }
 
-// Where nobody else listens, any other rejection is to end the process as ever.
+// If nobody else listens, any other rejection must end the process as usual.
 function onRejection(reason: unknown): void {
   if (!tolerated.has(reason) && process.listenerCount('unhandledRejection') === 1) throw reason
 }

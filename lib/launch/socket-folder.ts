@@ -3,27 +3,27 @@ import { unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Longer paths are cut without a word by Node 20, which `sun_path` of unix(7) leads it to. */
+/** Node 20 silently cuts longer paths, because of `sun_path` in unix(7). */
 const MAX_PATH = 107
 
-/** A folder for private sockets that nobody but the router's own user may enter. */
+/** A folder for private sockets that only the router's own user may enter. */
 export class SocketFolder {
   readonly path: string
   #last = 0
 
-  /** @throws Error where no folder can be had whose sockets have a path that is short enough */
+  /** @throws Error if no folder gives its sockets a path that is short enough */
   constructor() {
     this.path = makeFolder()
     process.once('exit', this.#remove)
   }
 
-  /** @throws Error where somebody has put something else in its place */
+  /** @throws Error if somebody has put something else in its place */
   next(): string {
     this.#restore()
     return join(this.path, String(++this.#last))
   }
 
-  /** What was killed leaves its socket behind. */
+  /** A killed app leaves its socket behind. */
   async release(socketPath: string): Promise<void> {
     await unlink(socketPath).catch(() => {})
   }
@@ -33,7 +33,7 @@ export class SocketFolder {
     this.#remove()
   }
 
-  /** Who cleans up among temporary files may take it for left over. */
+  /** Whatever cleans up temporary files may have removed the folder. */
   #restore(): void {
     const stats = lstatSync(this.path, { throwIfNoEntry: false })
     if (!stats) {

@@ -1,21 +1,22 @@
 import { IncomingMessage, OutgoingMessage } from 'node:http'
 import { Socket } from 'node:net'
 
-/** Bytes: smaller ones are cheaper to collect than to give back. */
+/** In bytes: smaller chunks are cheaper to collect than to give back. */
 const LEAST = 4 * 1024
-// Node 20 has none.
+// Node 20 lacks it.
 const canTransfer = 'transfer' in ArrayBuffer.prototype
 const { write, end } = OutgoingMessage.prototype
-// Who observes bodies may have put functions of their own there before this module was loaded.
+// Code that observes bodies may have replaced them before this module was loaded.
 const areNodes = [write, end].every(method => /\bwrite_\(this, chunk/.test(String(method)))
-/** By what a request hands its pieces out, where somebody has put it on that one request. */
+/** The methods by which a request hands out its chunks, which somebody may have replaced on that one request. */
 const HANDS_OUT = ['on', 'addListener', 'prependListener', 'once', 'emit', 'push', 'read', 'unshift']
 
 /**
- * What to tell the memory of a piece of a body to once it was written: to be free at once. Left to the garbage
- * collector, 64 KiB at a time, bodies keep V8 at full collections for more than half of the router's time.
+ * What to call once a chunk of a body has been written, to free its memory at once. Left to the garbage collector,
+ * bodies in chunks of 64 KiB keep V8 at full collections for more than half of the router's time.
  *
- * For pieces that nobody else holds: they are empty afterwards. With an error the system may still read them.
+ * Only for chunks that nobody else holds: they are empty afterwards. After an error the memory stays, as the system may
+ * still read it.
  */
 export function giveBack(chunk: Uint8Array | string): ((error?: Error | null) => void) | undefined {
   if (!canTransfer || typeof chunk === 'string') return undefined
@@ -26,7 +27,7 @@ export function giveBack(chunk: Uint8Array | string): ((error?: Error | null) =>
   }
 }
 
-/** Whether the pieces of this request's body come from Node's parser, and nobody has asked for them. */
+/** Whether this request's body comes straight from Node's parser, and nobody has asked for its chunks. */
 export function isFresh(req: IncomingMessage): boolean {
   const isParsed =
     req.httpVersionMajor < 2 &&
@@ -42,12 +43,12 @@ export function isFresh(req: IncomingMessage): boolean {
   )
 }
 
-/** Whether more than so many listen to the pieces. */
+/** Whether more than this many listeners get the chunks. */
 export function isHeard(message: IncomingMessage, listeners: number): boolean {
   return message.listenerCount('data') > listeners || message.listenerCount('readable') > 0
 }
 
-/** Whether what this message is given goes to its connection, and nowhere else. */
+/** Whether what is written to this message goes to its connection, and nowhere else. */
 export function isPlain(message: OutgoingMessage): boolean {
   return areNodes && message.write === write && message.end === end && message.socket instanceof Socket
 }

@@ -4,12 +4,12 @@ import type { Owner } from './owner.ts'
 
 const PROGRAM = fileURLToPath(new URL('../entry/parse-modules.js', import.meta.url))
 const FLAGS = ['--experimental-vm-modules', '--no-warnings']
-/** How long it may look for the place, in milliseconds. */
+/** How long the search for the place may take, in milliseconds. */
 const PATIENCE = 5000
 
 /**
- * Has the error of an ES module that V8 cannot parse tell where, as Node does where it ends a program; before that no error
- * does. `owner` is whose rights the app has, where they are not the router's.
+ * Adds the place to the error of an ES module that V8 cannot parse. Node itself adds it only when it ends a program.
+ * `owner` is the user whose rights the app has, if they are not the router's.
  */
 export async function tellPlace(error: unknown, entry: string, owner?: Owner): Promise<void> {
   if (!isWithoutPlace(error)) return

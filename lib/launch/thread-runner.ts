@@ -6,7 +6,7 @@ import { type Exit, preload, type Runner, type RunnerSettings } from './runner.t
 
 const MEBIBYTE = 2 ** 20
 
-/** Starts an app in a thread. Its limit of memory is best effort: V8 may end the whole process instead. */
+/** Starts an app in a thread. The memory limit is best effort: V8 may end the whole process instead. */
 export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner {
   const worker = new Worker(setup.entry, {
     env: { ...env, [SETUP_VARIABLE]: JSON.stringify(setup) },
@@ -47,7 +47,7 @@ export function startThread({ setup, env, memoryLimit }: RunnerSettings): Runner
   return runner
 }
 
-/** Who reads what a thread writes holds the process by that, whatever `unref()` says; only this mark keeps it from it. */
+/** A reader of a thread's output keeps the process alive, whatever `unref()` says; only this mark prevents it. */
 function letProcessEnd(stream: Readable): void {
   const marks = Object.getOwnPropertySymbols(stream)
   const mark = marks.find(({ description }) => description === 'kIncrementsPortRef')

@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { VhostError } from '../errors.ts'
 import type { Next } from './launch.ts'
 
-/** Takes a request that an upstream which has crashed left untouched. */
+/** Takes a request that a crashed upstream left untouched. */
 export type Redo = (req: IncomingMessage, res: ServerResponse, next: Next) => void
 
 /**
- * What `next` is called with where an app has crashed and left the request untouched: whoever handed it over lets go of
- * it and has it redone. To anybody else it is the error that the crash is.
+ * What `next` gets when an app has crashed and left the request untouched: whoever handed the request over takes it
+ * back and has it redone. To anybody else it is the error of the crash.
  */
 export class Untouched extends VhostError {
   readonly redo: Redo

@@ -12,10 +12,10 @@ import { InterimAnswers } from './interim-answers.ts'
 import { joinSockets } from './join-sockets.ts'
 import { mayRetry } from './may-retry.ts'
 
-/** Of connections that are to be had to the app. */
+/** Upgrades that wait for a connection to the app. */
 export type UpgradeQueue = FullQueue<UpgradeExchange>
 
-/** One upgrade on its way to the app; where it agrees, the two connections are joined. */
+/** One upgrade on its way to the app; if the app agrees, the two connections are joined. */
 export class UpgradeExchange {
   readonly #options: ForwardOptions
   readonly #queue: UpgradeQueue
@@ -29,7 +29,7 @@ export class UpgradeExchange {
   #hasAnswered = false
   #hasFailed = false
 
-  /** `failed` is told why the app has not answered; the socket is then left to whoever is told. */
+  /** `failed` is told why the app has not answered, and has to deal with the socket from then on. */
   constructor(
     options: ForwardOptions,
     queue: UpgradeQueue,
@@ -47,7 +47,7 @@ export class UpgradeExchange {
     this.#headers = requestHeaders(req, options.trusts)
   }
 
-  /** Whether there is nobody left to ask for. */
+  /** Whether nobody is left to ask for. */
   get isOver(): boolean {
     return this.#hasFailed || this.#socket.destroyed
   }
@@ -61,7 +61,7 @@ export class UpgradeExchange {
     if (requestTimeout > 0) this.#timeout = new AnswerTimeout(requestTimeout, this.#onTimeout)
   }
 
-  /** Also once more, where the app had no room for a connection. */
+  /** Called again if the app had no room for a connection. */
   ask(): void {
     const { method, url, headers } = this.#req
     const up = sendRequest({
@@ -141,12 +141,12 @@ export class UpgradeExchange {
     this.#failed(new VhostError('ERR_VHOST_REQUEST_TIMEOUT', { hostname: this.#hostname }))
   }
 
-  /** Nobody reads before the app has answered, and the end of what nobody reads is not told. */
+  /** Nobody reads before the app has answered, and a stream that nobody reads does not emit its end. */
   readonly #onReadable = (): void => {
     if (this.#socket.readableLength === 0) this.#socket.read(0)
   }
 
-  /** Before it is answered it has nothing to say: a client that ends is gone. */
+  /** Before it is answered, a client has nothing to say: one that ends is gone. */
   readonly #onClientEnd = (): void => void this.#socket.destroy()
 
   #leave(): void {
@@ -155,7 +155,7 @@ export class UpgradeExchange {
 
   readonly #onClientGone = (): void => {
     this.#timeout?.end()
-    // None was sent where its head may not be sent.
+    // Undefined if its head could not be sent.
     this.#up?.destroy()
   }
 
@@ -186,7 +186,7 @@ function thrownBy(told: string): unknown {
   }
 }
 
-/** As the app wrote it; a body whose length it does not say ends with the connection. */
+/** The head as the app wrote it. A body of unstated length ends with the connection. */
 function headOf(down: IncomingMessage): string {
   const { statusCode = 502, statusMessage, rawHeaders } = down
   const isSwitch = statusCode === 101

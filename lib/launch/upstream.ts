@@ -17,13 +17,13 @@ import { type Redo, Untouched } from './untouched.ts'
 
 /** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
 const HEARTBEAT = 750
-/** It is killed when it owes so many answers. */
+/** An app that leaves this many pings unanswered is killed. */
 const MAX_MISSES = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
-/** Milliseconds: whoever waits for an app's `close()` no longer is told first, and it is ended then. */
+/** In milliseconds. Whoever stops waiting for an app's `close()` is told first; then the app is ended. */
 const TOLD = 100
-/** How long an app whose connection broke may take to be seen dead or alive, in milliseconds. */
+/** How long it may take to find out whether an app whose connection broke is alive, in milliseconds. */
 const VERDICT = 1000
 
 export interface UpstreamSettings {
@@ -32,7 +32,7 @@ export interface UpstreamSettings {
   readonly trusts: Trusts | undefined
   readonly requestTimeout: number
   readonly redo: Redo
-  /** Requests that were redone once, by whatever upstream; none is a second time. */
+  /** Requests that have been redone once, whatever the upstream: none is redone twice. */
   readonly redone: WeakSet<IncomingMessage>
 }
 
@@ -42,11 +42,11 @@ export class Upstream implements Launched {
   readonly environmentWrites: readonly string[] = []
   readonly isKeptByNode = false
   readonly handle: Launched['handle']
-  /** Settles when the app can answer. Rejects with a `VhostError` where it ends first. */
+  /** Settles when the app can answer. Rejects with a `VhostError` if it ends first. */
   readonly ready: Promise<void>
-  /** Whether it has come so far. */
+  /** Whether `ready` has resolved. */
   isReady = false
-  /** Settles when it has ended, however. */
+  /** Settles when it has ended, in whatever way. */
   readonly exited: Promise<Exit>
   readonly crashed: Promise<VhostError>
   readonly #runner: Runner
@@ -120,7 +120,7 @@ export class Upstream implements Launched {
     if (failure) throw toError(failure)
   }
 
-  /** Ends it without a word, whatever it does. */
+  /** Ends it without notice, whatever it is doing. */
   async kill(): Promise<void> {
     this.#isStopping = true
     this.#forward.close()
@@ -128,14 +128,14 @@ export class Upstream implements Launched {
     await this.#endWithin(TERM_GRACE)
   }
 
-  /** The timer also holds the router's process, which the app does not. */
+  /** The timer keeps the router's process alive, which the app does not. */
   async #endWithin(milliseconds: number): Promise<void> {
     const timer = setTimeout(() => this.#runner.kill(), milliseconds)
     await this.exited
     clearTimeout(timer)
   }
 
-  /** Rejects where the app has not answered; never settles where it has. */
+  /** Rejects if the app has not answered; never settles if it has. */
   readonly #upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): Promise<never> => {
     this.#beginHeartbeat()
     return new Promise((_, reject) => this.#forward.upgrade(req, socket, head, reject))
@@ -156,7 +156,7 @@ export class Upstream implements Launched {
           reject(new VhostError('ERR_VHOST_LOAD', { cause: toError(report.error) }))
         }
       }
-      // Its last words may arrive after the news of its end.
+      // Its last report may arrive after the news of its end.
       void this.exited.then(exit => {
         setImmediate(() => reject(new VhostError('ERR_VHOST_LOAD', { cause: exit.error ?? crash(exit) })))
       })
@@ -175,7 +175,7 @@ export class Upstream implements Launched {
     }
   }
 
-  /** Gives what the app's own `close()` threw. */
+  /** Resolves to what the app's own `close()` threw. */
   #stop(): Promise<PlainError | undefined> {
     return new Promise(resolve => {
       this.#stopped = resolve
@@ -212,14 +212,14 @@ export class Upstream implements Launched {
     this.#heartbeat = undefined
   }
 
-  /** Whoever took its socket away leaves it alive, but out of reach: it ends what it has begun, as if replaced. */
+  /** An app whose socket was removed is alive, but out of reach: it ends what it has begun, as if replaced. */
   readonly #onBroken = ({ code, syscall }: NodeJS.ErrnoException): void => {
     if (code !== 'ENOENT' || syscall !== 'connect' || this.#isStopping) return
     this.#isLost = true
     this.#crash(new VhostError('ERR_VHOST_CRASHED', { detail: 'its socket was removed' }))
   }
 
-  /** A broken connection says that the app has crashed, or that it wanted the connection to break. */
+  /** A broken connection means that the app has crashed, or that it meant to break the connection. */
   readonly #retry = (
     req: RoutedRequest,
     answer: ServerResponse | Duplex,
@@ -237,7 +237,7 @@ export class Upstream implements Launched {
 
   async #isDead(): Promise<boolean> {
     if (this.#isLost) {
-      // Whoever waits for that is told first, and sends no more requests here.
+      // Whoever waits for the crash is told first, and sends no more requests here.
       await this.crashed
       return true
     }
@@ -254,7 +254,7 @@ export class Upstream implements Launched {
   }
 }
 
-/** Its end, which was the router's doing, would say nothing of why. */
+/** Its exit, which the router caused, would not say why. */
 function standstill(): VhostError {
   const seconds = (MAX_MISSES * HEARTBEAT) / 1000
   return new VhostError('ERR_VHOST_CRASHED', { detail: `it stood still for ${seconds} s and was killed` })

@@ -26,9 +26,9 @@ import { Upstream } from './upstream.ts'
 /** Takes a line that an app wrote. */
 export type WriteLine = (release: Release, stream: 'stdout' | 'stderr', line: string) => void
 
-/** Characters; longer lines are told in parts. */
+/** In characters; longer lines are told in parts. */
 const MAX_LINE = 16 * 1024
-/** What an app gets of the router's environment. */
+/** The variables that an app gets from the router's environment. */
 const INHERITED = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'NODE_ENV']
 
 /** Starts apps in threads and processes of their own. */
@@ -79,7 +79,7 @@ export class Upstreams {
     }
   }
 
-  /** Ends what is about to start, waits for the end of what was told to, and removes what they left. */
+  /** Ends apps that are about to start, waits for the end of those that were told to, and removes what they left. */
   async close(): Promise<void> {
     this.#isClosed = true
     for (const upstream of this.#starting) void upstream.kill()
@@ -97,7 +97,7 @@ export class Upstreams {
       own.moduleName ?? this.#settings.moduleName,
     )
     const owner = user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined
-    // Once more: whom the folder belonged to when they were read may have been another.
+    // Read again: at the first read the folder may have belonged to somebody else.
     const { env: ownEnv } = owner ? await readVhostSettings(realPath, { user, uid: owner.uid }) : own
     if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
     this.#folder ??= new SocketFolder()
@@ -157,7 +157,7 @@ export class Upstreams {
   }
 }
 
-/** What was loaded, and does not answer its probe, is to close what it opened. */
+/** An app that was loaded but does not answer its probe must close what it opened. */
 async function letGo(upstream: Upstream): Promise<void> {
   if (!upstream.isReady) await upstream.kill()
   else {
@@ -173,12 +173,12 @@ async function serves(upstream: Upstream, own: VhostSettings, findInfo: FindInfo
 }
 
 function inherited(owner: Owner | undefined): Environment {
-  // The home of root is not that of an owner.
+  // The home of root is not the owner's.
   const names = owner ? INHERITED.filter(name => name !== 'HOME') : INHERITED
   return Object.fromEntries(names.map(name => [name, process.env[name]]))
 }
 
-/** A thread would have the text `undefined`. */
+/** A thread would get the text `undefined`. */
 function present(env: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
