@@ -10,8 +10,8 @@ import { applyClient, passOn, passOnUpgrade } from './private-headers.ts'
 import { keepToLength } from './stated-length.ts'
 
 /**
- * Has a handler answer what arrives at the private server, as if the client had come to it itself. `listening` gives the
- * server on which the app listens by then.
+ * Makes a handler answer what arrives at the private server, as if the client had come to it directly. `listening`
+ * returns the server on which the app listens at that time.
  */
 export function answerRequests(
   front: Server,
@@ -33,7 +33,7 @@ export function answerRequests(
   front.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
     const upgrade = upgradeOf(handler, listening())
     if (!upgrade) {
-      // It was there when the router asked.
+      // The app took upgrades when the router asked.
       socket.on('error', () => socket.destroy())
       refuseUpgrade(socket, 404)
       return
@@ -46,7 +46,7 @@ export function answerRequests(
   })
 }
 
-/** What the app leaves to whoever comes next goes back to the router, where the next middleware is. */
+/** Requests that the app leaves to the next middleware go back to the router, where that is. */
 function nextOf(res: ServerResponse): Next {
   return error => passOn(res, error)
 }

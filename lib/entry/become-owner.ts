@@ -2,13 +2,14 @@ import { userInfo } from 'node:os'
 import type { Owner } from '../launch/owner.ts'
 
 /**
- * Gives up being root for good; `HOME`, `USER` and `LOGNAME` become the owner's where nobody has said what they are.
- * @throws Error where that cannot be had
+ * Gives up being root for good. `HOME`, `USER` and `LOGNAME` become the owner's unless they are already set.
+ * @throws Error if the process cannot change its user
  */
 export function becomeOwner({ uid, gid }: Owner): void {
   const { setgroups, setgid, setuid } = process
   if (!setgroups || !setgid || !setuid) throw new Error('this platform has no users')
-  // Nor those that the owner is in: by one of them, such as that of the logs, a customer may read what is others'.
+  // Not even the owner's own groups: through one of them, such as that of the logs, a customer could read what belongs
+  // to others.
   setgroups([])
   setgid(gid)
   setuid(uid)
@@ -19,6 +20,6 @@ export function becomeOwner({ uid, gid }: Owner): void {
     process.env.USER ??= username
     process.env.LOGNAME ??= username
   } catch {
-    // A user without an entry in the list of users has none.
+    // A user without an entry in the list of users has no home or name.
   }
 }

@@ -1,9 +1,9 @@
 const { isMainThread, parentPort } = require('node:worker_threads')
 
-// Preloaded with `--require`, so that the app itself is the entry: `require.main === module` holds for it. So is the
-// thread in which Node runs the hooks of a loader, which is given the same environment and has no parent to talk to.
+// Preloaded with `--require`, so that the app itself is the entry: `require.main === module` holds for it. Node also
+// preloads this file in the thread that runs a loader's hooks, which has the same environment but no parent to talk to.
 if (isMainThread || parentPort) {
-  // Node 20 and 22 warn of a `require()` of an ES module, which here is nobody's business.
+  // Node 20 and 22 warn of a `require()` of an ES module, which here concerns nobody.
   const { emitWarning } = process
   process.emitWarning = () => {}
   try {

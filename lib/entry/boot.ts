@@ -30,20 +30,22 @@ import { keepOwnSignals, raise } from './own-signals.ts'
 import { plainError } from './plain-error.ts'
 import { openRouterChannel } from './router-channel.ts'
 
-/** How long a program that exports something else, for its specs for one, may take to call `listen()`, in milliseconds. */
+/**
+ * How long a program that exports something else, perhaps for its specs, may take to call `listen()`, in milliseconds.
+ */
 const LISTEN_GRACE = 10_000
 
-// Asked before the app's world says otherwise.
+// Must be read before `isMainThread` is changed for the app.
 const isThread = !isMainThread
 
 /**
- * What runs in a thread or process before the app, which is the entry file and needs to know nothing: catches
- * `listen()`, waits until the app can answer, and answers on a private socket for it.
+ * Runs in a thread or process before the app. The app is the entry file and need not know of this. Catches `listen()`,
+ * waits until the app can answer, and answers on a private socket for it.
  */
 function boot(setup: Setup): void {
   hideFromChildren()
   const channel = openRouterChannel(obey, () => process.exit())
-  // Bound while the process may still write into that folder.
+  // Must be bound while the process may still write into that folder.
   const front = bindFront(setup.socketPath)
   if (setup.owner) becomeOwner(setup.owner)
   Object.assign(process.env, setup.env)
@@ -61,7 +63,8 @@ function boot(setup: Setup): void {
   followExceptions(error => reportOnce({ type: 'failed', error: plainError(error) }))
   process.once('beforeExit', () => {
     if (hasReported) return
-    // What a promise of the app waits for may be nothing that Node counts: it has the time for a load, as in one process.
+    // A promise of the app may wait for nothing that Node counts. The app still has the time of a load, as it has in
+    // process.
     front.ref()
     findLate().catch(fail)
   })
@@ -79,13 +82,16 @@ function boot(setup: Setup): void {
     await serve(exports)
   }
 
-  /** Nothing is left to run that could call `listen()`, or that a module which listens could await but its own end. */
+  /**
+   * Nothing is left to run that could call `listen()`. A module that listens and still has not finished can only be
+   * awaiting its own end.
+   */
   async function findLate(): Promise<void> {
     const goesOn = !isImported && setup.exportName === undefined && scope.server !== undefined
     await serve(goesOn ? undefined : await exportsOf(setup.entry))
   }
 
-  /** Gives false where there is no handler, and one is to be waited for. */
+  /** Returns false if there is no handler yet and the app may still get one. */
   async function serve(exports: unknown, mayWait = false): Promise<boolean> {
     if (isServed) return true
     isServed = true
@@ -120,12 +126,13 @@ function boot(setup: Setup): void {
     } catch (thrown) {
       error = thrown ?? new Error('close() of the app failed')
     }
-    // A program that closes its server then ends when nothing is left to run, which this one would be.
+    // A program that closes its server expects to end when nothing is left to run; the private server would keep it
+    // running.
     if (process.listenerCount('SIGTERM') > 0) process.once('SIGTERM', () => front.close())
     channel.report({ type: 'stopped', error: error === undefined ? undefined : plainError(error) })
   }
 
-  /** Also where the app listens to `unhandledRejection`, and would go on. */
+  /** Also ends an app that listens to `unhandledRejection` and would go on. */
   function fail(error: unknown): void {
     reportOnce({ type: 'failed', error: plainError(error) })
     process.exit(1)
@@ -146,31 +153,31 @@ async function preloaded(): Promise<void> {
     })
     Reflect.deleteProperty(globalThis, PRELOADED)
   }
-  // It runs next, before this.
+  // The app runs next, before what follows.
   await nextTurn()
 }
 
 function bindFront(socketPath: string): Server {
   const front = createFront()
-  // So that who asks while the app is busy finds room; the system sets the limit.
+  // Requests that come while the app is busy must find room; the system sets the actual limit.
   front.listen({ path: socketPath, backlog: 65_535 })
   front.unref()
   return front
 }
 
-/** Of CommonJS as it stands in its module; of an ES module, once all of it has run. */
+/** Of CommonJS, what its module exports now; of an ES module, once all of it has run. */
 async function exportsOf(entry: string): Promise<unknown> {
   const { main } = createRequire(entry)
   if (main?.filename === entry && !exportsNothing(main.exports)) return main.exports
   return await import(pathToFileURL(entry).href)
 }
 
-/** What an app forks or starts in a thread has the flags of this one, unless told otherwise. */
+/** Otherwise what the app forks or starts in a thread would inherit these flags. */
 function hideFromChildren(): void {
   process.execArgv.splice(process.execArgv.indexOf('--require'))
 }
 
-/** A program that starts threads by its own file is to take its branch for the main thread, as under `node`. */
+/** A program that starts threads from its own file must take its branch for the main thread, as under plain `node`. */
 function beMainThread(): void {
   Object.assign(createRequire(import.meta.url)('node:worker_threads'), {
     isMainThread: true,
@@ -194,12 +201,12 @@ function figures(): Figures {
   }
   const { threadCpuUsage } = process as { threadCpuUsage?(): { user: number; system: number } }
   const cpu = threadCpuUsage?.call(process)
-  // `process.memoryUsage()` tells the same, but opens a file to read what else it tells.
+  // `process.memoryUsage()` has the same figure, but opens a file to read its others.
   const memory = getHeapStatistics().used_heap_size
   return { memory, cpu: cpu ? (cpu.user + cpu.system) / 1000 : null }
 }
 
-/** Null where no file descriptor is left to read it by. */
+/** Null if no file descriptor is left for reading it. */
 function residentMemory(): number | null {
   try {
     return process.memoryUsage.rss()

@@ -1,4 +1,4 @@
-/** Tells of the exception that ends the process or thread. An app may handle its own, and go on or end by that. */
+/** Reports the exception that ends the process or thread. An app may handle its exceptions itself, and go on or end. */
 export function followExceptions(tell: (error: unknown) => void): void {
   let handled: { error: unknown } | undefined
   process.on('uncaughtExceptionMonitor', error => {

@@ -6,7 +6,7 @@ export function takesUpgradesNow(handler: Handler, scope: LoadScope): boolean {
   return upgradeOf(handler, scope.server) !== undefined
 }
 
-/** Tells whether a handler takes upgrades each time that this changes. */
+/** Calls `tell` whenever it changes whether a handler takes upgrades. */
 export async function followUpgrades(
   handler: Handler,
   scope: LoadScope,
@@ -23,7 +23,7 @@ export async function followUpgrades(
     look()
   }
   const server = handler.server ?? scope.server
-  // Node tells of a listener before it is there.
+  // Node emits `newListener` before the listener is there.
   const lookSoon = (event: string | symbol): void => {
     if (event === 'upgrade') process.nextTick(look)
   }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { hasBody } from '../launch/has-body.ts'
 import { LEFT } from './private-headers.ts'
 
-/** How long an app may rest while it reads on, in milliseconds: as long as Node's own server lets it. */
+/** How long an app that reads on may pause, in milliseconds: as long as Node's own server allows. */
 const MOST_REST = 5000
 
 interface Answer extends ServerResponse {
@@ -15,8 +15,9 @@ interface Answer extends ServerResponse {
 }
 
 /**
- * Tells the router where an answer begins before all of its request's body is there: the app may read on slowly, or have
- * begun to read and never go on, and the next request on the connection, which is somebody else's, would wait for that.
+ * Tells the router if an answer begins before all of its request's body is there. The app may read on slowly, or may
+ * have begun to read and never go on. The next request on the connection, which is somebody else's, would wait for
+ * that.
  */
 export function tellLeftBody(req: IncomingMessage, res: ServerResponse): void {
   if (!hasBody(req)) return
@@ -26,13 +27,13 @@ export function tellLeftBody(req: IncomingMessage, res: ServerResponse): void {
   })
 }
 
-// By which Node begins an answer, however the app does; and what the app has set is not touched.
+// Node calls this at the beginning of every answer, however the app begins it. What the app has set stays untouched.
 function _storeHeader(this: Answer, firstLine: string, headers: unknown): void {
   const isLeft = !this.req.complete
   const line = isLeft ? `${firstLine}${LEFT}: 1\r\n` : firstLine
   ;(ServerResponse.prototype as Answer)._storeHeader.call(this, line, headers)
-  // The router sends still, if only that the body is over, and would find the connection closed before it has read the
-  // answer. It closes it then.
+  // The router is still sending, if only the end of the body, and would find the connection closed before it has read
+  // the answer. It closes the connection itself after that.
   if (!endsByClose(this)) this._last = false
 }
 
@@ -40,10 +41,10 @@ function endsByClose({ _hasBody, _contentLength, chunkedEncoding }: Answer): boo
   return _hasBody && !chunkedEncoding && typeof _contentLength !== 'number'
 }
 
-/** A connection on which nobody reads does not even say that the router has closed it. */
+/** A connection that nobody reads does not even emit that the router has closed it. */
 function endAtRest(socket: Socket): void {
   const timer = setTimeout(() => {
-    // Else it is the client that rests.
+    // Otherwise the client is the one that pauses.
     if (socket.isPaused()) socket.destroy()
   }, MOST_REST)
   socket.on('pause', () => timer.refresh())

@@ -1,4 +1,4 @@
-/** What both sides of the wall say to each other. */
+/** The messages between the router and the app's side. */
 
 import { isObject } from '../is-object.ts'
 import type { Owner } from '../launch/owner.ts'
@@ -7,40 +7,43 @@ import { isPlainError, type PlainError } from './plain-error.ts'
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */
 export const SETUP_VARIABLE = 'EXPRESS_VAN_SETUP'
 
-/** By which the app's side, as a function of the global object, is told that all is there that comes before the app. */
+/**
+ * The name of a function on the global object, which tells the app's side that everything is there that comes before
+ * the app.
+ */
 export const PRELOADED: symbol = Symbol.for('express-van.preloaded')
 
-/** Whether Node is to import something before the app by these flags, for which it does not wait at once. */
+/** Whether these flags make Node import something before the app, without waiting for it at once. */
 export function importsBefore(nodeOptions: string | undefined): boolean {
   return /(?:^|\s)"?--(?:import|(?:experimental-)?loader)[=\s]/.test(nodeOptions ?? '')
 }
 
-/** How an app is to be run on the other side. */
+/** How to run an app on the other side. */
 export interface Setup {
   readonly socketPath: string
   readonly realPath: string
   readonly appFolder: string
   readonly entry: string
   readonly exportName: string | undefined
-  /** Where bare imports are looked up last; empty where Node's own search is enough. */
+  /** Where bare imports are looked up last; empty if Node's own search is enough. */
   readonly modulePaths: readonly string[]
   /** The vhost's own variables, set when the process belongs to the vhost. */
   readonly env: Readonly<Record<string, string>>
-  /** Whose the process becomes before it reads anything of the vhost. */
+  /** The user that the process becomes before it reads anything of the vhost. */
   readonly owner: Owner | undefined
 }
 
 /**
- * From the router to the app. A process does nothing before `'begin'`; `'end'` stands for SIGTERM where there are no
- * signals.
+ * From the router to the app. A process does nothing before `'begin'`; `'end'` stands for SIGTERM in a thread, which
+ * has no signals.
  */
 export type Order = 'begin' | 'ping' | 'stop' | 'end'
 
-/** What a thread or a process uses. */
+/** What a thread or process uses. */
 export interface Figures {
-  /** Bytes: resident, of a process; of a thread the heap it uses. Null where it is not known. */
+  /** In bytes: the resident memory of a process, the used heap of a thread. Null if unknown. */
   readonly memory: number | null
-  /** Milliseconds of processor time so far; null where it is not known. */
+  /** Milliseconds of processor time so far; null if unknown. */
   readonly cpu: number | null
 }
 
@@ -62,7 +65,7 @@ const CHECKS: Record<Report['type'], (report: Record<string, unknown>) => boolea
   stopped: ({ error }) => error === undefined || isPlainError(error),
 }
 
-/** Whether this is a report: an app may write to the channel as well. */
+/** Whether this is a report: an app may write to the channel, too. */
 export function isReport(value: unknown): value is Report {
   if (!isObject(value) || typeof value.type !== 'string') return false
   return Object.hasOwn(CHECKS, value.type) && CHECKS[value.type as Report['type']](value)

@@ -2,8 +2,8 @@ import { constants } from 'node:os'
 import { catchOwnSignals } from '../catch-own-signals.ts'
 
 /**
- * By which programs end themselves: those of NestJS and Apollo once they have heard of it and let go of what they held. All
- * that end a process, so that none ends the router.
+ * The signals by which programs end themselves: those of NestJS and Apollo do so once they have received one and let go
+ * of what they held. The list has every signal that ends a process, so that none ends the router.
  */
 const ENDING: readonly NodeJS.Signals[] = [
   'SIGTERM',
@@ -27,21 +27,27 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGFPE',
   'SIGILL',
   'SIGSEGV',
-  // These would have the router stand still.
+  // These would stop the router.
   'SIGSTOP',
   'SIGTSTP',
   'SIGTTIN',
   'SIGTTOU',
-  // This one opens its inspector.
+  // This one would open the router's inspector.
   'SIGUSR1',
 ]
 
-/** Has a signal by which an app in a thread ends itself end that thread: it would be the router's, and so its neighbours'. */
+/**
+ * Makes a signal by which an app in a thread ends itself end only that thread. It would otherwise go to the router, and
+ * so to the app's neighbours.
+ */
 export function keepOwnSignals(): void {
   catchOwnSignals(ENDING, raise)
 }
 
-/** As the system does in a process: without a listener the app ends, but by the signal for an inspector, which it has not. */
+/**
+ * Does what the system does in a process: without a listener, the app ends. The signal for an inspector is ignored, as
+ * a thread has none.
+ */
 export function raise(signal: NodeJS.Signals): void {
   if (!process.emit(signal, signal) && signal !== 'SIGUSR1') process.exit(128 + constants.signals[signal])
 }

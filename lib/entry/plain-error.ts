@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { isObject } from '../is-object.ts'
 import { attempt, shortened } from '../thrown.ts'
 
-/** An error as it crosses the wall: what Express and its like look for. */
+/** An error as it passes between the router and the app's side, with what Express and its like look for. */
 export interface PlainError {
   readonly name: string
   readonly message: string
@@ -15,19 +15,19 @@ export interface PlainError {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** What of an error's own properties crosses the wall. */
+/** The properties of an error that are passed on. */
 const PROPERTIES = ['code', 'status', 'statusCode', 'expose', 'type', 'headers'] as const
-/** Characters of what JSON makes of one of them. */
+/** Characters of the JSON of one of them. */
 const LONGEST = 4000
 
-/** Whether an error came over the wall whole. */
+/** Whether an error arrived whole. */
 export function isPlainError(value: unknown): value is PlainError {
   if (!isObject(value)) return false
   const { name, message, stack = '' } = value
   return [name, message, stack].every(text => typeof text === 'string')
 }
 
-/** Whatever was thrown; without what of it cannot be read, or said in JSON. */
+/** Whatever was thrown, without those parts that cannot be read or expressed in JSON. */
 export function plainError(thrown: unknown): PlainError {
   if (typeof thrown !== 'object' || thrown === null)
     return { name: 'Error', message: shortened(attempt(() => String(thrown)) ?? '') }
@@ -48,12 +48,12 @@ export function plainError(thrown: unknown): PlainError {
 
 const told = new WeakSet<object>()
 
-/** Whether an error came over the wall: its stack may name whatever the app likes. */
+/** Whether an error came from the app's side: its stack may name whatever the app likes. */
 export function isTold(error: unknown): boolean {
   return told.has(Object(error))
 }
 
-/** The other side is the app's, and may have said it by itself: what is too long is cut here, too. */
+/** The app controls the other side and may have written the error itself, so whatever is too long is cut here, too. */
 export function toError(said: PlainError): Error {
   const plain = plainError(said)
   const { name, message, stack } = plain
@@ -61,7 +61,7 @@ export function toError(said: PlainError): Error {
   told.add(error)
   Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
   if (stack !== undefined) error.stack = stack
-  // By name: a `__proto__` among what an app has made up would be its prototype.
+  // By name: among properties that an app has made up, `__proto__` would become the error's prototype.
   for (const property of PROPERTIES) {
     const value = fitting(property, plain[property])
     if (Object.hasOwn(plain, property) && value !== undefined) Object.assign(error, { [property]: value })
@@ -70,8 +70,8 @@ export function toError(said: PlainError): Error {
 }
 
 /**
- * What Express answers by: in a turn of its own, where nobody catches what Node throws at a status or a header. Undefined
- * where it cannot be had.
+ * A property that Express may answer with, or undefined if it is not valid. Express answers in a later turn, where
+ * nobody would catch what Node throws at a bad status or header.
  */
 function fitting(property: (typeof PROPERTIES)[number], value: unknown): unknown {
   if (property === 'headers') return isObject(value) ? fittingHeaders(value) : undefined
@@ -83,7 +83,7 @@ function isStatus(value: unknown): boolean {
   return Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 999
 }
 
-/** By these an error would say where its own answer ends, on a connection that may serve others. */
+/** With these an error could say where its own answer ends, on a connection that may serve others. */
 const FRAMING =
   /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
 

@@ -8,18 +8,21 @@ import { bytesWritten } from '../websocket-close.ts'
 import { isPlainError, type PlainError, plainError, toError } from './plain-error.ts'
 
 /**
- * What a request and its answer cannot say on a private socket goes in headers. None of these names passes from or to
- * a client.
+ * Headers carry what a request and its answer cannot say on a private socket. None of these names passes from or to a
+ * client.
  */
 export const PRIVATE_PREFIX = 'x-express-van-'
 
-/** Of the client: address, port, family, protocol, mount path, and the original target where that is not the sum. */
+/**
+ * About the client: address, port, family, protocol, mount path, and the original target unless it is mount path plus
+ * URL.
+ */
 const CLIENT = 'x-express-van-client'
 /** `req.vhost`. */
 const VHOST = 'x-express-van-vhost'
-/** On an answer: the app called `next()`, with what. */
+/** On an answer: the app called `next()`, and with what. */
 export const NEXT = 'x-express-van-next'
-/** On an answer: a part of the request's body was yet to come. */
+/** On an answer: part of the request's body was still to come. */
 export const LEFT = 'x-express-van-left'
 
 const NO_ERROR = '-'
@@ -37,7 +40,9 @@ export interface Client {
 
 type MountedRequest = RoutedRequest & { baseUrl?: string; originalUrl?: string }
 
-/** Adds what the app's side is to know to the headers that it gets, a flat list; first of all, where none is cut off. */
+/**
+ * Adds what the app's side must know to the headers that it gets, a flat list. They come first, where none is cut off.
+ */
 export function addPrivateHeaders(headers: string[], req: MountedRequest, client: Client): void {
   const { baseUrl = '', originalUrl, url = '', vhost } = req
   const original = originalUrl === undefined || originalUrl === baseUrl + url ? '' : originalUrl
@@ -57,14 +62,14 @@ export function applyClient(req: MountedRequest): void {
     return
   }
   const [address, port, family, protocol, baseUrl = '', original = ''] = client.split(' ')
-  // The pooled connection brings the next request from somebody else.
+  // The pooled connection may bring the next request from somebody else.
   tellClient(req.socket, {
     address: address === ABSENT ? undefined : address,
     port: port === ABSENT ? undefined : Number(port),
     family: family === ABSENT ? undefined : family,
     isEncrypted: protocol === 'https',
   })
-  // Also where the app is none of Express, which would say so itself.
+  // Set here for apps without Express, which sets them itself.
   req.baseUrl = decodeURI(baseUrl)
   req.originalUrl = original === '' ? `${req.baseUrl}${req.url}` : decodeURI(original)
   if (typeof vhost === 'string') req.vhost = vhostOf(vhost)
@@ -102,8 +107,9 @@ const CLIENT_PROPERTIES: PropertyDescriptorMap & ThisType<ToldSocket> = {
 }
 
 /**
- * On the app's side: answers that the app left the request to whoever comes next, with the headers it had set. Where its
- * answer has begun, that goes on, as nobody else can give another; by an error it is cut, unless all of it is said.
+ * On the app's side: answers that the app left the request to the next handler, with the headers that it had set. An
+ * answer that has begun goes on, as nobody else can give another. If there is an error, it is cut unless it is
+ * complete.
  */
 export function passOn(res: ServerResponse, error: unknown): void {
   const isError = isNextError(error)
@@ -112,29 +118,29 @@ export function passOn(res: ServerResponse, error: unknown): void {
     return
   }
   for (const name of ['transfer-encoding', 'trailer']) res.removeHeader(name)
-  // Without it the answer would end with its connection.
+  // Without a length the answer would end with its connection.
   res.setHeader('content-length', 0)
   res.setHeader(NEXT, isError ? encode(plainError(error)) : res.req.readableDidRead ? NO_ERROR : UNREAD)
   res.end()
 }
 
 /**
- * On the app's side: answers an upgrade with what its listener threw, for the router to tell of. Where its answer has
- * begun it is cut.
+ * On the app's side: answers an upgrade with what its listener threw, for the router to report. An answer that has
+ * begun is cut.
  */
 export function passOnUpgrade(socket: Duplex, error: unknown): void {
-  // Whoever asked may go away meanwhile.
+  // The client may go away meanwhile.
   socket.on('error', () => socket.destroy())
   if (bytesWritten(socket) === 0 && socket.writable) {
     refuseUpgrade(socket, 500, `${NEXT}: ${encode(plainError(error))}\r\n`)
     return
   }
-  // The router can be told nothing any more.
+  // Nothing can be passed to the router any more.
   console.error(error)
   socket.destroy()
 }
 
-/** On the router's side: with what the app called `next()`, by the header that says so. */
+/** On the router's side: what the app called `next()` with, according to the header. */
 export function passedOn(told: string): unknown {
   if (told === NO_ERROR || told === UNREAD) return undefined
   const plain = decode(told)
@@ -142,12 +148,12 @@ export function passedOn(told: string): unknown {
   return toError(plain)
 }
 
-/** On the router's side: whether the app called `next()` having read nothing of the body. */
+/** On the router's side: whether the app called `next()` without having read anything of the body. */
 export function isUnread(told: string): boolean {
   return told === UNREAD
 }
 
-/** Where Node keeps how long `rawHeaders` are: `headersDistinct` is made of so many once somebody asks for it. */
+/** Where Node keeps the length of `rawHeaders`: when somebody asks for `headersDistinct`, it is made of that many. */
 const COUNT = Object.getOwnPropertySymbols(new IncomingMessage(undefined as unknown as Socket)).find(
   ({ description }) => description === 'kHeadersCount',
 ) as symbol
@@ -160,7 +166,7 @@ function hide(req: IncomingMessage): void {
   Object.assign(req, { [COUNT]: rawHeaders.length })
 }
 
-// In nearly all requests in a row it is the same object, made once by either side.
+// Nearly all requests in a row have the same object, made once on either side.
 const texts = new WeakMap<VhostInfo, string>()
 let last: { text: string; vhost: VhostInfo } | undefined
 
@@ -184,7 +190,7 @@ function encode(value: VhostInfo | PlainError): string {
   return Buffer.from(JSON.stringify(value)).toString('base64')
 }
 
-/** Throws where it is no object: an app can set any header. */
+/** Throws if the text holds no object: an app can set any header. */
 function decode<T extends object>(text: string): T {
   const value: unknown = JSON.parse(Buffer.from(text, 'base64').toString())
   if (typeof value !== 'object' || value === null) throw new Error('a private header holds no object')

@@ -3,10 +3,10 @@ import { Socket } from 'node:net'
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { Order, Report } from './messages.ts'
 
-/** The descriptor of a process that leads to the router. */
+/** The file descriptor of a process that leads to the router. */
 const DESCRIPTOR = 3
 
-/** The app's end of what leads to the router. It keeps nothing running. */
+/** The app's end of the channel to the router. It keeps nothing running. */
 export interface RouterChannel {
   report(report: Report): void
 }
@@ -28,7 +28,7 @@ function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel
   pipe.on('error', () => {}).on('close', lost)
   pipe.unref()
   return {
-    // At once, for what is said right before the process ends.
+    // Written synchronously, for reports right before the process ends.
     report: report => {
       try {
         writeSync(DESCRIPTOR, `${JSON.stringify(report)}\n`)
@@ -39,7 +39,7 @@ function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel
   }
 }
 
-/** No other order comes before it. */
+/** Waits for `'begin'`, before which no other order comes. */
 function awaitBegin(lost: () => void): void {
   const begin: Order = 'begin'
   const read = readSync(DESCRIPTOR, Buffer.alloc(`${begin}\n`.length))

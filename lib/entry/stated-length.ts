@@ -5,8 +5,8 @@ type Limited = ServerResponse & { [WRITTEN]?: number; _contentLength?: number | 
 type Callback = () => void
 
 /**
- * Keeps an answer within the length that it states. What came beyond would, a moment later, be taken for the answer to
- * the next request on the router's connection, which is somebody else's. Set on each answer, as Express exchanges its
+ * Keeps an answer within the length that it states. What came beyond would be taken, a moment later, for the answer to
+ * the next request on the router's connection, which is somebody else's. Set on each answer, as Express replaces its
  * prototype.
  */
 export function keepToLength(res: ServerResponse): void {
@@ -29,7 +29,7 @@ function end(this: Limited, chunk?: unknown, encoding?: unknown, callback?: Call
 
 function within(res: Limited, chunk: unknown, encoding: unknown): unknown {
   const length = statedLength(res)
-  // What else it may be, Node has a word for.
+  // Node has an error for any other kind of chunk.
   if (length === undefined || !(typeof chunk === 'string' || chunk instanceof Uint8Array)) return chunk
   const before = res[WRITTEN] ?? 0
   const coding = typeof encoding === 'string' ? (encoding as BufferEncoding) : undefined
@@ -41,7 +41,7 @@ function within(res: Limited, chunk: unknown, encoding: unknown): unknown {
 }
 
 function statedLength(res: Limited): number | undefined {
-  // By writeHead() it is nowhere to be had but where Node keeps it for itself.
+  // A length set by writeHead() is found only where Node keeps it for itself.
   const stated = res.headersSent ? res._contentLength : res.getHeader('content-length')
   const length = stated === undefined || stated === null ? Number.NaN : Number(stated)
   return Number.isNaN(length) ? undefined : length
