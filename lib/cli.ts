@@ -5,10 +5,10 @@ import { ControlError } from './cli/control-client.ts'
 import { help } from './cli/help.ts'
 import { printableEntry } from './printable.ts'
 
-/** 0: done, and well. 1: failed, or what is wrong was found. 2: the command was wrong. 3: no server answered. */
+/** 0: success. 1: failure, or a problem was found. 2: wrong command line. 3: no server answered. */
 type ExitCode = 0 | 1 | 2 | 3
 
-/** Where it is not known how wide a terminal is. */
+/** Used if the width of the terminal is unknown. */
 const HELP_WIDTH = 100
 
 process.exitCode = await run(process.argv.slice(2))
@@ -16,7 +16,7 @@ process.exitCode = await run(process.argv.slice(2))
 async function run(words: string[]): Promise<ExitCode> {
   try {
     const command = parseCommand(words)
-    // A server outlives a disk that is full.
+    // A server must survive a full disk.
     if (command.name !== 'serve') process.stdout.on('error', failUnwritten)
     if (command.name === 'help') console.log(help(command.topic, process.stdout.columns ?? HELP_WIDTH))
     else if (command.name === 'version') console.log(version())
@@ -30,7 +30,7 @@ async function run(words: string[]): Promise<ExitCode> {
   }
 }
 
-/** `console` passes over it. A reader who went away has had what was wanted. */
+/** `console` ignores such errors. A reader that went away has got what it wanted. */
 function failUnwritten({ code, message }: NodeJS.ErrnoException): void {
   if (code === 'EPIPE') return
   console.error(`express-van: what it prints is not kept: ${message}`)
@@ -39,7 +39,7 @@ function failUnwritten({ code, message }: NodeJS.ErrnoException): void {
 
 type Commands = Record<Command['name'], (command: Command) => Promise<boolean>>
 
-/** The router is made with Express, which stands beside this package and may not be there. */
+/** The router is made with Express, a peer of this package that may be missing. */
 async function importCommands(): Promise<Commands> {
   try {
     const [{ events, reload, status, why }, { serve }] = await Promise.all([

@@ -2,9 +2,9 @@ import { parseArgs } from 'node:util'
 import { didYouMean } from '../option-error.ts'
 import { COMMANDS, type CommandName, type Flag, HELP, isCommandName } from './commands.ts'
 
-/** A command line that cannot be understood; the program ends with 2. */
+/** A command line that cannot be understood; the program exits with 2. */
 export class UsageError extends Error {
-  /** Whose help says more; undefined where no command was recognised. */
+  /** The command whose help says more; undefined if none was recognised. */
   readonly command: CommandName | undefined
 
   constructor(message: string, command?: CommandName) {
@@ -13,14 +13,14 @@ export class UsageError extends Error {
   }
 }
 
-/** What follows a flag; true where it stands alone. */
+/** What follows a flag; true if the flag stands alone. */
 export type Value = string | boolean | readonly string[]
 
 export interface Command {
   readonly name: CommandName
   /** The base path, or the host. */
   readonly operand: string | undefined
-  /** By their names without hyphens before. */
+  /** By their names, without leading hyphens. */
   readonly flags: Readonly<Record<string, Value | undefined>>
 }
 
@@ -41,21 +41,21 @@ export function parseCommand(
   const { values, positionals } = parseWords(first, rest, { ...flags, ...HELP })
   if (values.help) return { name: 'help', topic: first }
   for (const [flag, { value }] of Object.entries(flags)) {
-    // An unset variable of a script; Node would take it for every address, or for no socket.
+    // An empty value comes from an unset variable of a script; Node would take it for every address, or for no socket.
     if (values[flag] === '') throw new UsageError(`--${flag} takes <${value}>, not ''`, first)
   }
   const wanted = operand === undefined ? 0 : 1
   if (positionals.length < wanted) throw new UsageError(`${first} needs a <${operand}>`, first)
   const tooMany = positionals[wanted]
   if (tooMany !== undefined) throw new UsageError(`${first} takes no '${tooMany}'`, first)
-  // An unset variable of a script; `why` can be asked about a Host that is empty.
+  // From an unset variable of a script, too; only `why` can be asked about an empty Host.
   if (first === 'reload' && positionals[0] === '')
     throw new UsageError("reload takes a <host>, not ''", first)
   if (operand === 'host') refuseUrl(positionals[0] as string, first)
   return { name: first, operand: positionals[0], flags: values }
 }
 
-/** As it stands in a browser. */
+/** As copied from a browser. */
 function refuseUrl(word: string, command: CommandName): void {
   const [, host] = /^https?:\/\/([^/?#]*)/i.exec(word) ?? []
   if (host !== undefined)

@@ -4,7 +4,7 @@ import { OPERATOR, PASSWORD_VARIABLE } from './operator.ts'
 export type CommandName = 'serve' | 'status' | 'why' | 'reload' | 'events'
 
 export interface Flag {
-  /** What follows it; none where it stands alone. */
+  /** What follows it; undefined if it stands alone. */
   readonly value?: string
   readonly isRepeatable?: boolean
   readonly text: string
@@ -13,13 +13,13 @@ export interface Flag {
 }
 
 interface CommandUse {
-  /** What follows the command; none where it stands alone. */
+  /** What follows the command; undefined if it stands alone. */
   readonly operand?: string
   readonly text: string
   readonly flags: Record<string, Flag>
 }
 
-/** The one that every command has. */
+/** The flag that every command has. */
 export const HELP: Record<string, Flag> = {
   help: { text: 'print this' },
 }
@@ -30,7 +30,7 @@ const CONTROL: Record<string, Flag> = {
   socket: { value: 'path', text: 'the server with this control socket' },
 }
 
-/** Those of `why` that say where its `--base-path` has vhosts and apps. */
+/** The flags of `why` that say where its `--base-path` has vhosts and apps. */
 export const PLACES: Record<string, Flag> = {
   'vhost-dir': {
     value: 'pattern',
@@ -46,7 +46,7 @@ export const PLACES: Record<string, Flag> = {
   },
 }
 
-/** Those that set options of `vhostRouter()`, and two that `serve` reads itself. */
+/** The flags that set options of `vhostRouter()`, and two that `serve` reads itself. */
 export const ROUTER: Record<string, Flag> = {
   ...PLACES,
   'export-name': {

@@ -3,15 +3,15 @@ import { Server as NetServer, type Socket } from 'node:net'
 
 /** What is known of one connection. */
 interface Use {
-  /** Answers that are under way, in the order in which they were asked for. */
+  /** Answers under way, in the order of their requests. */
   readonly answers: Set<ServerResponse>
-  /** Bytes that had come when the last one was over: with more, a request is on its way. */
+  /** Bytes received when the last answer was over: if there are more, a request is on its way. */
   bytesRead: number
 }
 
 /**
- * The connections of a server, which is to end without cutting an answer. Its own `close()` cuts those whose end is known
- * and not yet sent, and leaves the others open for a next request, which nobody would answer.
+ * The connections of a server that must end without cutting an answer. Its own `close()` cuts answers that have ended
+ * but are not yet sent. It also leaves the other connections open for a next request, which nobody would answer.
  */
 export class Connections {
   readonly #server: Server
@@ -19,7 +19,7 @@ export class Connections {
   #isEnding = false
   #answered: () => void = () => {}
 
-  /** To be made before the server has listeners that answer. */
+  /** Must be made before the server has listeners that answer. */
   constructor(server: Server) {
     this.#server = server
     server.on('connection', (socket: Socket) => {
@@ -27,16 +27,16 @@ export class Connections {
       socket.once('close', () => this.#leave(socket))
     })
     server.on('request', (req, res) => this.#note(req, res))
-    // From then on it is up to whoever takes it.
+    // From then on, whoever takes the upgrade is responsible.
     server.on('upgrade', ({ socket }) => this.#leave(socket))
   }
 
-  /** Takes no new ones, and closes each when its last answer is over. Settles when no answer is under way. */
+  /** Takes no new connections, and closes each when its last answer is over. Settles when no answer is under way. */
   end(): Promise<void> {
     this.#isEnding = true
     NetServer.prototype.close.call(this.#server)
     for (const [socket, use] of this.#uses) {
-      // Of several the last one: after it the client is to read no more.
+      // Of several, the last one: after it the client must read no more.
       const last = [...use.answers].at(-1)
       if (last) announceEnd(last)
       else closeIfIdle(socket, use)
@@ -60,7 +60,7 @@ export class Connections {
       if (use.answers.size === 0) closeIfIdle(socket, use)
       this.#tellIfAnswered()
     }
-    // Who still sends what was answered early would never read the answer.
+    // A client that is still sending after an early answer would never read it if the connection were closed.
     res.once('close', () => (req.complete ? over() : req.once('close', over)))
   }
 
@@ -75,7 +75,7 @@ export class Connections {
   }
 }
 
-/** No header: whoever makes an error of the answer would take it away. */
+/** Not by a header: whoever turns the answer into an error would remove it. */
 function announceEnd(res: ServerResponse): void {
   res.shouldKeepAlive = false
 }

@@ -4,12 +4,12 @@ import { reloadAnswer } from '../reload-answer.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { EVENTS, LINES } from './event-line.ts'
 
-/** Bytes of events that wait for a reader, who may be suspended; beyond that it is cut off. */
+/** Bytes of events that may wait for a reader, who may be suspended; with more, the reader is cut off. */
 const MAX_WAITING = 2 ** 20
 
 /**
- * What the other commands are answered: `GET /status`, `GET /why?host=`, `POST /reload?host=`, `GET /events` (a JSON object
- * a line).
+ * Answers the other commands: `GET /status`, `GET /why?host=`, `POST /reload?host=`, `GET /events` (one JSON object per
+ * line).
  */
 export class ControlAnswers {
   readonly #vhosts: VhostRouter
@@ -34,7 +34,7 @@ export class ControlAnswers {
     }
   }
 
-  /** Ends what would go on for as long as the router lives. */
+  /** Ends the answers that would go on as long as the router lives. */
   endStreams(): void {
     for (const res of this.#streams) res.end()
   }

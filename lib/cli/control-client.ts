@@ -6,10 +6,10 @@ import { LINES } from './event-line.ts'
 /** How long a server may take to begin its answer, in milliseconds: an app in its process may hold it up. */
 const PATIENCE = 10_000
 
-/** No server could be asked, or what was asked is none; the program ends with 3. */
+/** No server could be asked, or what answered is not express-van; the program exits with 3. */
 export class ControlError extends Error {}
 
-/** What a running server says to a question. */
+/** A running server's answer. */
 export type Answer<T> =
   | { readonly isOk: true; readonly body: T }
   | { readonly isOk: false; readonly body: Reason }
@@ -18,15 +18,15 @@ interface Reason {
   readonly message: string
   readonly cause?: string
   readonly code?: string
-  /** Of what leads to no app; where it is not there the server has failed. */
+  /** Set if the host leads to no app; if it is absent, the server has failed. */
   readonly outcome?: VhostExplanation['outcome']
 }
 
 type Method = 'GET' | 'POST'
 
 /**
- * Asks a running server for what has these keys; it has `patience` milliseconds for anything but a `POST`, which may load
- * an app. Rejects with a `ControlError`.
+ * Asks a running server for an object with these keys. The server has `patience` milliseconds, except for a `POST`,
+ * which may load an app. Rejects with a `ControlError`.
  */
 export async function ask<T extends object>(
   socketPath: string,
@@ -45,7 +45,7 @@ export async function ask<T extends object>(
   return { isOk, body } as Answer<T>
 }
 
-/** The lines of what a running server goes on to tell, until it ends. Throws a `ControlError`. */
+/** The lines that a running server goes on sending, until it ends. Throws a `ControlError`. */
 export async function* follow(socketPath: string, path: string): AsyncGenerator<string> {
   const response = await open(socketPath, 'GET', path, PATIENCE)
   if (response.headers['content-type'] !== LINES) {

@@ -6,20 +6,20 @@ import { ControlAnswers } from './control-answers.ts'
 import { checkSocketPath } from './control-socket.ts'
 import { isAnswered } from './is-answered.ts'
 
-/** How often it is looked whether the socket is still there, in milliseconds. */
+/** How often to check that the socket is still there, in milliseconds. */
 const LOOK_EVERY = 5000
 
 export interface Control {
-  /** Frees the path; what is being answered goes on. */
+  /** Frees the path; answers under way go on. */
   close(): void
-  /** Closes, ends the streams of events, and cuts off what else is being answered. */
+  /** Closes, ends the streams of events, and cuts off all other answers. */
   end(): void
 }
 
 /**
- * Answers the other commands over a Unix socket that this user alone may use (mode 0600). Where somebody removes the socket
- * it is made anew, once `prepare` has made its folder.
- * @throws Error where another server answers there, or it cannot be made
+ * Answers the other commands over a Unix socket that this user alone may use (mode 0600). If somebody removes the
+ * socket, it is made anew, once `prepare` has made its folder.
+ * @throws Error if another server answers there, or the socket cannot be made
  */
 export async function startControl(
   path: string,
@@ -28,7 +28,7 @@ export async function startControl(
 ): Promise<Control> {
   checkSocketPath(path)
   prepare()
-  // The system would speak of permission.
+  // The system would blame permissions instead.
   if (!existsSync(dirname(path)))
     throw new Error(`there is no folder ${dirname(path)}; choose one by --socket`)
   const seen = lstatSync(path, { throwIfNoEntry: false })
@@ -43,7 +43,7 @@ class ControlServer implements Control {
   readonly #path: string
   readonly #answers: ControlAnswers
   readonly #prepare: () => void
-  /** All but the last one have lost their socket, and may still be answering. */
+  /** All but the last have lost their socket, and may still be answering. */
   readonly #servers: Server[] = []
   #looks: NodeJS.Timeout | undefined
   #isClosed = false
@@ -56,7 +56,7 @@ class ControlServer implements Control {
 
   async start(): Promise<void> {
     await this.#listen()
-    // What cannot be made now is looked for again.
+    // If the socket cannot be made now, the next check tries again.
     this.#looks = setInterval(() => void this.#restore().catch(() => {}), LOOK_EVERY).unref()
   }
 
@@ -68,14 +68,15 @@ class ControlServer implements Control {
 
   end(): void {
     this.close()
-    // Written at once where the reader has room, so it may be cut off afterwards; one who is suspended is not waited for.
+    // The end of a stream is written at once if its reader has room, so the connection may be cut afterwards. A
+    // suspended reader is not waited for.
     this.#answers.endStreams()
     for (const server of this.#servers) server.closeAllConnections()
   }
 
   async #restore(): Promise<void> {
     if (lstatSync(this.#path, { throwIfNoEntry: false })) return
-    // First: it would take the next one's away.
+    // Must come first: it would remove the socket of the next one.
     this.#servers.at(-1)?.close()
     this.#prepare()
     await this.#listen()
@@ -102,13 +103,14 @@ async function listenPrivately(server: Server, path: string): Promise<void> {
       .once('listening', resolve)
       .once('error', (error: NodeJS.ErrnoException) => reject(error.code === 'EADDRINUSE' ? taken() : error)),
   )
-  // It must not keep the server alive that it tells of.
+  // The control server must not keep alive the server that it reports on.
   server.unref()
 }
 
 /**
- * By a server that was killed, as was `seen` before it was asked: by now another may have one of its own there.
- * @throws Error then, and where that is no socket, and may be somebody's work
+ * Removes a socket that a killed server has left behind. `seen` was taken before anybody was asked: by now another
+ * server may have its own socket there.
+ * @throws Error if that is so, or if the path is no socket and may be somebody's work
  */
 function removeLeftBehind(path: string, seen: Stats): void {
   if (!seen.isSocket()) throw new Error(`${path} is there and is no socket; choose one by --socket`)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ControlError } from './control-client.ts'
 import { isAnswered } from './is-answered.ts'
 
-/** What the kernel takes for the path of a Unix socket: 108 bytes with a NUL, 104 on macOS. */
+/** The longest path of a Unix socket: the kernel takes 108 bytes with a NUL, 104 on macOS. */
 const MAX_PATH = 103
 
 /** Where the server on a port makes its socket: in a folder that this user alone may enter. */
@@ -12,7 +12,7 @@ export function controlSocketPath(port: number): string {
   return socketIn(ownFolder(), port)
 }
 
-/** Makes that folder. @throws ControlError where it is there and not this user's alone */
+/** Makes that folder. @throws ControlError if it exists and is not this user's alone */
 export function prepareControlFolder(): void {
   const folder = ownFolder()
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -20,9 +20,9 @@ export function prepareControlFolder(): void {
 }
 
 /**
- * The socket of the server on a port, which may have another environment: who logs in has a folder for such things, and a
- * service has none.
- * @throws ControlError where its folder is not this user's alone: what answers there may be somebody else's
+ * The socket of the server on a port. The server may have another environment: a login session has a folder for such
+ * things, a service has none.
+ * @throws ControlError if its folder is not this user's alone: what answers there may be somebody else's
  */
 export async function findControlSocket(port: number): Promise<string> {
   const folder = await folderOfServer(port)
@@ -33,7 +33,7 @@ export async function findControlSocket(port: number): Promise<string> {
 async function folderOfServer(port: number): Promise<string> {
   const own = ownFolder()
   const folders = [own, ...otherFolders()].filter(folder => existsSync(socketIn(folder, port)))
-  // What a server that was killed has left behind must not hide one that lives.
+  // A socket that a killed server has left behind must not hide a live one.
   for (const folder of folders) if (await isAnswered(socketIn(folder, port))) return folder
   return folders[0] ?? own
 }
@@ -47,7 +47,7 @@ function checkFolder(folder: string): void {
   }
 }
 
-/** @throws Error where the kernel would cut the path */
+/** @throws Error if the kernel would cut the path */
 export function checkSocketPath(path: string): void {
   if (Buffer.byteLength(path) > MAX_PATH) {
     throw new Error(`the path of the control socket is longer than ${MAX_PATH} bytes; choose one by --socket`)
@@ -62,7 +62,7 @@ function ownFolder(): string {
   return folderIn(process.env.XDG_RUNTIME_DIR || tmpdir())
 }
 
-/** Where a server of this user in another environment has its socket. */
+/** Where a server of this user that runs in another environment has its socket. */
 function otherFolders(): string[] {
   return [tmpdir(), `/run/user/${process.getuid?.()}`, '/tmp'].map(folderIn)
 }

@@ -1,9 +1,9 @@
 import { printable } from '../printable.ts'
 
-/** What a router tells of. */
+/** The events that a router emits. */
 export const EVENTS = ['load', 'reload', 'evict', 'error'] as const
 
-/** The media type of many: a JSON object a line. */
+/** The media type of a series of events: one JSON object per line. */
 export const LINES = 'application/x-ndjson'
 
 /** An event as it went through JSON. */

@@ -10,10 +10,10 @@ export function portOf({ name, flags }: Command): number {
   return flags.port === undefined ? DEFAULT_PORT : numberOf(name, 'port', flags.port)
 }
 
-/** The path of a folder that is there. @throws UsageError */
+/** The path of an existing folder. @throws UsageError */
 export function folderOf(command: CommandName, given: string): string {
   const folder = resolve(given)
-  // Resolved, nothing would be the current folder.
+  // An empty path would resolve to the current folder.
   if (given !== '' && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder
   throw new UsageError(`there is no folder '${given}'`, command)
 }
@@ -32,7 +32,7 @@ export function bytesOf(command: CommandName, flag: string, given: Value): numbe
   return Number(number) * 1024 ** ['', 'k', 'm', 'g'].indexOf(unit.toLowerCase())
 }
 
-/** The variables after a flag that is given several times. @throws UsageError */
+/** The variables of a flag that is given several times. @throws UsageError */
 export function environmentOf(command: CommandName, given: readonly string[]): Record<string, string> {
   const variables = given.map((variable): [string, string] => {
     const at = variable.indexOf('=')
@@ -42,7 +42,7 @@ export function environmentOf(command: CommandName, given: readonly string[]): R
   return Object.fromEntries(variables)
 }
 
-/** How many hops, whether all, or which addresses. */
+/** The number of hops, or whether all are trusted, or which addresses. */
 export function trustProxyOf(given: Value): unknown {
   if (given === 'true' || given === 'false') return given === 'true'
   return /^\d+$/.test(String(given)) ? Number(given) : given

@@ -3,7 +3,7 @@ import { COMMANDS, type CommandName, type Flag, HELP } from './commands.ts'
 const EXIT_CODES =
   'Ends with 0: done; 1: failed, or what is wrong was found; 2: wrong command; 3: no server answers.'
 
-/** What a command is for; in lines of so many characters, where they fit. */
+/** What a command is for, in lines of at most `width` characters if its words fit. */
 export function help(topic: CommandName | undefined, width: number): string {
   if (topic) {
     const { operand, text, flags } = COMMANDS[topic]
@@ -51,7 +51,7 @@ function aligned(rows: readonly (readonly string[])[], width: number): string[] 
   )
 }
 
-/** Words are not cut to columns narrower than this. */
+/** Text columns are never narrower than this. */
 const LEAST_TEXT = 24
 
 function wrapped(text: string, width: number): string[] {

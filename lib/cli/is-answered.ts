@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 
-/** By them it is known that somebody may listen: another user, or one who is suspended and has no room for more. */
+/** These errors mean that somebody may listen: another user, or a suspended process that has no room for more. */
 const UNREACHED = ['EACCES', 'EPERM', 'EAGAIN']
 
 /** Whether somebody listens at a socket, or may. */

@@ -33,7 +33,7 @@ export async function why(command: Command): Promise<boolean> {
   return explanation.outcome === 'app' && explanation.status === 200
 }
 
-/** Has a running server load a vhost anew. */
+/** Makes a running server load a vhost anew. */
 export async function reload(command: Command): Promise<boolean> {
   const host = command.operand ?? ''
   const socket = await socketOf(command)
@@ -42,7 +42,7 @@ export async function reload(command: Command): Promise<boolean> {
   const path = `/reload?host=${encodeURIComponent(host)}`
   const { isOk, body } = await ask<{ realPath: string }>(socket, 'POST', path, ['realPath']).finally(stop)
   if (command.flags.json) printJson(body)
-  // To a script another failure than that of a release.
+  // A script must be able to tell this failure from that of a release.
   if (!isOk && (body.outcome || body.code === 'ERR_VHOST_HOST'))
     throw new UsageError(withCause(host, body), 'reload')
   if (command.flags.json) return isOk
@@ -53,7 +53,7 @@ export async function reload(command: Command): Promise<boolean> {
 
 /** Prints what a running server does, until it ends or this is interrupted. */
 export async function events(command: Command): Promise<boolean> {
-  // A reader who went away ends it as an interrupt does.
+  // A reader that goes away ends the command as an interrupt does.
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' && process.exit(0))
   for await (const line of follow(await socketOf(command), '/events')) {
     console.log(command.flags.json ? line : eventLine(JSON.parse(line) as ToldEvent))
@@ -78,7 +78,7 @@ async function explain(command: Command, host: string): Promise<VhostExplanation
   }
 }
 
-/** @throws Error where the server refuses */
+/** @throws Error if the server refuses */
 function told<T>({ isOk, body }: Answer<T>): T {
   if (isOk) return body
   throw new Error(body.message)
@@ -89,7 +89,7 @@ async function socketOf(command: Command): Promise<string> {
   return socket === undefined ? findControlSocket(portOf(command)) : String(socket)
 }
 
-/** A line on a terminal that says how long it has been waited; gives what ends it. */
+/** Shows on a terminal how long the wait has lasted. Returns the function that ends it. */
 function showProgress(text: string): () => void {
   if (!process.stderr.isTTY) return () => {}
   const start = performance.now()

@@ -3,7 +3,7 @@ import { type Command, UsageError } from './command-line.ts'
 import { type CommandName, ROUTER } from './commands.ts'
 import { bytesOf, environmentOf, numberOf, trustProxyOf } from './flag-values.ts'
 
-/** The options of `vhostRouter()` that flags name. @throws UsageError */
+/** The options of `vhostRouter()` that the flags set. @throws UsageError */
 export function routerOptions({ name, flags }: Command): VhostRouterOptions {
   const options: Record<string, unknown> = {}
   for (const [flag, { option, value }] of Object.entries(ROUTER)) {
@@ -17,10 +17,10 @@ export function routerOptions({ name, flags }: Command): VhostRouterOptions {
   return options
 }
 
-/** What the values of flags are called that are whole numbers. */
+/** The names of flag values that are whole numbers. */
 const NUMBERS = new Set<string | undefined>(['ms', 'number'])
 
-/** An error of the router's options, in terms of flags. */
+/** An error of the router's options, worded for flags. */
 export function inFlags(error: Error, command: CommandName): UsageError {
   const byOption = new Map(Object.entries(ROUTER).map(([flag, { option }]) => [String(option), flag]))
   const message = error.message

@@ -23,13 +23,16 @@ import { PASSWORD_VARIABLE, takeOperator } from './operator.ts'
 import { inFlags, routerOptions } from './router-options.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-/** A terminal that is closed says so more than once, and is in no hurry. */
+/** A closing terminal sends its signal more than once, and without meaning to insist. */
 const INSISTENT = ['SIGINT', 'SIGTERM'] as const
-/** Milliseconds: longer than proxies keep a connection, or one sends a request on it at the moment it is closed here. */
+/**
+ * In milliseconds: longer than proxies keep a connection, or one may send a request at the moment when it is closed
+ * here.
+ */
 const KEEP_ALIVE = 75 * 1000
 /**
- * How long what is left may keep the process, in milliseconds: timers and connections of apps that ran in it, and output
- * that nobody reads.
+ * How long leftovers may keep the process alive, in milliseconds: timers and connections of apps that ran in it, and
+ * output that nobody reads.
  */
 const LEFTOVERS = 1000
 /** An error may be its own cause. */
@@ -60,15 +63,16 @@ export async function serve(command: Command): Promise<boolean> {
   console.log(`express-van: serving ${printable(basePath)} at http://${hostOf(address)}:${address.port}/`)
   await signalled()
   console.log('express-van: ending; requests in flight may end')
-  // Its socket goes, and before the port does: a successor that takes the port makes one at the same place.
+  // The socket goes before the port does: a successor that takes the port makes its own in the same place.
   control?.close()
-  // First, as the router answers nothing once it is closed: neither who waits for a load nor who has just asked.
+  // Connections come first, as a closed router answers nobody: neither those who wait for a load nor those who have
+  // just asked.
   const end = performance.now() + drainTimeout
   await within(drainTimeout, connections.end(), () => {})
   await vhosts.close({ drainTimeout: Math.max(0, Math.ceil(end - performance.now())) })
   server.closeAllConnections()
   control?.end()
-  // The program ends before, where nothing is left.
+  // If nothing is left, the program ends earlier.
   setTimeout(() => process.exit(), LEFTOVERS).unref()
   return true
 }
@@ -83,7 +87,7 @@ interface Site {
 
 function site(command: Command, basePath: string): Site {
   const { flags } = command
-  // Also where no page needs it: apps in this process see its environment.
+  // Called even if no page needs it: apps in this process see its environment.
   const isOperator = takeOperator()
   try {
     const options = routerOptions(command)
@@ -119,12 +123,12 @@ function expected(isOperator: ReturnType<typeof takeOperator>): StatusPageOption
 
 function tell(error: unknown, req: IncomingMessage & { vhost?: { hostname: string } }): void {
   const isFromRouter = String(Object(error).code).startsWith('ERR_VHOST_')
-  // What kept an app from loading is told once, by the event, not at each request.
+  // An event has reported once what kept an app from loading; it is not repeated for each request.
   if (!isFromRouter || isOfFactory(error))
     console.error(printableEntry(`${req.vhost?.hostname ?? '-'}: ${withCauses(error)}`))
 }
 
-/** A stack does not tell of what is behind it: which error of the file system, or of a database. */
+/** A stack does not show the cause, such as the error of the file system or of a database. */
 function withCauses(error: unknown, more = MOST_CAUSES): string {
   const text = stackOf(error) ?? String(causeOf(error))
   const cause = more > 0 ? attempt(() => Object(error).cause) : undefined
@@ -155,14 +159,15 @@ function whyNotListening({ code, syscall, message }: NodeJS.ErrnoException, port
   return isElsewhere ? `--host is no address of this machine: ${message}` : message
 }
 
-/** Without it the other commands cannot ask; the sites are served all the same. */
+/** Without the socket the other commands cannot ask; the sites are served all the same. */
 async function openControl(socket: unknown, port: number, vhosts: VhostRouter): Promise<Control | undefined> {
   try {
     const control =
       socket === undefined
         ? await startControl(controlSocketPath(port), vhosts, prepareControlFolder)
         : await startControl(String(socket), vhosts)
-    // By a second signal or an app, too; no socket goes twice, as it may be a successor's.
+    // Also ends it at a second signal, or if an app ends the process. The socket is removed only once, as it may be a
+    // successor's.
     process.once('exit', () => control.end())
     return control
   } catch (error) {
@@ -175,7 +180,7 @@ async function signalled(): Promise<void> {
   await new Promise<void>(resolve => {
     for (const signal of SIGNALS) process.once(signal, () => resolve())
   })
-  // Apps of NestJS and Apollo that run in this process hear of the signal, too, and then send it to themselves once more.
+  // Apps of NestJS and Apollo in this process receive the signal, too, and then send it to themselves once more.
   catchOwnSignals(SIGNALS, () => {})
   for (const signal of INSISTENT) process.once(signal, () => process.exit(1))
   process.on('SIGHUP', () => {})

@@ -11,12 +11,12 @@ const HEAD = [
   ...['HOST', 'STATE', 'SINCE', 'RELEASE', 'REQUESTS', 'IN FLIGHT', 'ERRORS'],
   ...['LOAD', 'MEMORY', 'CPU', 'RESTARTS', 'ISOLATION'],
 ]
-/** What a narrow terminal does without, the first one first. */
+/** The columns that a narrow terminal drops, in this order. */
 const SPARE = ['RESTARTS', 'ISOLATION', 'CPU', 'LOAD', 'MEMORY', 'IN FLIGHT', 'ERRORS', 'REQUESTS']
 /** What is broken comes first. */
 const STATES: readonly VhostState[] = ['failed', 'serving older', 'loading', 'draining', 'serving']
 
-/** What a running server has loaded, for a terminal of so many characters: a table, why some of it is broken, and totals. */
+/** What a running server has loaded, for a terminal of this width: a table, why parts of it are broken, and totals. */
 export function statusText({ vhosts, totals }: VhostStats, width: number | undefined): string {
   const apps = [...vhosts].sort(
     (one, other) => rankOf(one) - rankOf(other) || compare(nameOf(one), nameOf(other)),

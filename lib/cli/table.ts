@@ -3,17 +3,17 @@ import { printable } from '../printable.ts'
 type Row = readonly (string | number)[]
 
 export interface TableOptions {
-  /** Characters in a line of the terminal; without it all is shown. */
+  /** Characters in a line of the terminal; if undefined, everything is shown. */
   readonly width?: number | undefined
-  /** The titles of columns that may be left out where there is no room, the first one first. */
+  /** The titles of columns that may be left out if there is no room, in this order. */
   readonly spare?: readonly string[]
 }
 
-/** Of a terminal no cell takes more than three tenths, but that it may have so many characters. */
+/** A cell takes at most three tenths of a terminal, within these bounds in characters. */
 const [LEAST_CELL, MOST_CELL] = [24, 40]
 const GAP = 2
 
-/** Columns as wide as they must be, two blanks between them; numbers stand to the right. */
+/** Columns are as wide as they must be, with two blanks between them; numbers are aligned right. */
 export function formatTable(
   head: readonly string[],
   rows: readonly Row[],
@@ -44,7 +44,7 @@ function cellOf(width: number): number {
   return Math.min(MOST_CELL, Math.max(LEAST_CELL, Math.floor(width * 0.3)))
 }
 
-/** What is too long loses its middle, a path its beginning. */
+/** A text that is too long loses its middle, a path its beginning. */
 function shortened(text: string, longest: number): string {
   if (text.length <= longest) return text
   if (text.includes('/')) return `…${text.slice(1 - longest)}`

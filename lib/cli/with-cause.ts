@@ -1,4 +1,4 @@
-/** An error as it concerns a host, which its message may begin with already. */
+/** An error that concerns a host. Its message may already begin with the host. */
 export function withCause(
   host: string,
   { message, cause }: { readonly message: string; readonly cause?: string | null },
