@@ -19,11 +19,11 @@ export type { BoardChange, BoardRow, BoardSnapshot, Deploy } from './status-page
 /** Options of `statusPage()`. */
 export interface StatusPageOptions {
   /**
-   * The page's own hostname, as a request's Host says it; a port is of no account. It is reserved: no vhost can have it.
-   * `X-Forwarded-Host` is not asked.
+   * The page's own hostname, as a request's Host gives it; the port does not matter. It is reserved: no vhost can have
+   * it. `X-Forwarded-Host` is ignored.
    */
   host: string
-  /** Whether a request may see, and do, anything here; asked at each. Otherwise it gets 401. */
+  /** Whether a request may see and do anything here; called for each. If not, it gets 401. */
   authorize: (req: IncomingMessage) => boolean | Promise<boolean>
   /** @default 'express-van' */
   title?: string | undefined
@@ -31,7 +31,7 @@ export interface StatusPageOptions {
 
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
-/** What the page asks the router. */
+/** The members of the router that the page uses. */
 type Watched = Pick<VhostRouter, 'stats' | 'metrics' | 'why' | 'reload' | 'reserve' | 'on'>
 
 /**
@@ -70,7 +70,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
   }
 
   return function statusPageMiddleware(req, res, next) {
-    // As the router reads it, but that no proxy is asked.
+    // The host is read as the router reads it, but without asking a proxy.
     if (hostnameOf(req) !== hostname) {
       next()
       return
@@ -145,13 +145,13 @@ function pathOf({ url = '/' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/^(?!\/)/, '/')
 }
 
-/** Whether a browser says that another site asks. */
+/** Whether a browser says that the request comes from another origin. */
 function isForeign({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site']
   return site === 'cross-site' || site === 'same-site'
 }
 
-/** A browser says where a request that changes something comes from; what says nothing has the token, or not. */
+/** A browser says where a request that changes something comes from. For any other client, the token decides. */
 function isFromPage({ headers }: IncomingMessage, hostname: string): boolean {
   const site = headers['sec-fetch-site']
   if (site !== undefined && site !== 'same-origin') return false

@@ -5,20 +5,20 @@ import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
 import { NOT_RUNNING, type PlainVersion, plainVersion } from '../stats.ts'
 import { causeOf, shortened, stackOf } from '../thrown.ts'
 
-/** One line of the page's table: an app, a release that does not load, or what was evicted. */
+/** One line of the page's table: an app, a release that does not load, or an evicted app. */
 export interface BoardRow extends Omit<AppStats, 'state'> {
-  /** Of this generation of an app; another one of the same vhost has another. */
+  /** Identifies this generation of an app; another one of the same vhost has another id. */
   readonly id: string
   readonly state: VhostState | 'evicted'
-  /** What it has been in since then, in ISO 8601; null while it is loaded for the first time. */
+  /** Since when it has been in this state, in ISO 8601; null during the first load. */
   readonly since: string | null
   /** Why it was evicted. */
   readonly reason: EvictReason | null
-  /** Requests in a second, between the last two samples. */
+  /** Requests per second, between the last two samples. */
   readonly rate: number
 }
 
-/** Something that the router did; what ends because another release took its place is not told beside that. */
+/** Something that the router did. An eviction because another release took over is not listed separately. */
 export interface Deploy {
   /** Grows by one each. */
   readonly id: number
@@ -33,40 +33,40 @@ export interface Deploy {
   readonly message: string | null
   readonly cause: string | null
   readonly stack: string | null
-  /** The real path of what serves on although this was refused. */
+  /** The real path of the release that still serves although this one was refused. */
   readonly serving: string | null
 }
 
 /** What a page shows when it is opened. */
 export interface BoardSnapshot {
-  /** Of the server's clock, in ISO 8601. */
+  /** By the server's clock, in ISO 8601. */
   readonly time: string
   readonly totals: VhostStats['totals']
   readonly staleGraphs: number
   /** Milliseconds between two samples of `series`. */
   readonly interval: number
   readonly rows: readonly BoardRow[]
-  /** Requests in a second at each sample, the last one last, by the hostname that a row begins with. */
+  /** Requests per second at each sample, the latest last, by the first hostname of a row. */
   readonly series: Readonly<Record<string, readonly number[]>>
   readonly deploys: readonly Deploy[]
 }
 
-/** What has become different since. */
+/** What has changed since the last message. */
 export interface BoardChange {
   readonly totals: VhostStats['totals']
   readonly staleGraphs: number
-  /** How many samples have ended since; each series goes on by as many times the rate of its row. */
+  /** How many samples have ended since; each series is extended that many times by the rate of its row. */
   readonly samples: number
-  /** New ones whole; of the others what is not as it was told last. */
+  /** New rows in full; of the others, the fields that have changed. */
   readonly rows: readonly (Partial<BoardRow> & Pick<BoardRow, 'id'>)[]
-  /** The ids of rows that are no more. */
+  /** The ids of rows that no longer exist. */
   readonly gone: readonly string[]
   readonly deploys: readonly Deploy[]
 }
 
 /** Milliseconds between two samples. */
 export const SAMPLE_INTERVAL: number = 2000
-/** Five minutes of them. */
+/** Five minutes of samples. */
 export const MAX_SAMPLES = 150
 const MAX_DEPLOYS = 200
 const MAX_EVICTED = 200
@@ -78,26 +78,26 @@ interface Count {
   readonly name: string
 }
 
-/** What the router knows at one moment, asked once for all that is told of it. */
+/** The state of the router at one moment, read once for everything that is shown of it. */
 export interface BoardLook extends Pick<VhostStats, 'totals' | 'staleGraphs' | 'isClosed'> {
   readonly rows: readonly BoardRow[]
 }
 
-/** What the page shows, made of the stats and events of a router alone. */
+/** What the page shows, made from a router's stats and events alone. */
 export class Board {
-  /** The last ones, the latest last. */
+  /** The most recent ones, the latest last. */
   readonly deploys: Deploy[] = []
-  /** Told after each event. */
+  /** Called after each event. */
   onDeploy: () => void = () => {}
   readonly #vhosts: Pick<VhostRouter, 'stats' | 'on'>
   readonly #evicted = new Map<string, BoardRow>()
   readonly #series = new Map<string, number[]>()
-  /** The ids of what was there at the last look, short, as each change tells them. */
+  /** The short ids of the apps at the last look, which each change repeats. */
   #ids = new Map<string, string>()
-  /** The names that rows began with at the last look. */
+  /** The first names of the rows at the last look. */
   #firstNames: ReadonlySet<string> = new Set()
   #lastId = 0
-  /** Of each row that was seen at the last sample: how many requests it had, and the rate since the one before. */
+  /** For each row of the last sample: how many requests it had, and its rate since the sample before. */
   #counts = new Map<string, Count>()
   #sampledAt: number | undefined
   #deployId = 0
@@ -107,11 +107,11 @@ export class Board {
     for (const event of ['load', 'reload', 'evict'] as const) {
       vhosts.on(event, about => this.#note(event, about))
     }
-    // As a listener of errors it would take the place of stderr.
+    // An ordinary listener of errors would silence stderr.
     vhosts.on(EventEmitter.errorMonitor, about => this.#note('error', about))
   }
 
-  /** A look, and what came before it. */
+  /** A look, and the history before it. */
   snapshot({ totals, staleGraphs, rows }: BoardLook): BoardSnapshot {
     return {
       time: new Date().toISOString(),
@@ -124,7 +124,7 @@ export class Board {
     }
   }
 
-  /** Looks, and as a sample also counts what was asked for since the last one. */
+  /** Reads the router's state. A sample also counts the requests since the last sample. */
   look({ isSample = false }: { isSample?: boolean } = {}): BoardLook {
     const { vhosts, totals, staleGraphs, isClosed } = this.#vhosts.stats()
     for (const { hostnames } of this.#evicted.size > 0 ? vhosts : []) {
@@ -143,7 +143,7 @@ export class Board {
       const key = unusedKey(`${app.realPath} ${app.loadedAt ?? app.state}`, ids)
       const id = this.#ids.get(key) ?? String(++this.#lastId)
       ids.set(key, id)
-      // Spread last: first, it takes twenty times as long.
+      // Spread last: spread first, it takes twenty times as long.
       const row = { id, since: app.lastError?.since ?? app.loadedAt, reason: null, rate: 0, ...app }
       row.hostnames = beginningAsBefore(app.hostnames, this.#firstNames)
       return row
@@ -161,7 +161,7 @@ export class Board {
     const counts = new Map<string, Count>()
     for (const { id, requests, hostnames } of rows) {
       const before = this.#counts.get(id)
-      // What drains belongs to the name that led to it.
+      // A draining app counts under the name that led to it.
       const name = hostnames[0] ?? before?.name ?? ''
       const asked = requests - (before?.requests ?? (isFirst ? requests : 0))
       const rate = seconds > 0 ? Math.round((asked / seconds) * 10) / 10 : 0
@@ -179,7 +179,7 @@ export class Board {
     }
   }
 
-  /** Nobody has looked for so long that what was counted is of no use. */
+  /** Drops counts that are of no use because nobody has looked for so long. */
   forget(): void {
     this.#sampledAt = undefined
     this.#counts.clear()
@@ -191,7 +191,7 @@ export class Board {
     const { durationMs = null, reason = null } = about as Partial<VhostEvents['load'] & VhostEvents['evict']>
     if (reason && REPLACED.includes(reason)) return
     const { error, serving } = about as Partial<VhostEvents['error']>
-    // What an app does wrong is no deploy that was refused; a folder that cannot be read is one.
+    // An app's own mistake is no refused deploy; a folder that cannot be read is one.
     if (error && serving && !(error instanceof VhostError)) return
     this.deploys.push({
       id: ++this.#deployId,
@@ -212,7 +212,7 @@ export class Board {
     this.onDeploy()
   }
 
-  /** First loads and evictions come with traffic; they do not push out who was deployed and who was refused. */
+  /** First loads and evictions come with traffic, so they must not push out deploys and refusals. */
   #dropDeploy(): void {
     const at = this.deploys.findIndex(({ event }) => event === 'load' || event === 'evict')
     this.deploys.splice(Math.max(0, at), 1)
@@ -240,7 +240,7 @@ export class Board {
   }
 }
 
-/** By its first name a row is found again, and aliases may follow a flip in any order. */
+/** A row is found again by its first name, and after a flip aliases may come in any order. */
 function beginningAsBefore(hostnames: readonly string[], firstNames: ReadonlySet<string>): readonly string[] {
   const first = hostnames.find(name => firstNames.has(name))
   if (first === undefined || first === hostnames[0]) return hostnames

@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { STYLE } from './style.ts'
 
-/** In the order in which they are joined: each uses what stands before it. */
+/** In the order in which they are joined: each uses those before it. */
 const SCRIPTS = ['element', 'chart', 'words', 'ask', 'table', 'details', 'deploys', 'page'].map(
   name => `./browser/${name}.js`,
 )
-/** What the page has in common with the command line. */
+/** Shared by the page and the command line. */
 const SHARED = '../printable.js'
 
-/** The page, one file that loads no other, and the Content-Security-Policy that lets nothing but it run. */
+/** The page, one file that loads no other, and the Content-Security-Policy that lets nothing else run. */
 export function makeDocument(title: string, token: string): { html: string; policy: string } {
   const script = [SHARED, ...SCRIPTS]
     .map(path => readFileSync(new URL(path, import.meta.url), 'utf8').replaceAll(/^export /gm, ''))

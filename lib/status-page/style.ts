@@ -1,4 +1,4 @@
-/** Colours are told by words, too: nothing is said by colour alone. */
+/** Words repeat what colours mean: nothing depends on colour alone. */
 export const STYLE: string = `
 :root { color-scheme: light dark; --text: #1c2024; --dim: #5b636c; --back: #f6f7f8; --card: #fff; --line: #d8dce0; --control: #858d96;
   --link: #0b57a4; --good: #11633a; --busy: #6b4a00; --bad: #a51d1d }

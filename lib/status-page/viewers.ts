@@ -12,20 +12,20 @@ import {
   SAMPLE_INTERVAL,
 } from './board.ts'
 
-/** So many pages may be open at once. */
+/** How many pages may be open at once. */
 const MAX_VIEWERS = 50
-/** Milliseconds of a stream: after it the browser asks again, and is authorized again. */
+/** How long a stream lasts, in milliseconds; then the browser asks again and is authorized again. */
 const LIFETIME = 15 * 60 * 1000
-/** Milliseconds for what waits to be sent at the end. */
+/** How long an ending stream may take to send what waits, in milliseconds. */
 const MOST_END = 5000
-/** Bytes that wait to be sent; who reads no faster is told later what has become different until then. */
+/** Bytes that may wait to be sent. A slower reader gets later what has changed until then. */
 const MAX_WAITING = 2 ** 20
-/** Milliseconds: changes that come in a burst are told together. */
+/** In milliseconds: changes that come in a burst are sent together. */
 const SETTLE = 20
-/** To tell of them costs a fraction of the time at most, this one's inverse, however many there are. */
+/** Sending changes takes at most one part in this many of the time, however many there are. */
 const REST = 20
 
-/** What a viewer knows of who has read all. The same object for all who know the same. */
+/** What a viewer who has read everything knows. Viewers who know the same share one object. */
 interface Known {
   readonly look: BoardLook
   readonly samples: number
@@ -38,22 +38,22 @@ interface Viewer {
   known: Known
 }
 
-/** The pages that are open, each told of changes as server-sent events. Without any, nothing is done. */
+/** The open pages, each sent changes as server-sent events. Without any, nothing is done. */
 export class Viewers {
   readonly #board: Board
   readonly #viewers = new Set<Viewer>()
-  /** By it a page knows that another server has taken this one's place. */
+  /** Tells a page that another server has replaced this one. */
   readonly #id = randomUUID()
-  /** What was told last. */
+  /** What was sent last. */
   #told: BoardLook | undefined
-  /** How often it was sampled. */
+  /** How many samples have been sent. */
   #samples = 0
-  /** The same as who comes is given it: made once, and one piece of memory, however many come before there is more to tell. */
+  /** What a new viewer is sent: made once and shared in memory, however many come before there is more to send. */
   #snapshot: { readonly bytes: Buffer; readonly known: Known } | undefined
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Timeout | undefined
   #idleSamples = 0
-  /** Milliseconds that it took to tell last. */
+  /** How many milliseconds the last sending took. */
   #cost = 0
 
   constructor(board: Board) {
@@ -69,13 +69,13 @@ export class Viewers {
       res.writeHead(503, { 'Retry-After': '10', 'Content-Length': 0 }).end()
       return
     }
-    // What a proxy would hold back comes too late.
+    // Events that a proxy held back would come too late.
     res.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
     if (req.method === 'HEAD') {
       res.end()
       return
     }
-    // Gone while it was authorized: no `close` would come any more.
+    // The client left while it was being authorized: `close` would never come.
     if (isClientGone(req, res)) return
     res.flushHeaders()
     if (this.#viewers.size === 0) this.#begin()
@@ -133,7 +133,7 @@ export class Viewers {
     this.#viewers.delete(viewer)
     const { res } = viewer
     res.end()
-    // Who does not read would stay, and count no more.
+    // A viewer that does not read would stay, without counting any more.
     const timer = setTimeout(() => res.destroy(), MOST_END).unref()
     res.once('close', () => clearTimeout(timer))
   }
@@ -151,7 +151,7 @@ export class Viewers {
     return { look, samples: this.#samples, lastDeploy: this.#board.deploys.at(-1)?.id ?? 0 }
   }
 
-  /** `changes` are those that others are sent who knew as much. */
+  /** `changes` holds what has been sent to others who knew as much. */
   #sendChange(viewer: Viewer, now: Known, changes: Map<Known, Buffer>): void {
     const { known } = viewer
     let change = changes.get(known)
@@ -186,7 +186,7 @@ function byId(rows: readonly BoardRow[]): Map<string, BoardRow> {
   return new Map(rows.map(row => [row.id, row]))
 }
 
-/** What of a row is not as it was; nothing where all is. */
+/** The fields of a row that have changed; undefined if none has. */
 function differenceOf(row: BoardRow, before: BoardRow | undefined): BoardChange['rows'][number] | undefined {
   if (!before) return row
   const different = Object.entries(row).filter(

@@ -12,7 +12,7 @@ function makeChart(width: number, height: number): SVGSVGElement {
   return svg
 }
 
-/** Draws requests in a second, the latest at the right edge. */
+/** Draws requests per second, the latest at the right edge. */
 function drawChart(svg: SVGSVGElement, rates: readonly number[]): void {
   const { width, height } = svg.viewBox.baseVal
   const highest = Math.max(1, ...rates)

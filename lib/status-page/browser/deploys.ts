@@ -1,7 +1,7 @@
 /** As many as the server keeps. */
 const MAX_SHOWN = 200
 
-/** What the router did lately, the latest first. */
+/** What the router did recently, the latest first. */
 class DeployList {
   readonly #list: HTMLElement
   readonly #count: HTMLElement
@@ -12,7 +12,7 @@ class DeployList {
     this.#count = count
   }
 
-  /** These and no others. What is shown already stays in place, with what is open in it and has the focus. */
+  /** Shows these and no others. Items already shown stay in place, with what is open or focused in them. */
   set(deploys: readonly Deploy[]): void {
     const known = new Map(this.#items.map(item => [item.dataset.key, item]))
     const wanted = deploys.map(deploy => known.get(keyOfDeploy(deploy)) ?? itemOf(deploy)).reverse()
@@ -31,7 +31,7 @@ class DeployList {
     this.#show()
   }
 
-  /** Shows those that have a text, in lower case, somewhere. */
+  /** Shows the items that contain a text, given in lower case. */
   filterBy(text: string): void {
     this.#filter = text
     this.#show()
@@ -41,7 +41,7 @@ class DeployList {
     return [...this.#list.children] as HTMLElement[]
   }
 
-  /** The one that the server drops, too: first loads and evictions do not push out what was deployed and refused. */
+  /** Drops the item that the server drops, too: first loads and evictions must not push out deploys and refusals. */
   #drop(): void {
     const passing = this.#items.findLast(({ dataset: { event } }) => event === 'load' || event === 'evict')
     ;(passing ?? this.#list.lastElementChild)?.remove()
@@ -85,7 +85,7 @@ function itemOf(deploy: Deploy): HTMLElement {
   return item
 }
 
-/** A router that was started again counts anew. */
+/** The time is part of the key, as a restarted router counts anew. */
 function keyOfDeploy({ id, time }: Deploy): string {
   return `${time} ${id}`
 }

@@ -1,6 +1,6 @@
 type Fact = readonly [title: string, text: (row: BoardRow) => string]
 
-/** What may be long, each on a line of its own. */
+/** What may be long gets a line of its own. */
 const PLACES: readonly Fact[] = [
   ['hostnames', row => row.hostnames.join(' ') || '-'],
   ['release', row => row.realPath],
@@ -22,7 +22,7 @@ const FACTS: readonly Fact[] = [
   ['last exit', row => (row.lastExit ? JSON.stringify(row.lastExit) : '-')],
 ]
 
-/** The row below a vhost's: why its newest release was refused, all that is known of it, and buttons for what to do. */
+/** The row below a vhost's: why its newest release was refused, all that is known of the vhost, and buttons. */
 class Details {
   readonly tr: HTMLTableRowElement = element('tr', 'details')
   readonly #facts: [dd: HTMLElement, text: Fact[1]][] = []
@@ -38,7 +38,7 @@ class Details {
   constructor(columns: number) {
     const td = element('td')
     td.colSpan = columns
-    // Reached by keyboard, as what can be scrolled must be.
+    // What can be scrolled must be reachable by keyboard.
     this.#stack.tabIndex = 0
     this.#stack.role = 'region'
     this.#stack.ariaLabel = 'Stack of the last error'
@@ -53,7 +53,7 @@ class Details {
     this.#outcome.role = 'status'
     const actions = element('p')
     actions.append(this.#button, ' ', this.#why, ' ', this.#outcome)
-    // As wide as the window, where the table is wider.
+    // As wide as the window if the table is wider.
     const box = element('div')
     box.append(this.#error, this.#stack, this.#listOf(PLACES, 'places'), this.#listOf(FACTS), figure, actions)
     td.append(box)
@@ -89,7 +89,7 @@ class Details {
   async #reload(): Promise<void> {
     if (this.#button.ariaDisabled === 'true') return
     const start = performance.now()
-    // Disabled for good, it would lose the focus, and one may have gone elsewhere when it is enabled again.
+    // A truly disabled button would lose the focus, and the user may be elsewhere when it is enabled again.
     this.#button.ariaDisabled = 'true'
     this.#outcome.className = 'dim'
     this.#outcome.textContent = 'reloading'

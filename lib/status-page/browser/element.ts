@@ -20,5 +20,5 @@ function setTitle(node: HTMLElement, text: string): void {
   if (node.title !== title) node.title = title
 }
 
-/** As the command line writes it, by the same function. */
+/** Cleans text as the command line does, by the same function. */
 declare function printable(text: string): string

@@ -27,23 +27,25 @@ document.addEventListener('keydown', event => {
   filter.focus()
 })
 
-/** How long until it is tried to load the page again, in milliseconds. */
+/** How long until the next attempt to load the page again, in milliseconds. */
 const LOAD_AGAIN = 10_000
-/** Milliseconds: the server tells something every two seconds, and after its end a browser asks again within five. */
+/**
+ * In milliseconds: the server sends something every two seconds, and after its end a browser asks again within five.
+ */
 const SILENCE = 10_000
 
-// The browser connects again by itself; each time the whole is told first.
+// The browser reconnects by itself; each time, a full snapshot comes first.
 const source = new EventSource('events')
 let silence: ReturnType<typeof setTimeout> | undefined
 let server = ''
 source.addEventListener('error', () => {
-  // After an answer that is no stream a browser gives up.
+  // A browser gives up after an answer that is no stream.
   if (source.readyState !== EventSource.CLOSED) return
   showOld()
   setTimeout(() => void loadAgain(), LOAD_AGAIN)
 })
 source.addEventListener('snapshot', ({ data, lastEventId }) => {
-  // One that was started again takes no token of this page, and may be of another version.
+  // A restarted server refuses this page's token, and may be of another version.
   if (server !== '' && server !== lastEventId) return location.reload()
   server = lastEventId
   showLive()
@@ -66,8 +68,8 @@ source.addEventListener('change', ({ data }) => {
 })
 
 /**
- * Once there is room for one more, or one is asked who one is: what a proxy says instead would stay for ever, and where
- * as many pages are open as may be, this one would be loaded again and again.
+ * Loads the page again once there is room for it, or the user has to log in. A proxy's error page would stay for ever.
+ * If too many pages are open, this one would be loaded again and again.
  */
 async function loadAgain(): Promise<void> {
   const response = await fetch('events', { method: 'HEAD' }).catch(() => undefined)
@@ -80,7 +82,7 @@ function turn(pages: number): void {
   table.turn(pages)
 }
 
-/** A screen reader says what one has asked for, and not each load. */
+/** A screen reader announces the count that a user has asked for, not that of each load. */
 function speakCount(isAsked: boolean): void {
   byId('count').ariaLive = isAsked ? 'polite' : 'off'
 }
@@ -146,7 +148,7 @@ function showCount(matching: number, all: number, page: number, pages: number): 
     all === 0 ? 'Nothing is loaded yet: the first request to a vhost loads it.' : 'Nothing matches.',
   )
   setText(byId('count'), pages > 1 ? `${which}, page ${page + 1} of ${pages}` : which)
-  // Disabled for good, a button would lose the focus.
+  // A truly disabled button would lose the focus.
   byId('previous').ariaDisabled = String(page === 0)
   byId('next').ariaDisabled = String(page === pages - 1)
   ;(document.querySelector('.pages') as HTMLElement).hidden = pages === 1
@@ -159,7 +161,7 @@ async function explain(host: string): Promise<void> {
   byId<HTMLInputElement>('host').value = host
   const question = ++lastQuestion
   const rows = await stepsOf(host)
-  // One that was asked later has been answered sooner.
+  // A later question has been answered first.
   if (question !== lastQuestion) return
   body.replaceChildren(
     ...rows.map(([step, text]) => {

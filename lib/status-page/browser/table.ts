@@ -1,4 +1,4 @@
-/** So many rows stand in the document; the others are a page on. */
+/** How many rows are in the document; the others are on further pages. */
 const PAGE_SIZE = 50
 
 /** What is broken comes first. */
@@ -6,11 +6,11 @@ const STATES = ['failed', 'serving older', 'loading', 'draining', 'evicted', 'se
 
 interface Column {
   readonly title: string
-  /** What it is sorted by. */
+  /** What rows are sorted by. */
   readonly value: (row: BoardRow) => string | number
   readonly text: (row: BoardRow) => string
   readonly className?: string
-  /** All of it, where the text leaves something out. */
+  /** The full text, if `text` leaves something out. */
   readonly whole?: (row: BoardRow) => string
 }
 
@@ -68,7 +68,7 @@ const COLUMNS: readonly Column[] = [
   },
 ]
 const STATE = COLUMNS.findIndex(({ title }) => title === 'state')
-/** Where the chart stands among them. */
+/** Where the chart's column goes. */
 const CHART = COLUMNS.findIndex(({ title }) => title === 'rate')
 const ERRORS = COLUMNS.findIndex(({ title }) => title === 'errors')
 
@@ -78,11 +78,11 @@ interface Line {
   readonly chart: SVGSVGElement
 }
 
-/** The vhosts, sorted, filtered and by pages. What is the same stays in place, so that a focus is not lost. */
+/** The vhosts, sorted, filtered and in pages. What stays the same stays in place, so that the focus is not lost. */
 class VhostTable {
   readonly series = new Map<string, number[]>()
   readonly #rows = new Map<string, BoardRow>()
-  /** What a filter is looked for in. */
+  /** The text that the filter searches, by row id. */
   readonly #haystacks = new Map<string, string>()
   readonly #lines = new Map<string, Line>()
   /** The hostnames whose details are open. */
@@ -127,7 +127,7 @@ class VhostTable {
     this.#haystacks.set(row.id, [...row.hostnames, stateOf(row), row.realPath].join(' ').toLowerCase())
   }
 
-  /** A row that is known is told in part. */
+  /** Only the changed fields of a known row are sent. */
   change(row: BoardChange['rows'][number]): void {
     this.set({ ...this.#rows.get(row.id), ...row } as BoardRow)
   }
@@ -137,7 +137,7 @@ class VhostTable {
     this.#haystacks.delete(id)
   }
 
-  /** Lets each series go on by the rate of its row. */
+  /** Extends each series by the rate of its row. */
   addSample(): void {
     const rates = new Map<string, number>()
     for (const row of this.rows) {
@@ -153,7 +153,7 @@ class VhostTable {
     }
   }
 
-  /** Shows the rows that have a text, in lower case, somewhere. */
+  /** Shows the rows that contain a text, given in lower case. */
   filterBy(text: string): void {
     this.#filter = text
     this.#page = 0
@@ -181,7 +181,7 @@ class VhostTable {
   }
 
   #sortBy(column: number): void {
-    // Of numbers the highest is what one looks for.
+    // In columns of numbers, the highest come first.
     const isFirst = this.#sorted !== column
     this.#isDescending = isFirst
       ? COLUMNS[column]?.className?.startsWith('number') === true
@@ -250,13 +250,13 @@ class VhostTable {
       if (there !== tr) this.#body.insertBefore(tr, there ?? null)
     }
     if (!(focused instanceof HTMLElement) || focused === document.activeElement) return
-    // An element that is moved loses the focus, and with one whose row has gone one would begin at the top of the page.
+    // An element that is moved loses the focus. If its row has gone, the user would start at the top of the page.
     const near = focused.isConnected ? focused : this.#body.closest<HTMLElement>('.scroll')
     near?.focus({ preventScroll: true })
   }
 }
 
-/** One line for a vhost through all its releases, so that a focus stays; what drains has no name any more. */
+/** A vhost keeps one line through all its releases, so that the focus stays. A draining app no longer has a name. */
 function keyOf({ hostnames, id }: BoardRow): string {
   return hostnames[0] ?? id
 }

@@ -7,7 +7,7 @@ function nameOf({ hostnames, realPath }: BoardRow): string {
   return hostnames[0] ?? realPath
 }
 
-/** With how many names more lead there. */
+/** A row's first name, and how many more lead to the same app. */
 function shortNameOf(row: BoardRow): string {
   const more = row.hostnames.length - 1
   return more > 0 ? `${nameOf(row)} +${more}` : nameOf(row)
@@ -20,7 +20,7 @@ function stateOf({ state, lastError, reason }: BoardRow): string {
   return state === 'evicted' ? `${state}: ${reason}` : state
 }
 
-/** What tells releases apart: the end of its path, without a folder that is named as the vhost. */
+/** What tells releases apart: the end of the path, without a folder that is named for the vhost. */
 function releaseOf({ realPath, hostnames }: BoardRow): string {
   const [folder = '', last = ''] = realPath.split(/[\\/]/).slice(-2)
   return hostnames.includes(folder) || hostnames.includes(last) ? last : `${folder}/${last}`
@@ -30,7 +30,7 @@ function timeOf(iso: string | null): string {
   return iso === null ? '-' : iso.slice(0, 19).replace('T', ' ')
 }
 
-/** How far the clock of the server is ahead of this one's. */
+/** How far the server's clock is ahead of this one, in milliseconds. */
 let clockOffset = 0
 
 function setClock(iso: string): void {
