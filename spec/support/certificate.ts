@@ -5,7 +5,7 @@ export interface Pair {
   readonly cert: string
 }
 
-/** A key and a certificate of its own making for these names. */
+/** A new key and certificate for these names. */
 export async function issue(
   names: readonly string[],
   { passphrase, keyType = 'ec' }: { passphrase?: string; keyType?: 'ec' | 'rsa' } = {},

@@ -12,11 +12,11 @@ interface ChildOptions {
   /** What starts Node, such as `['unshare', '-Ur']`. */
   before?: readonly string[]
   nodeOptions?: readonly string[]
-  /** After so many milliseconds it is killed. */
+  /** The child is killed after this many milliseconds. */
   limit?: number
 }
 
-/** Runs an ES module in a process of its own; `lib` and `support` in its imports stand for the compiled folders. */
+/** Runs an ES module in a process of its own. In its imports, `lib` and `support` stand for the compiled folders. */
 export async function runChild(source: string, options: ChildOptions = {}): Promise<Ended> {
   const { before = [], nodeOptions = [], limit = 30_000 } = options
   const code = source.replaceAll(
@@ -28,7 +28,7 @@ export async function runChild(source: string, options: ChildOptions = {}): Prom
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: limit,
     killSignal: 'SIGKILL',
-    // Node's own test runner would take what the child writes for a report.
+    // Otherwise Node's test runner would take the child's output for a report.
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   })
   const ended = new Promise<[number | null, string | null]>((resolve, reject) => {
@@ -42,7 +42,7 @@ export async function runChild(source: string, options: ChildOptions = {}): Prom
   return { code: exitCode, signal, output, errors }
 }
 
-/** What the child printed with `console.log(JSON.stringify(…))`; throws with its errors where it failed. */
+/** What the child printed with `console.log(JSON.stringify(…))`. If it failed, throws with its errors. */
 export async function resultOfChild<T>(source: string, options: ChildOptions = {}): Promise<T> {
   const { code, signal, output, errors } = await runChild(source, options)
   if (code !== 0) throw new Error(`the child ended with ${code ?? signal}:\n${errors}\n${output}`)

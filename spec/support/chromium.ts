@@ -3,7 +3,7 @@ import { type Browser, chromium } from 'playwright-core'
 
 const EXECUTABLE = '/usr/bin/chromium'
 
-/** Why a spec that needs a browser is skipped; false where there is one. */
+/** Why specs that need a browser are skipped; false if there is a browser. */
 export const withoutChromium: string | false = existsSync(EXECUTABLE)
   ? false
   : `needs Chromium at ${EXECUTABLE}`

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 import { eventually, type World } from './world.ts'
 
-/** Someone who asks a host again and again. */
+/** Asks a host again and again. */
 export class Client {
-  /** What was answered, without repetitions; a status where it was no success. */
+  /** The answers, without repetitions; a failed request is noted by its status. */
   readonly story: string[] = []
   readonly #world: World
   readonly #host: string
@@ -21,12 +21,12 @@ export class Client {
     return this.story.some(answer => /^\d+$/.test(answer))
   }
 
-  /** `limit` in milliseconds: a machine may be busy with other things. */
+  /** `limit` in milliseconds: the machine may be busy with other things. */
   async sees(answer: string, limit = 30_000): Promise<void> {
     await eventually(() => assert.equal(this.story.at(-1), answer), limit)
   }
 
-  /** Asks once more, and no more; gives the story. */
+  /** Asks one last time, and returns the story. */
   async stop(): Promise<readonly string[]> {
     await this[Symbol.asyncDispose]()
     await this.#askOnce()

@@ -1,4 +1,6 @@
-/** Imports a module of `lib` anew, as one that asks for the platform once would be on this one. */
+/**
+ * Imports a module of `lib` anew, as if this were the given platform: for modules that look at the platform only once.
+ */
 export async function importOn<T>(platform: NodeJS.Platform, module: string): Promise<T> {
   const real = process.platform
   Object.defineProperty(process, 'platform', { value: platform })

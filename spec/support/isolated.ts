@@ -11,7 +11,7 @@ export function socketFolders(pid = process.pid): string[] {
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    // What has ended and was not waited for is no process any more.
+    // A zombie, which has ended but was not waited for, no longer counts.
     return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
   } catch {
     return false

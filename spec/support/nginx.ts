@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 
-/** Why there is no nginx to be had; undefined where there is. */
+/** Why nginx is missing; undefined if it is there. */
 export function nginxMissing(): string | undefined {
   return spawnSync('nginx', ['-v']).error ? 'nginx is not installed' : undefined
 }
 
-/** Debian's nginx with a configuration of README, in a folder of its own and on a free port; gone when disposed. */
+/** Debian's nginx with a configuration from README, in a folder of its own and on a free port; gone when disposed. */
 export class Nginx {
   readonly port: number
   readonly #folder: string
@@ -40,7 +40,7 @@ export class Nginx {
     while (child.exitCode === null && !(await answers(port)));
     if (child.exitCode === null) return nginx
     await nginx[Symbol.asyncDispose]()
-    // Somebody else took the port meanwhile.
+    // Somebody else has taken the port meanwhile.
     if (attempts > 1 && /Address already in use/.test(told)) return await Nginx.start(config, attempts - 1)
     throw new Error(`nginx did not start: ${told}`)
   }
@@ -55,7 +55,7 @@ export class Nginx {
   }
 }
 
-// One process, which ends when it is told to.
+// A single process, which ends when it is told to.
 function withFrame(config: string, folder: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map(name => `  ${name}_temp_path ${folder}/temporary/${name};`)

@@ -1,4 +1,4 @@
-/** Whether an error says that an option is bad, and says so with these words in it. */
+/** Checks that an error is an option error and that its message contains this text. */
 export function isOptionError(part: string): (error: unknown) => boolean {
   return error =>
     error instanceof TypeError &&

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 
 const require = createRequire(import.meta.url)
 
-/** Gives an app's folder what `npm ci` would: a copy of Express, and of all that it depends on, of its own. */
+/** Gives an app's folder what `npm ci` would: its own copy of Express and all its dependencies. */
 export function installExpress(folder: string): void {
   const installed = dirname(dirname(require.resolve('express/package.json')))
   for (const name of packagesOf('express', installed)) {
@@ -12,7 +12,7 @@ export function installExpress(folder: string): void {
   }
 }
 
-/** A package with all that it depends on. */
+/** A package and all its dependencies. */
 function packagesOf(name: string, installed: string, known = new Set<string>()): Set<string> {
   if (known.has(name)) return known
   known.add(name)

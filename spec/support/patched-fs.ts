@@ -5,11 +5,11 @@ import { syncBuiltinESMExports } from 'node:module'
 // biome-ignore lint/suspicious/noExplicitAny: any function of node:fs
 type Call = (...values: any[]) => any
 
-/** Puts other functions in the place of those of `node:fs` and `node:fs/promises`, for all who imported them. */
+/** Replaces functions of `node:fs` and `node:fs/promises` for everything that imports them. */
 export class PatchedFs {
   readonly #restore: (() => void)[] = []
 
-  /** `replace` gives what stands for a function, or nothing where that is to stay. */
+  /** `replace` returns the replacement of a function, or undefined to keep it. */
   constructor(replace: (name: string, original: Call) => Call | undefined) {
     const patch = (functions: Record<string, Call>, name: string, fullName = name): void => {
       const original = functions[name]
@@ -23,7 +23,7 @@ export class PatchedFs {
     for (const functions of [fs, fsPromises] as unknown as Record<string, Call>[]) {
       for (const [name, value] of Object.entries(functions)) {
         if (typeof value !== 'function' || !/^[a-z]/.test(name)) continue
-        // `fs.realpath.native` is a function of its own.
+        // `fs.realpath.native` is a function by itself.
         if ('native' in value) patch(value as unknown as Record<string, Call>, 'native', `${name}.native`)
         patch(functions, name)
       }

@@ -17,7 +17,7 @@ export interface ProcessState {
 export function processState(): ProcessState {
   const resources: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) {
-    // The poll reads the disk all the time.
+    // Polling reads the disk all the time.
     if (!kind.startsWith('FSReq')) resources[kind] = (resources[kind] ?? 0) + 1
   }
   return {
@@ -37,7 +37,7 @@ export function inotifyWatches(): number {
       const info = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1')
       watches += info.match(/^inotify wd:/gm)?.length ?? 0
     } catch {
-      // Closed since it was listed.
+      // It was closed after it was listed.
     }
   }
   return watches
@@ -48,7 +48,7 @@ export function timers(): number {
   return process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length
 }
 
-/** The heap in use, in MB, after everything was collected that can be. */
+/** The heap in use, in MB, after everything collectable has been collected. */
 export async function heapInUse(): Promise<number> {
   const gc = globalThis.gc as () => void
   for (let round = 0; round < 5; round++) {

@@ -15,22 +15,22 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Answer, RequestOptions } from './world.ts'
 
-/** The first code block of a page in a language that matches. */
+/** The first code block of a page in this language that matches. */
 export function block(language: string, pattern: RegExp, page = 'README.md'): string {
   const blocks = readFileSync(page, 'utf8').matchAll(/^```(\w+)\n(.*?)^```/gms)
   for (const [, name, code = ''] of blocks) if (name === language && pattern.test(code)) return code
   throw new Error(`${page} has no block of ${language} that matches ${pattern}`)
 }
 
-/** A program of README that runs in a process of its own, with a folder of vhosts; all of it gone when disposed. */
+/** A program from README that runs in a process of its own, with a folder of vhosts; all of it gone when disposed. */
 export class Recipe {
   readonly base: string = realpathSync(mkdtempSync(join(tmpdir(), 'express-van-recipe-')))
-  /** What it wrote to stdout. */
+  /** What the program wrote to stdout. */
   stdout = ''
   port = 0
   #child: ChildProcess | undefined
 
-  /** Runs ES module code that has a `server`, on a free port instead of the one it names. */
+  /** Runs ES module code that has a `server`, on a free port instead of the port that it names. */
   async start(code: string): Promise<this> {
     const imported = code.matchAll(/from '((?:@[\w-]+\/)?[\w-]+)/g)
     for (const name of new Set([...imported].map(([, name = '']) => name))) this.#link(name)

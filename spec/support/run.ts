@@ -12,7 +12,7 @@ const specDir = resolve(import.meta.dirname, '..')
  * begins with a hyphen leaves specs out.
  */
 function main(filters: string[]): void {
-  // Stays so if the run stops before its end.
+  // Remains if the run stops before its end.
   process.exitCode = 1
   const files = specFiles(filters)
   if (!globalThis.gc) fail('they need `node --expose-gc`')
@@ -25,13 +25,13 @@ function runAndReport(files: string[]): void {
   let failed = false
   const abort = new AbortController()
   const watchdog = setTimeout(onSilence, fileTimeout + 30 * 1000, abort)
-  // A variable, because the types are those of Node 20, which has no `execArgv`.
+  // A variable, because Node 20, whose types are used, has no `execArgv`.
   const options = {
     files,
-    // A quarter of the time specs wait for threads, processes and clocks: one more than there are cores.
+    // Specs wait a quarter of the time for threads, processes and clocks: so one more than there are cores.
     concurrency: availableParallelism() + 1,
     signal: abort.signal,
-    // Kills a file's process up to Node 22; from 24 on it is the limit of one test, hence the guard.
+    // Up to Node 22 this kills a file's process. From Node 24 on it limits a single test, hence the guard.
     timeout: fileTimeout + 5 * 1000,
     execArgv: ['--import', guardAgainstOpenHandles()],
   }
@@ -59,9 +59,9 @@ function fail(message: string): void {
   process.exitCode = 1
 }
 
-/** Minutes of deploys at random: run by `npm run spec -- soak/`, not with all the others. */
+/** Minutes of random deploys: run only by `npm run spec -- soak/`, not with the others. */
 const APART = `soak${sep}`
-/** They take the longest: begun last, one would run alone at the end. */
+/** These take longest: begun last, one would run alone at the end. */
 const FIRST = ['heal', 'isolation', 'vhost-router', 'deploy', 'memory', 'leaks', `launch${sep}in-process`]
 
 function specFiles(filters: string[]): string[] {
@@ -95,7 +95,7 @@ function isExecutedTest({ name, details, skip }: TestEvent, files: string[]): bo
   return details.type !== 'suite' && !isSkipped && !files.includes(resolve(name))
 }
 
-// The timer holds nothing open: it fires only in a process that something else keeps alive.
+// The timer keeps nothing alive: it fires only in a process that something else keeps alive.
 function guardAgainstOpenHandles(): string {
   const code = `setTimeout(() => {
     console.error('still running after ${fileTimeout} ms: ' + process.getActiveResourcesInfo())

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A server behind a private socket, in a process that stands still, for which the system keeps one connection or two. */
+/** A server behind a private socket, in a stopped process. The system queues one or two connections for it. */
 export class StoppedServer {
   readonly path: string
   readonly #folder: string

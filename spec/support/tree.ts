@@ -1,6 +1,6 @@
 import type { World } from './world.ts'
 
-/** A folder tree of README: its entries, and which of them answers which host. */
+/** A folder tree from README: its entries, and which entry answers which host. */
 export interface Tree {
   readonly vhostDir: string | string[]
   readonly entries: readonly TreeEntry[]
@@ -8,12 +8,12 @@ export interface Tree {
 
 interface TreeEntry {
   readonly path: string
-  /** Of a link. */
+  /** The target of a link. */
   readonly target: string | undefined
   readonly hosts: readonly string[]
 }
 
-/** The trees of a text in Markdown that begin with their `vhostDir`. */
+/** The trees in a Markdown text that begin with their `vhostDir`. */
 export function treesOf(markdown: string): Tree[] {
   return [...markdown.matchAll(/^ {4}vhostDir: (.*)\n((?: {6}.*\n)+)/gm)].map(
     ([, vhostDir = '', lines = '']) => ({
@@ -23,7 +23,7 @@ export function treesOf(markdown: string): Tree[] {
   )
 }
 
-/** Builds it; each app answers with its real path. */
+/** Builds the tree; each app answers with its real path. */
 export function build(world: World, { entries }: Tree): void {
   for (const { path, target } of entries) {
     if (target !== undefined) world.link(path, target)

@@ -3,7 +3,10 @@ import type { TestContext } from 'node:test'
 import { heapInUse, type ProcessState, processState } from './process-state.ts'
 import { eventually, type World } from './world.ts'
 
-/** Whether the process is as it was after `act`, once `warmUp` has made what is made once. `growth` is in MB, of the heap. */
+/**
+ * Checks that the process is the same before and after `act`. `warmUp` runs first, for what is made only once. `growth`
+ * is the heap's allowance, in MB.
+ */
 export async function unchanged(
   t: TestContext,
   world: World | undefined,
@@ -24,7 +27,7 @@ export async function unchanged(
     after = processState()
     assert.deepEqual(after, before)
   })
-  // What the spec itself keeps.
+  // The spec itself keeps these.
   world?.told.splice(0)
   world?.errors.splice(0)
   const grown = (await heapInUse()) - heapBefore
@@ -32,10 +35,10 @@ export async function unchanged(
   assert.ok(grown < growth, `the heap has grown by ${grown.toFixed(2)} MB`)
 }
 
-/** Longer than what is gone is looked for. */
+/** In milliseconds: longer than the router looks for what is gone. */
 const QUIET = 500
 
-/** The state as soon as it no longer changes: watches are opened and closed after an answer. */
+/** The state once it no longer changes: watches are opened and closed after an answer. */
 async function settledState(): Promise<ProcessState> {
   let state = processState()
   let since = performance.now()

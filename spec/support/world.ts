@@ -31,14 +31,14 @@ export class World {
   readonly base: string = realpathSync(mkdtempSync(join(tmpdir(), 'express-van-')))
   readonly vhosts: VhostRouter
   readonly app: Express
-  /** What the outer app's error handler saw. */
+  /** What the outer app's error handler received. */
   readonly errors: unknown[] = []
   /** Every event, in order. */
   readonly told: Told[] = []
   server!: Server
   readonly #upgrades: boolean
 
-  /** `set` mounts the router; by default it is mounted alone, before a 404. */
+  /** `set` mounts the router; by default the router is mounted alone, before a 404. */
   constructor(
     options: VhostRouterOptions & { upgrades?: boolean } = {},
     set: (app: Express, vhosts: VhostRouter) => void = (app, vhosts) => app.use(vhosts),
@@ -99,7 +99,7 @@ export class World {
     )
   }
 
-  /** Makes, or flips at once, a symlink below the base path. */
+  /** Makes a symlink below the base path, or flips it atomically. */
   link(link: string, target: string): void {
     const path = this.path(link)
     mkdirSync(dirname(path), { recursive: true })
@@ -127,7 +127,7 @@ export class World {
     return { status: response.statusCode as number, headers: response.headers, body: await text(response) }
   }
 
-  /** The body of an answer, for short. */
+  /** Short for the body of an answer. */
   async body(host: string, path?: string): Promise<string> {
     return (await this.get(host, path)).body
   }
@@ -150,7 +150,7 @@ export class World {
     return this.told.filter(told => told.event === event) as unknown as VhostEvents[E][]
   }
 
-  /** Resolves with the next event of a kind, or the first that passes. */
+  /** Resolves with the next event of a kind that passes. */
   async event<E extends keyof VhostEvents>(
     event: E,
     passes: (about: VhostEvents[E]) => boolean = () => true,
@@ -173,7 +173,7 @@ export class World {
   }
 }
 
-/** Polls until a condition holds; fails with the last reason why it did not. */
+/** Polls until a condition holds; on timeout fails with the last reason why it did not. */
 export async function eventually(check: () => unknown, limit = 10_000): Promise<void> {
   const end = performance.now() + limit
   for (;;) {
