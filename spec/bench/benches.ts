@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 
 const SUFFIX = '.bench.js'
-/** As in the table; what is not named here comes last. */
+/** The order of the table; unlisted benches come last. */
 const ORDER = [
   'http',
   'dispatch',
@@ -16,8 +16,8 @@ const ORDER = [
 ]
 
 /**
- * The benches whose names contain one of the arguments, or are one; without arguments, all of them.
- * @throws where an argument leads to none
+ * The benches whose names contain one of the arguments, or equal it; without arguments, all of them.
+ * @throws if an argument matches none
  */
 export function chooseBenches(names: readonly string[], all: readonly string[] = allBenches()): string[] {
   if (names.length === 0) return [...all]

@@ -10,7 +10,10 @@ import { Worker } from './worker.ts'
 
 const MODULES = 30
 const FUNCTIONS_PER_MODULE = 20
-/** Before each load, of either: the router sets up its watches after one, and who has just run finds all warm. */
+/**
+ * Milliseconds before each load, of either contender: the router sets up its watches after a load, and whoever has just
+ * run finds everything warm.
+ */
 const SETTLE_MS = 20
 const TARGET = 1.1
 
@@ -23,7 +26,7 @@ interface App {
   readonly warmUp: number
 }
 
-/** What the router adds is nearly the same for each. */
+/** The router adds nearly the same to each. */
 const APPS: readonly App[] = [
   {
     name: `a CommonJS app of ${MODULES} modules`,
@@ -39,22 +42,22 @@ const APPS: readonly App[] = [
   },
 ]
 
-/** Among how many small apps one more is loaded. */
+/** How many small apps are already loaded when one more is loaded. */
 const FEW = 100
 const MANY: Record<Mode, number> = { check: 1000, short: 2000, full: 10_000 }
 const GROWTH = { rounds: 20, warmUp: 4 }
 const A_ROUND = 5
-/** Each is to take as long as any other; so much is noise. */
+/** A load among many should take no longer than one among few; this much is noise. */
 const FLAT = 1.25
 
-/** Copies of one app, each loaded once: by the router, and by a bare `require()`, in a process of its own each. */
+/** Copies of one app, each loaded once by the router and once by a bare `require()`, in separate processes. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const measures: Measure[] = []
   for (const app of APPS) measures.push(await measureOf(app, app.rounds[mode]))
   return [...measures, ...(await measureGrowth(MANY[mode]))]
 }
 
-/** Whether what is loaded already makes it any slower to load, or to load anew. */
+/** Whether apps that are already loaded slow down a load or a reload. */
 async function measureGrowth(many: number): Promise<Measure[]> {
   using sites = Sites.inMemory()
   const timedLoads = A_ROUND * (GROWTH.rounds + GROWTH.warmUp)

@@ -10,11 +10,11 @@ import { answer } from './worker.ts'
 
 export interface DispatchQuestion {
   readonly layers: readonly Layer[]
-  /** Where the folders of the hosts are; only `ours` needs them. */
+  /** Where the folders of the hosts are; only `ours` needs it. */
   readonly base: string
-  /** All that are known. */
+  /** All known hosts. */
   readonly hosts: readonly string[]
-  /** How many of them are asked, each as often as the others; the last of all. */
+  /** How many of them are asked, each equally often; they are the last of `hosts`. */
   readonly asked: readonly number[]
   readonly rounds: number
 }
@@ -25,17 +25,17 @@ export type DispatchSamples = Record<'handler', Samples> & Partial<Record<Layer,
 type Samples = (number | undefined)[]
 type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 
-/** Fresh objects of each contender in each round. */
+/** How many fresh objects each contender gets in each round. */
 const BATCH = 300
 /** After thousands of loads it takes longer until code is compiled and the heap has settled. */
 const WARM_UP = 40
-/** A contender that is slow gets fewer objects, so that it takes no longer than this a round. */
+/** In milliseconds: a slow contender gets fewer objects, so that it takes no longer than this per round. */
 const MOST_MS = 20
 
 const verbs = answer({ dispatch })
 export type DispatchVerbs = typeof verbs
 
-/** For each number of asked hosts: nanoseconds for each dispatched request, round by round; of the bare handler too. */
+/** For each number of asked hosts: nanoseconds per dispatched request, round by round, also for the bare handler. */
 async function dispatch(question: DispatchQuestion): Promise<DispatchSamples[]> {
   const { layers, base, hosts, asked, rounds } = question
   const dispatchers: Partial<Record<Layer, Dispatch>> = {}
@@ -54,7 +54,7 @@ async function dispatchTo(
   const contenders = Object.entries<Dispatch>({ handler, ...dispatchers }).map(
     ([name, dispatcher]) => [name, contenderOf(dispatcher, hosts, exchanges)] as const,
   )
-  // What is made at a name's first request is part of its load; the warm-up picks at random and leaves some out.
+  // What is made at a name's first request belongs to its load. The warm-up picks names at random and misses some.
   if (dispatchers.ours) await askEach(dispatchers.ours, hosts, exchanges)
   const named = Object.fromEntries(contenders) as Record<keyof DispatchSamples, Contender>
   return await interleaved(named, { rounds, warmUp: WARM_UP })
@@ -67,8 +67,8 @@ async function askEach(dispatcher: Dispatch, hosts: readonly string[], exchanges
   }
 }
 
-// What Node does when a response has ended, which is where a request in flight is counted out; so that it is part of
-// the figure, and the socket is not.
+// Does what Node does when a response has ended, which is where the router stops counting a request as in flight. So
+// that is part of the figure, and the socket is not.
 function handler(_: IncomingMessage, res: ServerResponse): void {
   res.emit('close')
 }
@@ -94,7 +94,7 @@ const MAKE_DISPATCHER = {
   },
 }
 
-// In a loop: a recursive chain of thousands kills the process.
+// In a loop, as recursion through a chain of thousands kills the process.
 function passOn(chain: ReturnType<typeof vhost>[], req: IncomingMessage, res: ServerResponse): void {
   let isPassedOn = true
   const next = (): void => {

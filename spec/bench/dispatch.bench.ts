@@ -7,8 +7,8 @@ import { Sites } from './sites.ts'
 import { Worker } from './worker.ts'
 
 /**
- * How many hosts are known, and how many of them are asked: with thousands, what any look-up comes to is to fetch
- * what it needs from far away in memory, so there is a row that shows the layer without that.
+ * How many hosts are known, and how many of them are asked. With thousands, any look-up mostly fetches what it needs
+ * from distant memory, so one row shows the layer without that.
  */
 const ALL = [
   { hosts: 1, asked: [1] },
@@ -19,10 +19,13 @@ const ROWS: Record<Mode, typeof ALL> = { check: ALL.slice(0, 2), short: ALL, ful
 const ROUNDS: Record<Mode, number> = { check: 30, short: 30, full: 500 }
 const TARGET = 500
 
-/** A process for each of these groups: a chain of thousands leaves caches behind in which others are slower by a half. */
+/** Each group gets its own process: a chain of thousands leaves caches behind that slow down the others by half. */
 const TOGETHER: readonly (readonly Layer[])[] = [['ours', 'bare Map', 'express-vhost'], ['vhost']]
 
-/** From a request object that Node has just parsed to the app's handler, and out of the count again. */
+/**
+ * From a request object that Node has just parsed to the app's handler, until the request no longer counts as in
+ * flight.
+ */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const measures: Measure[] = []
   for (const { hosts: count, asked } of ROWS[mode]) {

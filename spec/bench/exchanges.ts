@@ -1,13 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 
-/** A request as Node's server hands it over, and its response. */
+/** A request and its response, as Node's server hands them over. */
 export interface Exchange {
   readonly req: IncomingMessage
   readonly res: ServerResponse
 }
 
-/** Requests that Node has parsed from bytes on a real socket, collected instead of being answered. */
+/** Requests that Node has parsed from bytes on a real socket, collected instead of answered. */
 export class Exchanges {
   readonly #server: Server
   #socket: Socket | undefined
@@ -34,7 +34,7 @@ export class Exchanges {
     return await complete
   }
 
-  /** Ends what was collected last, and waits until it is gone. */
+  /** Answers what was collected last, and waits until it has closed. */
   async answer(): Promise<void> {
     const last = this.#collected.at(-1)?.res
     const closed = new Promise(resolve => last?.once('close', resolve))

@@ -7,12 +7,12 @@ interface Measured {
   readonly samples: number
 }
 
-/** A figure that could not be had. */
+/** A figure that could not be measured. */
 interface Unmeasured {
   readonly reason: string
 }
 
-/** A figure that was measured elsewhere, once. */
+/** A figure that was measured once, elsewhere. */
 export interface Recorded {
   readonly recorded: number
   readonly source: string
@@ -20,17 +20,17 @@ export interface Recorded {
 
 export type Figure = Measured | Unmeasured | Recorded
 
-/** The median of samples and their quartiles. */
+/** The median of samples, with quartiles. */
 export function medianOf(samples: readonly number[]): Figure {
   return figureOf(quantile(samples, 0.5), samples)
 }
 
-/** The nearest-rank quantile of samples, such as 0.99; of one run there is one, so it has no spread. */
+/** The nearest-rank quantile of samples, such as 0.99. A run yields only one, so it has no spread. */
 export function quantileOf(samples: readonly number[], share: number): Figure {
   return samples.length === 0 ? figureOf(Number.NaN, []) : figureOf(quantile(samples, share))
 }
 
-/** A value drawn from samples in another way than as their median; the spread is theirs. */
+/** A value derived from samples, but not their median; the spread is that of the samples. */
 export function figureOf(value: number, samples: readonly number[] = [value]): Figure {
   if (samples.length === 0) return { reason: 'no sample' }
   if (![value, ...samples].every(Number.isFinite)) return { reason: 'a sample is no number' }
@@ -38,7 +38,7 @@ export function figureOf(value: number, samples: readonly number[] = [value]): F
   return { value: rounded(value), low: rounded(low), high: rounded(high), samples: samples.length }
 }
 
-/** What a figure says, wherever it was measured; undefined where it was not. */
+/** The number of a figure, wherever it was measured; undefined if it was not. */
 export function numberOf(figure: Figure | undefined): number | undefined {
   if (figure === undefined || 'reason' in figure) return undefined
   return 'recorded' in figure ? figure.recorded : figure.value

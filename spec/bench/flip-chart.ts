@@ -29,7 +29,7 @@ export function flipChart(measures: readonly Measure[]): string {
   return svg(WIDTH, bottom + 32, title, [
     label(16, 26, title, 'title'),
     ...ticksWithin(bounds).flatMap(tick => [
-      // Short of the figures beside the bars.
+      // The line ends before the figures beside the bars.
       gridLine(x(tick), bottom, x(tick), bottom + TICK),
       label(x(tick), bottom + 21, `${tick.toLocaleString('en')} ms`, 'quiet', 'middle'),
     ]),
@@ -52,7 +52,7 @@ function barsOf(measures: readonly Measure[]): Bar[] {
     return barOf(label, 'one', figure, unit)
   })
   const peers = medians.flatMap(({ beside, unit }) =>
-    // What is measured in the same run is no peer, but the least that anybody needs.
+    // Figures of the same run are not peers, but the least that anybody needs.
     Object.entries(beside).flatMap(([name, figure]) =>
       'recorded' in figure ? barOf(name, 'two', figure, unit) : [],
     ),

@@ -11,15 +11,15 @@ import { interleaved, present } from './rounds.ts'
 const HOST = 'host.bench.test'
 const FLIPS: Record<Mode, number> = { check: 25, short: 40, full: 500 }
 const UPDATE_INTERVAL = 200
-/** Longer than what a swap leaves to be done. */
+/** In milliseconds: longer than the work that a swap leaves behind. */
 const PAUSE_MS = 60
 const WARM_UP = 5
 const TARGET = { median: 10, p99: 40, aboveInterval: 20 }
 const YARDSTICK = 'bare fs.watch and fs.stat'
 
 /**
- * Of a symlink, on an idle machine, to the end of the first answer of the new release: nobody asks until the router
- * has told that it switched. The time that the app itself takes to load is not in it.
+ * The time from the flip of a symlink, on an idle machine, to the end of the new release's first answer. No request is
+ * sent until the router has reported the switch. The app's own loading time is not included.
  */
 export async function measure(mode: Mode): Promise<Measure[]> {
   const flips = FLIPS[mode]
@@ -83,7 +83,7 @@ async function flipSamples(
   return { ours: present(ours), bare: present(bare) }
 }
 
-// At any time of the interval alike.
+// Makes the flip equally likely at any point of the interval.
 async function pause(updateInterval = 0): Promise<void> {
   await delay(PAUSE_MS + Math.random() * updateInterval)
 }
@@ -99,7 +99,7 @@ async function flip(world: World, release: string, agent: Agent): Promise<number
   return end - start - durationMs
 }
 
-/** What no router could do without: to hear of it, and to look. */
+/** What no router could do without: being notified, and looking. */
 async function bareFlip(world: World, release: string): Promise<number> {
   // In a folder of its own, so that neither wakes the other.
   world.link('../bare/link', '../releases/one')

@@ -7,7 +7,7 @@ import { answer } from './worker.ts'
 const verbs = answer({ start })
 export type FlipsUnderLoadVerbs = typeof verbs
 
-/** Serves a base path, and gives the port. */
+/** Serves a base path, and returns the port. */
 async function start(basePath: string): Promise<number> {
   const vhosts = vhostRouter({ basePath })
   const server = createServer((req, res) => {

@@ -12,11 +12,11 @@ import { Worker } from './worker.ts'
 const HOST = 'host.bench.test'
 const CLIENTS = 32
 const FLIPS: Record<Mode, number> = { check: 50, short: 200, full: 1000 }
-/** A flip that is not seen for so long is lost. */
+/** In milliseconds: a flip that has not been seen by then is lost. */
 const PATIENCE_MS = 10_000
 const MOST_PAUSE_MS = 20
 
-/** Each flip leads to a release of its own, and is waited for by clients that never stop asking. */
+/** Each flip leads to a release of its own, which clients that never stop asking must see. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   using sites = new Sites()
   const flips = FLIPS[mode]

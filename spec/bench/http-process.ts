@@ -25,8 +25,8 @@ const verbs = answer({ start, cpuMilliseconds })
 export type HttpVerbs = typeof verbs
 
 /**
- * Two servers in one process, so that both have the same luck with the compiler and with where things lie in memory:
- * one with the app mounted as it is, one with the layer before it.
+ * Two servers in one process, so that both have the same luck with the compiler and the memory layout: one with the app
+ * mounted directly, one with the layer before it.
  */
 async function start({ layer, base, hosts }: StartQuestion): Promise<Ports> {
   const app = express()
@@ -68,7 +68,7 @@ const MOUNT: Record<Layer, Mount> = {
 type Handle = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 async function listen(app: Express): Promise<number> {
-  // Between its rounds a connection is idle for longer than Node's default.
+  // Between its rounds a connection idles for longer than Node's default timeout.
   const server = createServer({ keepAliveTimeout: 5 * 60 * 1000 }, app).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return (server.address() as AddressInfo).port

@@ -10,21 +10,21 @@ import { hostnames, Sites } from './sites.ts'
 import { Worker } from './worker.ts'
 
 /**
- * How many vhosts are known, and how many of them are asked, as in the bench `dispatch`. Of the second kind of rows, which
- * show what it is to fetch from far away in memory, the yardstick tells more than a peer.
+ * How many vhosts are known, and how many of them are asked, as in the bench `dispatch`. For rows where both are large,
+ * which show the cost of distant memory, the yardstick says more than a peer.
  */
 const ROWS: readonly { hosts: number; asked: readonly number[] }[] = [
   { hosts: 1, asked: [1] },
   { hosts: 100, asked: [100] },
   { hosts: 10_000, asked: [100, 10_000] },
 ]
-/** Connections, and requests at a time on each: as browsers and proxies ask, for the requests a second. */
+/** Connections, and requests at a time on each. For requests per second: as browsers and proxies ask. */
 const SINGLY = [32, 1] as const
-/** So that what the kernel does for a request is little beside what is to be measured: for the CPU time. */
+/** For CPU time: bursts make the kernel's share of a request small beside what is measured. */
 const IN_BURSTS = [8, 16] as const
-/** Short, so that what slows the machine down for a while slows down both. */
+/** In milliseconds. Rounds are short, so that a temporary slowdown of the machine hits both. */
 const ROUND_MS = 50
-/** What is warm for the CPU time is warm for the requests a second. */
+/** What the CPU rounds have warmed up is warm for the requests per second. */
 const WARM_UP: Rounds = { cpu: 6, rate: 2 }
 const ROUNDS: Record<Mode, { ours: Rounds; peers: Rounds }> = {
   check: { ours: { cpu: 30, rate: 8 }, peers: { cpu: 8, rate: 4 } },
@@ -32,19 +32,19 @@ const ROUNDS: Record<Mode, { ours: Rounds; peers: Rounds }> = {
   full: { ours: { cpu: 500, rate: 500 }, peers: { cpu: 150, rate: 150 } },
 }
 const PEERS: readonly Layer[] = ['bare Map', 'vhost', 'express-vhost']
-/** Microseconds. */
+/** In microseconds. */
 const TARGET = 1
 
-/** CPU time is the finer of the two, and takes more of them. */
+/** CPU time is the finer measure, and gets more rounds. */
 interface Rounds {
   readonly cpu: number
   readonly rate: number
 }
 
 interface Cost {
-  /** CPU time of a request above the same app without the layer, in µs. */
+  /** CPU time per request beyond that of the same app without the layer, in µs. */
   readonly cpu: Figure
-  /** Requests per second, of those without the layer. */
+  /** Requests per second, as a ratio to those without the layer. */
   readonly throughput: Figure
 }
 
@@ -57,7 +57,7 @@ export async function measure(mode: Mode): Promise<Measure[]> {
     const beside: [Layer, Cost[]][] = []
     for (const layer of PEERS) {
       const some = layer === 'bare Map' ? asked : asked.slice(0, 1)
-      // A long chain may end its process.
+      // A long chain may end its own process.
       const unmeasured = (error: Error): Cost[] =>
         some.map(() => ({ cpu: { reason: error.message }, throughput: { reason: error.message } }))
       beside.push([layer, await costsOf(layer, hosts, some, peers).catch(unmeasured)])
@@ -93,7 +93,7 @@ function named(hosts: number, asked: number): string {
   return `${namedCount(hosts, 'vhost')}${asked < hosts ? `, ${asked} of them asked` : ''}`
 }
 
-/** For each number of hosts that are asked, the last of all: a chain gets there through the others. */
+/** One cost for each number of asked hosts, which are the last of all: a chain reaches them through the others. */
 async function costsOf(
   layer: Layer,
   count: number,
@@ -131,7 +131,7 @@ async function costOf(
     const start = performance.now()
     return (1000 * (await ask(clients))) / (performance.now() - start)
   }
-  // What is made at a name's first request is part of its load; the warm-up picks at random and leaves most out.
+  // What is made at a name's first request belongs to its load. The warm-up picks names at random and misses most.
   await layeredSingly.askEach(hosts.map(host => requestTo(host)))
   const cpu = await interleaved(
     { plain: () => cpuPerRequest(plainInBursts), layered: () => cpuPerRequest(layeredInBursts) },

@@ -10,18 +10,18 @@ import { Worker } from './worker.ts'
 
 const VHOSTS = 1000
 const WATCHES_PER_VHOST = 3
-/** As many seconds as armed vhosts take to be compared once. */
+/** In seconds: as long as armed vhosts take to be compared once. */
 const SECONDS: Record<Mode, number> = { check: 10, short: 10, full: 60 }
 const TARGET = 20
 const PLAIN = 'realpath and stat of each folder'
 
-/** What it costs to keep an eye on vhosts that nobody asks for and nobody changes. */
+/** What it costs to watch vhosts that nobody asks for and nobody changes. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   using sites = new Sites()
   const hosts = sites.add(VHOSTS, SMALL_APP)
   const options: VhostRouterOptions = { basePath: sites.base, maxApps: VHOSTS }
   const without = tooManyWatches(VHOSTS * WATCHES_PER_VHOST)
-  // At the same time, so that noise hits all alike; each is idle but for a few percent.
+  // At the same time, so that noise hits all alike; each is idle except for a few percent.
   const [watching, polling, plain] = await Promise.all([
     without === undefined ? ofRouter(options, hosts, SECONDS[mode]) : { reason: without },
     ofRouter({ ...options, watch: false }, hosts, SECONDS[mode]),
@@ -49,7 +49,7 @@ async function ofRouter(
   return await cpuPerSecond(worker, seconds)
 }
 
-/** What a router could hardly do without watches: is each folder still where it was, and the same? */
+/** What a router without watches could hardly avoid: checking that each folder is still where it was, and the same. */
 async function ofPlainPolling(base: string, hosts: readonly string[], seconds: number): Promise<Figure> {
   await using worker = new Worker<RouterVerbs>('router-process')
   await worker.ask('poll', { base, hosts })
@@ -57,7 +57,7 @@ async function ofPlainPolling(base: string, hosts: readonly string[], seconds: n
 }
 
 async function cpuPerSecond(worker: Worker<RouterVerbs>, seconds: number): Promise<Figure> {
-  // Watches are set up after the load, and what was loaded is compared once.
+  // After the load, watches are set up and what was loaded is compared once.
   await delay(2000)
   await worker.ask('memory', undefined)
   const samples: number[] = []

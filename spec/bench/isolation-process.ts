@@ -17,12 +17,12 @@ export type IsolationVerbs = typeof verbs
 
 let router: { vhosts: ReturnType<typeof vhostRouter>; port: number } | undefined
 
-/** A server before a folder, whose app for the host is loaded; gives its port. */
+/** Serves a folder whose app for the host is loaded; returns the port. */
 async function start({ base, host, isolation }: StartQuestion): Promise<number> {
   const vhosts = vhostRouter({
     basePath: base,
     isolation,
-    // Keeping an eye on the disk is measured on its own, by the bench `idle`.
+    // The bench `idle` measures the cost of watching the disk.
     watch: false,
     updateInterval: 60 * 60 * 1000,
     maxApps: 10_000,
@@ -42,7 +42,7 @@ async function reload(host: string): Promise<void> {
   await started().vhosts.reload(host)
 }
 
-/** The longest that the event loop stands still while an app loads, in milliseconds. */
+/** How long the event loop stands still at most while an app loads, in milliseconds. */
 async function stall(host: string): Promise<number> {
   let [longest, last] = [0, performance.now()]
   let isLoading = true
@@ -84,7 +84,7 @@ function cpuMilliseconds(): number {
   return (user + system) / 1000
 }
 
-/** Bytes of this process. */
+/** The resident memory of this process, in bytes. */
 function resident(): number {
   const gc = globalThis.gc as () => void
   gc()

@@ -15,22 +15,25 @@ const HOST = 'host.bench.test'
 const CONNECTIONS = 32
 const ROUND_MS = 120
 /**
- * Rounds until three processes on two cores have compiled what they run: the ratio of small answers, which come first,
- * was anything from 0.5 to 0.7 after four, and the same from run to run after twelve.
+ * Rounds until three processes on two cores have compiled what they run. The ratio of small answers, which come first,
+ * was anything from 0.5 to 0.7 after four rounds, and the same from run to run after twelve.
  */
 const WARM_UP = { first: 12, later: 5 }
 const ROUNDS: Record<Mode, number> = { check: 8, short: 12, full: 300 }
 const LOADS: Record<Mode, number> = { check: 3, short: 10, full: 50 }
 const RELOADS: Record<Mode, number> = { check: 60, short: 160, full: 1000 }
-/** Before these the allocator has not seen all it will. */
+/** Before this many, the allocator has not seen everything it will. */
 const SETTLED = 50
 const MIB = 2 ** 20
-/** The app alone is loaded anew there: Express lies outside of the release, and each thread and process has its own. */
+/**
+ * Only the app itself is loaded anew there: Express lies outside the release. Each thread and process has its own
+ * Express.
+ */
 const LOADED_BEFORE = 'in-process, Express loaded before'
 const ISOLATED = ['thread', 'process'] as const
 type Isolated = (typeof ISOLATED)[number]
 
-// Made once: clients that encode a mebibyte for each request would be a part of what is measured.
+// Made once: if clients encoded a mebibyte for each request, that would be part of the measurement.
 const UPLOAD = Buffer.from(
   `POST /upload HTTP/1.1\r\nHost: ${HOST}\r\nContent-Type: application/octet-stream\r\n` +
     `Content-Length: ${MIB}\r\n\r\n${'u'.repeat(MIB)}`,
@@ -38,15 +41,15 @@ const UPLOAD = Buffer.from(
 )
 
 /*
- * Where the rest goes, by profile of Node 24: of the router's time for 64 KiB two fifths are the kernel's, for small
- * JSON a quarter; our own code is a tenth, Node's ClientRequest with its headers another; the rest are the layers that
- * HTTP goes through twice. A body costs its second way through the kernel, about what the first one does.
- * What gave most: pieces of a body whose memory is freed when they are written, and one place to read into (V8 counts
- * the memory of buffers, and went through the whole heap for each 64 MiB of them: 64 KiB 1.5 times the requests, a
- * mebibyte 1.9 times down and 1.4 up); a pool that knows where it leads (Agent copies and merges the options of each
- * request to find out; small JSON 1.25 times).
- * A small answer as text, which Node puts behind its head in one piece, and no listeners that nobody needs: 3 to 6 %.
- * Reading what came with the head at the next tick, without listening for it: 1 to 2 %, not taken.
+ * Where the rest goes, by a profile of Node 24: of the router's time for 64 KiB, two fifths are the kernel's; for small
+ * JSON, a quarter. Our own code is a tenth, Node's ClientRequest with its headers another. The rest are the layers that
+ * HTTP passes twice. A body's second way through the kernel costs about as much as the first.
+ * What gave most: chunks whose memory is freed once they are written, and one buffer for all reads (V8 counts the
+ * memory of buffers, and went through the whole heap for each 64 MiB of them: 64 KiB 1.5 times the requests, a mebibyte
+ * 1.9 times down and 1.4 up); a pool that knows where it leads (Agent copies and merges the options of each request to
+ * find out; small JSON 1.25 times).
+ * A small answer as text, which Node writes together with its head, and no listeners that nobody needs: 3 to 6 %.
+ * Reading what came with the head at the next tick, without listening for it: 1 to 2 %, not adopted.
  * Tried for uploads, with no gain: chunks past ClientRequest to its socket, held together for a turn of the loop or
  * until 128 KiB, 256 KiB and any number of bytes waiting (128 KiB gained 5 to 10 % over a pause at each full buffer).
  */
@@ -57,12 +60,12 @@ const WORKLOADS: readonly { name: string; request: string | Buffer; least: numbe
   { name: '1 MiB up', request: UPLOAD, least: 0.4 },
 ]
 
-/** Requests to one Express app in a thread, in a process and in the router's own process, and what the former cost. */
+/** Requests to one Express app in a thread, in a process and in the router's own process, and what isolation costs. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   using sites = new Sites()
   writeApp(sites.base, HOST)
-  // A site has one kind. In one process each would pay for what the others leave there: Node 20 tracks all that is
-  // asynchronous from the first load without isolation on.
+  // A site has one kind of isolation. In one process each would pay for what the others leave there: from the first
+  // load without isolation on, Node 20 tracks everything asynchronous.
   await using none = new Worker<IsolationVerbs>('isolation-process')
   await using thread = new Worker<IsolationVerbs>('isolation-process')
   await using own = new Worker<IsolationVerbs>('isolation-process')
@@ -90,7 +93,7 @@ export async function measure(mode: Mode): Promise<Measure[]> {
   }
   measures.push(...(await addedLatency(ports, ROUNDS[mode])))
   measures.push(...(await costOfLoads(workers, sites.base, LOADS[mode])))
-  // Side by side: it is memory that is measured.
+  // At the same time, as memory is measured.
   const slopes = ISOLATED.map(isolation => slopeOf(workers[isolation], isolation, RELOADS[mode]))
   measures.push(...(await Promise.all(slopes)))
   for (const worker of Object.values(workers)) await worker.ask('close', undefined)
@@ -122,7 +125,7 @@ async function ratiosOf(
   return { thread: ratio(rates.thread), process: ratio(rates.process) }
 }
 
-/** At one connection, where nothing waits for anything else. */
+/** On one connection, where nothing waits for anything else. */
 async function addedLatency(ports: Ports, rounds: number): Promise<Measure[]> {
   using none = new KeepAliveClients(ports.none, 1)
   using thread = new KeepAliveClients(ports.thread, 1)
@@ -137,7 +140,7 @@ async function addedLatency(ports: Ports, rounds: number): Promise<Measure[]> {
       sent = now
       return request
     })
-    // The first is from before it was sent.
+    // The first was counted from before it was sent.
     return quantile(times.slice(1), 0.5)
   }
   const medians = await interleaved(
@@ -219,7 +222,7 @@ async function slopeOf(
   }
 }
 
-/** Of the straight line through the samples, by least squares. */
+/** The slope of the least-squares line through the samples. */
 function slope(samples: readonly number[]): number {
   const middle = (samples.length - 1) / 2
   const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length

@@ -1,11 +1,11 @@
 import { connect, type Socket } from 'node:net'
 
 const OK = 'HTTP/1.1 200 '
-/** Where all of them read: memory of its own for each answer would be more work than the answer. */
+/** One buffer for all reads: separate memory for each answer would be more work than the answer. */
 const READ = Buffer.allocUnsafeSlow(128 * 1024)
 
 /**
- * Connections that each send one request after the other, or `depth` at a time; they do so little that the server is
+ * Connections that each send one request after another, or `depth` at a time. They do so little work that the server is
  * what is measured.
  */
 export class KeepAliveClients {
@@ -20,7 +20,7 @@ export class KeepAliveClients {
     this.#depth = depth
   }
 
-  /** Sends requests for so long, and resolves with how many were answered when the last one was. */
+  /** Sends requests for this long. Resolves, after the last answer, with the number of answers. */
   async run(milliseconds: number, nextRequest: () => string | Buffer): Promise<number> {
     while (this.#clients.length < this.#connections)
       this.#clients.push(await Client.open(this.#port, this.#depth))
@@ -45,7 +45,7 @@ class Client {
   readonly #socket: Socket
   readonly #depth: number
   #received = 0
-  /** All answers are of one length; the first tells it. */
+  /** All answers have the same length; the first tells it. */
   #length = 0
   #heard: (chunk: Buffer) => void = () => {}
   #failed: (error: Error) => void = () => {}
@@ -76,7 +76,7 @@ class Client {
         this.#received = 0
         const first = nextRequest()
         const more = Array.from({ length: this.#depth - 1 }, nextRequest)
-        // Bytes that were made once stay what they are.
+        // Bytes that were made once are sent as they are.
         this.#socket.write(more.length === 0 ? first : [first, ...more].join(''), 'latin1')
       }
       this.#failed = reject
@@ -107,7 +107,7 @@ class Client {
   }
 }
 
-/** The least that asks a host. */
+/** The shortest request for a host. */
 export function requestTo(host: string, path = '/'): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`
 }

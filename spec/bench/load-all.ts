@@ -3,7 +3,7 @@ import type { VhostRouter } from '../../lib/index.ts'
 /** The router lets 100 loads wait. */
 const LANES = 50
 
-/** Loads the apps of hosts ahead; throws where one of them has none. */
+/** Loads the apps of hosts ahead; throws if one of them has none. */
 export async function loadAll(vhosts: VhostRouter, hosts: readonly string[]): Promise<void> {
   const left = [...hosts].reverse()
   const lane = async (): Promise<void> => {

@@ -1,7 +1,10 @@
 import { type VhostRouter, vhostRouter } from '../../lib/index.ts'
 import { loadAll } from './load-all.ts'
 
-/** A router that has loaded all of these hosts, and looks at the disk no more: that is measured on its own, by the bench `idle`. */
+/**
+ * A router that has loaded all of these hosts and no longer looks at the disk: the bench `idle` measures the cost of
+ * that.
+ */
 export async function loadedRouter(basePath: string, hosts: readonly string[]): Promise<VhostRouter> {
   const vhosts = vhostRouter({
     basePath,

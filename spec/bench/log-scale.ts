@@ -1,4 +1,4 @@
-/** Where a value lies between two ends, on a logarithmic axis. */
+/** Maps values between two bounds to positions on a logarithmic axis. */
 export function logScale(
   [from, to]: readonly [number, number],
   [start, end]: readonly [number, number],
@@ -7,7 +7,7 @@ export function logScale(
   return value => start + ((end - start) * (Math.log(value) - low)) / (high - low || 1)
 }
 
-/** The powers of ten on it. */
+/** The powers of ten within these bounds. */
 export function ticksWithin([from, to]: readonly [number, number]): number[] {
   const ticks: number[] = []
   for (let power = Math.round(Math.log10(from)); 10 ** power <= to; power++) {

@@ -1,6 +1,6 @@
 import { cpus, loadavg, release, totalmem } from 'node:os'
 
-/** What figures depend on; nothing that tells whose machine it was. */
+/** What figures depend on, and nothing that tells whose machine it was. */
 export interface Machine {
   readonly node: string
   readonly system: string

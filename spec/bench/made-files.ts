@@ -3,7 +3,7 @@ import { withSection } from './readme-section.ts'
 import type { Results } from './results.ts'
 import { throughputChart } from './throughput-chart.ts'
 
-/** The files that show a recorded run, with what is to be in them. */
+/** The files that show a recorded run, and what they must contain. */
 export function madeFrom(results: Results, readme: string): [file: string, content: string][] {
   const { http = [], flip = [] } = results.benches
   return [

@@ -19,7 +19,7 @@ interface Started {
   readonly resident: number
 }
 
-/** A base path with so many folders, against one with those alone that are loaded. */
+/** Compares a base path of this many folders with one that has only those that are loaded. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   using few = Sites.inMemory()
   using many = Sites.inMemory()

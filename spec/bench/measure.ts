@@ -7,20 +7,20 @@ export type Unit = 'ns' | 'µs' | 'ms' | 'KB' | 'MB' | '%' | 'ms/s' | '×' | 'an
 
 /** One line of the table. */
 export interface Measure {
-  /** Says with the bench's name what was measured, and how much of it. */
+  /** With the bench's name, says what was measured and how much of it. */
   readonly name: string
   readonly unit: Unit
   readonly ours: Figure
-  /** The same of others. */
+  /** The same for others. */
   readonly beside: Readonly<Record<string, Figure>>
-  /** Ours is to be no more than this. */
+  /** Ours should be no more than this. */
   readonly limit?: number
-  /** Ours is to be no less than this. */
+  /** Ours should be no less than this. */
   readonly least?: number
-  /** Which of `beside` costs more where the machine is slower: what a decay is measured by. */
+  /** Which of `beside` gets slower with the machine, and so is what a decay is measured by. */
   readonly yardstick?: string
   readonly note?: string
-  /** Where a measure is taken at several numbers of hosts. */
+  /** The number of hosts, if a measure is taken at several. */
   readonly hosts?: number
 }
 

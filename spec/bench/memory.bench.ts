@@ -9,13 +9,13 @@ import { Sites, SMALL_APP } from './sites.ts'
 import { Worker } from './worker.ts'
 
 const VHOSTS = 500
-/** Loaded before, so that what is there once for all is not shared out among the others. */
+/** Loaded beforehand, so that one-off memory is not shared out among the others. */
 const FIRST = 50
 const ROUNDS: Record<Mode, number> = { check: 1, short: 2, full: 9 }
 const KB = 1024
 const TARGET = 8
 
-/** The heap that loaded vhosts take, less what their modules take when a bare `require()` loads them. */
+/** The heap of loaded vhosts, less what their modules take when a bare `require()` loads them. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   using sites = new Sites()
   const hosts = sites.add(FIRST + VHOSTS, SMALL_APP)
@@ -66,7 +66,7 @@ async function bareHeap(base: string, hosts: readonly string[]): Promise<number>
   )
 }
 
-/** KB for each vhost. */
+/** KB per vhost. */
 async function heapOfVhosts(
   worker: Worker<RouterVerbs>,
   hosts: readonly string[],

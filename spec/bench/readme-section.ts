@@ -8,8 +8,8 @@ const START = '<!-- performance: made by `npm run bench:readme`, not typed -->'
 const END = '<!-- /performance -->'
 
 /**
- * README with the section of performance that these results make, between its two marks.
- * @throws where the marks are missing
+ * README with the performance section made from these results, between its two marks.
+ * @throws if the marks are missing
  */
 export function withSection(readme: string, results: Results): string {
   const [start, end] = [readme.indexOf(START), readme.indexOf(END)]

@@ -7,7 +7,7 @@ const WRK = `vhost 3.0.2, Express 5.3.0, Node 20.20.2, wrk -t1 -c32, last of the
 const CHOKIDAR = `chokidar on a folder with 10,000 entries; ${MACHINE}`
 const NODE = `Node 20.20.2; ${MACHINE}`
 
-/** Figures that this suite cannot take: the one place where they are written down. */
+/** Figures that this suite cannot measure; this is the only place that states them. */
 const RECORDED: readonly [measure: string, peer: string, recorded: number, source: string][] = [
   ['requests/s, 1 vhost', 'vhost', 0.97, WRK],
   ['requests/s, 100 vhosts', 'vhost', 0.61, WRK],
@@ -23,7 +23,7 @@ const RECORDED: readonly [measure: string, peer: string, recorded: number, sourc
   ['memory of a vhost', 'mod-wsgi-van', 9, APACHE],
 ]
 
-/** What peers came to elsewhere, by label. */
+/** The figures that peers reached elsewhere, by label. */
 export function measuredElsewhere(measure: string): Record<string, Recorded> {
   const rows = RECORDED.filter(([name]) => name === measure)
   if (rows.length === 0) throw new Error(`nothing is recorded of ${measure}`)

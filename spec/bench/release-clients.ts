@@ -1,10 +1,13 @@
 import http, { Agent, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 
-/** Clients that ask one host without a pause, whose answers are the numbers of releases that follow one another. */
+/** Clients that ask one host without a pause. The answers are release numbers, which only grow. */
 export class ReleaseClients {
   requests = 0
-  /** What was not answered, or not by 200, or by a release older than one that had answered before it was asked. */
+  /**
+   * Requests without an answer, or without a 200, or answered by a release older than one that had answered before the
+   * request was sent.
+   */
   failed = 0
   /** Why the first of them failed. */
   failure: string | undefined
@@ -19,7 +22,7 @@ export class ReleaseClients {
     this.#running = Promise.all(Array.from({ length: clients }, () => this.#ask(port, host)))
   }
 
-  /** Whether a release answers within so many milliseconds. */
+  /** Whether a release answers within this many milliseconds. */
   async sees(release: number, limit: number): Promise<boolean> {
     if (this.#newest >= release) return true
     let timer: NodeJS.Timeout | undefined

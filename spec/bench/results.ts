@@ -5,7 +5,7 @@ import type { Measure, Mode } from './measure.ts'
 /** The recorded run, which README shows. */
 export const RESULTS_FILE = 'spec/bench/results.json'
 
-/** What benches came to, by name of the bench. */
+/** The results of benches, by the name of the bench. */
 export interface Results {
   readonly machine: Machine
   readonly mode: Mode

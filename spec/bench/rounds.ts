@@ -1,6 +1,6 @@
 import { shuffled } from './random.ts'
 
-/** Gives one sample, or nothing where there is no time left for one more. */
+/** Returns one sample, or undefined if no time is left for another. */
 export type Contender = (round: number) => number | undefined | Promise<number | undefined>
 
 export interface Rounds {
@@ -9,7 +9,7 @@ export interface Rounds {
 }
 
 /**
- * Has each contender give one sample a round, in an order that is drawn anew for each, so that noise and what one leaves
+ * Takes one sample of each contender per round, in a new random order each time, so that noise and what one leaves
  * behind in the caches hit all alike.
  */
 export async function interleaved<Name extends string>(
@@ -30,7 +30,7 @@ export async function interleaved<Name extends string>(
   return samples
 }
 
-/** What two contenders came to in each round, put together; rounds in which one of them has no sample are left out. */
+/** Combines the samples of two contenders round by round, leaving out rounds in which either has none. */
 export function roundByRound(
   ones: readonly (number | undefined)[],
   others: readonly (number | undefined)[],

@@ -11,7 +11,7 @@ import { loadAll } from './load-all.ts'
 import { answer } from './worker.ts'
 
 export interface Memory {
-  /** Bytes, of the heap and of what hangs on it. */
+  /** Bytes of the heap and of the external memory that it holds. */
   readonly heap: number
   readonly resident: number
 }
@@ -32,7 +32,7 @@ const verbs = answer({
 })
 export type RouterVerbs = typeof verbs
 
-/** Makes a router, asks it for one host, and gives the milliseconds to the end of the answer. */
+/** Makes a router, asks it for one host, and returns the milliseconds to the end of the answer. */
 async function start({ options, host }: { options: VhostRouterOptions; host: string }): Promise<number> {
   const begin = performance.now()
   vhosts = vhostRouter(options)
@@ -79,7 +79,9 @@ function requireAll({ base, hosts }: { base: string; hosts: readonly string[] })
   for (const host of hosts) require(join(base, host, 'app'))
 }
 
-/** Looks each second whether the folders of hosts are still the same ones, four at a time, as one would at first write it. */
+/**
+ * Checks each second whether the folders of hosts are still the same, four at a time, as a first implementation would.
+ */
 function poll({ base, hosts }: { base: string; hosts: readonly string[] }): void {
   const look = async (): Promise<void> => {
     const left = [...hosts]

@@ -7,13 +7,16 @@ import { RESULTS_FILE, readResults, writeResults } from './results.ts'
 import { runBench } from './run-bench.ts'
 import { HEADING, tableOf } from './table.ts'
 
-/** Runs the benches whose names contain one of the arguments; without arguments all of them, and records the run. */
+/**
+ * Runs the benches whose names contain one of the arguments. Without arguments runs all of them and, unless `--check`
+ * is given, records the run.
+ */
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       full: { type: 'boolean', default: false },
-      /** Fails where a bench takes far longer than recorded, in terms of its yardstick. */
+      /** Fails if a bench takes far longer than recorded, relative to its yardstick. */
       check: { type: 'boolean', default: false },
     },
   })

@@ -21,12 +21,12 @@ export class Sites {
     this.base = realpathSync(mkdtempSync(join(folder, 'express-van-bench-')))
   }
 
-  /** On a file system in memory, where there is one: to make and remove so many folders on disk takes minutes. */
+  /** On a file system in memory if there is one: making and removing so many folders on disk takes minutes. */
   static inMemory(): Sites {
     return new Sites(existsSync(MEMORY) ? MEMORY : tmpdir())
   }
 
-  /** Makes vhosts whose apps all have this source, and gives their names. */
+  /** Makes vhosts whose apps all have this source, and returns their names. */
   add(count: number, source: string): string[] {
     const hosts = hostnames(count)
     for (const host of hosts) this.write(`${host}/app/index.js`, source)
@@ -40,7 +40,10 @@ export class Sites {
     writeFileSync(path, content)
   }
 
-  /** Makes a folder of the files of another one: to Node they are files of their own, on disk they take no room. */
+  /**
+   * Makes a folder of hard links to the files of another: Node takes them for separate files, and they use no disk
+   * space.
+   */
   link(folder: string, other: string): void {
     for (const entry of readdirSync(this.path(other), { recursive: true, withFileTypes: true })) {
       const file = join(entry.parentPath, entry.name)
@@ -67,5 +70,5 @@ export function hostnames(count: number): string[] {
   return Array.from({ length: count }, (_, n) => `host-${n}.bench.test`)
 }
 
-/** An app of its own, as small as an app can be. */
+/** The source of an app as small as an app can be. */
 export const SMALL_APP = `module.exports = (req, res) => res.end('hello')\n`

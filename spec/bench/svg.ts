@@ -1,4 +1,4 @@
-/** Colours by class, for light and dark pages; an SVG in an `<img>` follows what its reader prefers. */
+/** Colours by class, for light and dark pages; an SVG in an `<img>` follows its reader's preference. */
 const STYLE = `
     text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f2328 }
     .title { font-weight: 600; font-size: 14px }
@@ -20,7 +20,7 @@ const STYLE = `
 
 export type Colour = 'one' | 'two' | 'three'
 
-/** A whole picture; `label` tells it to those who cannot see it. */
+/** A whole picture; `label` describes it to those who cannot see it. */
 export function svg(width: number, height: number, label: string, parts: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(label)}">`,

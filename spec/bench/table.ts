@@ -6,7 +6,7 @@ const WIDTHS = [66, 32, 0]
 
 type Row = readonly string[]
 
-/** The measures of a bench as lines of text; those of all benches stand below one another when printed in a row. */
+/** The measures of a bench as lines of text; printed in a row, the columns of all benches line up. */
 export function tableOf(bench: string, measures: readonly Measure[]): string {
   const rows = measures.flatMap(measure => rowsOf(measure))
   return [bench, ...rows.map(row => `  ${row.map(padded).join('  ').trimEnd()}`)].join('\n')

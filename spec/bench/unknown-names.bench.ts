@@ -16,7 +16,7 @@ const TARGET = { time: 8, heap: 2 }
 
 type Ask = (req: IncomingMessage) => Promise<unknown>
 
-/** Names that nobody has met before, many at a time, as strangers ask for them. */
+/** Names that nobody has asked for before, many at a time, as strangers send them. */
 export async function measure(mode: Mode): Promise<Measure[]> {
   await using world = await World.start()
   world.site('known.bench.test', 'hello')
@@ -47,9 +47,9 @@ export async function measure(mode: Mode): Promise<Measure[]> {
   ]
 }
 
-/** Microseconds for each name. */
+/** Microseconds per name. */
 async function timed(ask: Ask, nextName: () => string): Promise<number> {
-  // Node makes a request object, whoever routes it.
+  // Made before the clock starts: Node makes a request object whoever routes it.
   const requests = Array.from({ length: NAMES_PER_ROUND }, () => requestFor(nextName()))
   const start = performance.now()
   const lane = async (): Promise<void> => {
@@ -70,7 +70,7 @@ function requestFor(host: string): IncomingMessage {
 
 async function routed(world: World, req: IncomingMessage): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    // A response that is never touched: nobody serves these.
+    // The response is never touched: nobody serves these names.
     world.vhosts(req, {} as ServerResponse, error => (error === undefined ? resolve() : reject(error)))
   })
 }

@@ -1,7 +1,7 @@
 import { numberOf } from './figure.ts'
 import type { Measure } from './measure.ts'
 
-/** Whether a measure meets its target; undefined where it has none. */
+/** Whether a measure meets its target; undefined if it has none. */
 export function verdictOf({ ours, limit, least }: Measure): 'met' | 'missed' | 'not measured' | undefined {
   if (limit === undefined && least === undefined) return undefined
   const value = numberOf(ours)

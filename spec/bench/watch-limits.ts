@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** Why so many watches cannot be had here; undefined where they can, or where nobody says. */
+/** Why this many watches are not available here; undefined if they are, or if the limit is unknown. */
 export function tooManyWatches(wanted: number): string | undefined {
   const limit = Number(readLimit('max_user_watches'))
   if (Number.isNaN(limit) || wanted <= limit) return undefined

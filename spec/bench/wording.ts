@@ -1,13 +1,13 @@
 import type { Figure } from './figure.ts'
 import type { Measure, Unit } from './measure.ts'
 
-/** A figure in words, with its quartiles where there are several samples. */
+/** A figure in words, with its quartiles if there are several samples. */
 export function inWords(figure: Figure, unit: Unit): string {
   if ('reason' in figure) return `not measured: ${figure.reason}`
   if ('recorded' in figure) return withUnit(figure.recorded, unit)
   const value = withUnit(figure.value, unit)
   if (figure.samples < 2) return value
-  // A maximum lies outside of them, and would look like a mistake.
+  // A maximum lies outside the quartiles, which would look like a mistake.
   const isMedian = figure.low <= figure.value && figure.value <= figure.high
   return `${value} (${isMedian ? '' : 'quartiles '}${shortened(figure.low)} to ${shortened(figure.high)})`
 }
@@ -32,6 +32,6 @@ function withUnit(value: number, unit: Unit): string {
 function shortened(value: number): string {
   const size = Math.abs(value)
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2
-  // Added, a zero takes its sign from what is hardly less than nothing.
+  // Adding 0 turns the -0 of a value hardly below zero into 0.
   return (Number(value.toFixed(digits)) + 0).toLocaleString('en')
 }

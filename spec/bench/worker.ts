@@ -32,7 +32,7 @@ export class Worker<V extends Verbs> {
     this.#child = fork(join(import.meta.dirname, `${name}.js`), {
       execArgv: ['--expose-gc'],
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      // Node's own test runner would take what the child writes for a report.
+      // Otherwise Node's test runner would take the child's output for a report.
       env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     })
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -43,7 +43,7 @@ export class Worker<V extends Verbs> {
     this.#child.on('close', (code, signal) => this.#failAll(`${this.#name} ended with ${code ?? signal}`))
   }
 
-  /** Rejects where the verb does, and where the process ends before it has answered. */
+  /** Rejects if the verb does, or if the process ends before it has answered. */
   async ask<Verb extends keyof V & string>(verb: Verb, value: Value<V[Verb]>): Promise<Result<V[Verb]>> {
     if (!this.#isRunning) throw new Error(this.#told(`${this.#name} is not running`))
     const id = ++this.#questions
@@ -75,7 +75,7 @@ export class Worker<V extends Verbs> {
   }
 }
 
-/** In the process itself: does what it is asked until nobody can ask any more. */
+/** Runs in the process itself: does what it is asked until nobody can ask any more. */
 export function answer<V extends Verbs>(verbs: V): V {
   process.on('message', (question: Question) => {
     void replyTo(question, verbs).then(reply => process.send?.(reply))
