@@ -25,7 +25,7 @@ function loaded(world: World): string[] {
     .sort()
 }
 
-/** A site under three names that needs a file below its app folder, and waits before it says so. */
+/** A site under three names that needs a file below its app folder, and waits before its load succeeds or fails. */
 function gated(world: World): { gate: { resolve(): void }; site: { loads: number } } {
   const gate = { resolve: (): void => {} }
   const opened = new Promise<void>(resolve => {
@@ -241,7 +241,7 @@ describe('AppCache', () => {
     const times: number[] = []
     world.vhosts.on('reload', () => times.push(performance.now()))
     await world.body('aries.test')
-    // Each follows the one before within milliseconds, until the next one has to wait for a second.
+    // Each reload follows the one before within milliseconds, until the next has to wait for a second.
     await eventually(() => performance.now() - (times.at(-1) ?? performance.now()) > 900, 60_000)
     const slowed = times.length
     assert.ok(slowed >= 60, `${slowed}`)
@@ -261,7 +261,7 @@ describe('AppCache', () => {
       requests++
     }
     const { triesOfAries } = globalThis as unknown as { triesOfAries: number }
-    // At 0, 40, 120, 280 and 600 ms.
+    // Attempts at 0, 40, 120, 280 and 600 ms.
     assert.ok(triesOfAries >= 3 && triesOfAries <= 6, `${triesOfAries} tries for ${requests} requests`)
     assert.equal(world.events('error').length, 1)
   })
@@ -278,7 +278,7 @@ describe('AppCache', () => {
       await eventually(() => world.vhosts.stats().vhosts[0]?.hostnames.length === 3)
       gate.resolve()
       const statuses = (await Promise.all([first, ...others])).map(({ status }) => status)
-      // The first one is answered, too, where theirs is loaded before its own failure is told.
+      // The first request is answered, too, if the second load succeeds before the first load's failure is passed on.
       const [earliest, ...later] = statuses
       assert.deepEqual(later, isMended ? [200, 200] : [500, 500])
       assert.ok(earliest === 500 || (isMended && earliest === 200), String(earliest))
@@ -297,7 +297,7 @@ describe('AppCache', () => {
     )
     assert.equal((await world.get('aries.test')).status, 500)
     world.write('aries.test/app/lib/late.js', 'module.exports = (req, res) => res.end("whole")')
-    // The version does not tell of it.
+    // The version does not change by this.
     const answers = await Promise.all(Array.from({ length: 5 }, () => world.body('aries.test')))
     assert.deepEqual([answers, counter.loads], [Array(5).fill('whole'), 2])
     assert.equal(world.events('error').length, 1)
@@ -384,7 +384,7 @@ describe('AppCache', () => {
   })
 })
 
-/** An AppCache whose apps are nothing, so that a thousand requests take no time. */
+/** An AppCache with empty apps, so that a thousand requests take no time. */
 function fakeCache(
   maxApps: number,
   events = new Events(),
@@ -417,7 +417,7 @@ function fakeCache(
   }
 }
 
-/** How often the hot twenty of 200 sites are found loaded, in a Zipf mix, with 50 apps. */
+/** How often the hot twenty of 200 sites are found loaded, in a Zipf mix, with room for 50 apps. */
 async function hitRates(scannedPerRequest: number): Promise<{ ours: number; plain: number }> {
   const { ask } = fakeCache(50)
   const plain = new LRUCache<string, true>({ max: 50 })
@@ -452,7 +452,7 @@ function zipf(random: () => number, sites: number): number {
   return rank
 }
 
-/** Mulberry32: the same numbers at each run. */
+/** Mulberry32: the same numbers in each run. */
 function generator(seed: number): () => number {
   let state = seed
   return () => {

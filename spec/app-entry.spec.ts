@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { findEntry, lookedFor } from '../lib/app-entry.ts'
 import { World } from './support/world.ts'
 
-/** The entry of an app folder with these files, each empty unless told. */
+/** The entry of an app folder with these files, each empty unless its content is given. */
 async function entryOf(
   files: Record<string, string> | string[],
   moduleName?: string,
@@ -42,7 +42,7 @@ describe('findEntry', () => {
 
   it('lists no folder of very many files, by which all would wait', async t => {
     const lists = t.mock.method(fs, 'readdir')
-    // Binds named imports of node:fs/promises to what stands on its object now, and again below.
+    // Rebinds named imports of node:fs/promises to what is on its object now, and again below.
     syncBuiltinESMExports()
     t.after(() => {
       lists.mock.restore()

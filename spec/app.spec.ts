@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { describe, it } from 'node:test'
 import { eventually, World } from './support/world.ts'
 
-/** Answers when told to: by `globalThis.gates[name]()`. */
+/** An app that answers when told to, by `globalThis.gates[name]()`. */
 const GATED = `
   globalThis.gates ??= {}
   module.exports = (req, res, next) => {
@@ -163,7 +163,7 @@ describe('App', () => {
   for (const isolation of ['none', 'process'] as const) {
     it(`does not count who was gone by HTTP/2, or answered, before the app was loaded: isolation ${isolation}`, async () => {
       await using world = await World.start({ isolation })
-      // Long enough to wait for its client to read.
+      // Its answer is so long that it has to wait for its client to read.
       world.write(
         'late.test/app/index.mjs',
         `import { existsSync } from 'node:fs'

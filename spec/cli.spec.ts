@@ -381,7 +381,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
       await site.run('reload', 'aries.test')
       return people.out !== ''
     })
-    // JSON may contain it, and node:readline takes it for the end of a line.
+    // JSON may contain U+2028, which node:readline takes for the end of a line.
     site.world.write('aries.test/app/index.js', 'throw new Error("one\\u2028two")')
     await eventually(() => assert.match(people.out, /error +aries\.test .*one.*two.*serves on/))
   })
@@ -433,7 +433,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
       'aries.test/app/index.js',
       `module.exports = (req, res) => { res.write('begun '); process.once('SIGTERM', () => setTimeout(() => res.end('ended'), 50)) }`,
     )
-    // As NestJS and Apollo do.
+    // As apps of NestJS and Apollo do.
     site.world.write(
       'leo.test/app/index.js',
       `process.once('SIGTERM', () => setTimeout(() => process.kill(process.pid, 'SIGTERM'), 10)); module.exports = (req, res) => res.end('leo')`,
@@ -833,7 +833,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
   })
 
   it('ends with 1 where its host is no address of this machine', async () => {
-    // Of a net for documentation.
+    // An address reserved for documentation.
     const { code, err } = await run(runtimeFolder(), 'serve', '.', '--port', '0', '--host', '198.51.100.7')
     assert.equal(code, 1)
     assert.match(err, /^express-van: --host is no address of this machine: .*EADDRNOTAVAIL/)
@@ -964,7 +964,7 @@ class Site {
     return program
   }
 
-  /** Another command, in a terminal that is so wide. */
+  /** Another command, in a terminal of this width. */
   terminal(columns: number, ...words: string[]): Program {
     const command = [process.execPath, PROGRAM, ...words]
     if (!words.includes('--help')) command.push('--port', String(this.port))
@@ -993,7 +993,7 @@ class Site {
     })
   }
 
-  /** An answer of which nothing is read yet. */
+  /** An answer of which nothing has been read yet. */
   async answer(host: string, path: string, agent?: http.Agent): Promise<http.IncomingMessage> {
     const options = { port: this.port, host: '127.0.0.1', path, headers: { host }, agent }
     return await new Promise((resolve, reject) => {
@@ -1045,7 +1045,7 @@ function run(runtime: string, ...words: string[]): Promise<Ended> {
   return new Program(runtime, words).ended
 }
 
-/** As short as may be: the path of a socket in it is limited. */
+/** A folder with a path as short as possible: the path of a socket in it is limited. */
 function runtimeFolder(): string {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'van-')))
   folders.push(folder)
@@ -1057,7 +1057,7 @@ process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
-/** Source of an app that begins its answer, and ends it when a file is there. */
+/** The source of an app that begins its answer, and ends it once a file exists. */
 function held(go: string): string {
   return `module.exports = (req, res) => {
     res.write('begun ')

@@ -36,7 +36,7 @@ describe(PAGE, {
     assert.ok(await after.sees(1, 10_000))
     await after.stop()
 
-    // The one before is kept, however old it is.
+    // The release before is kept, however old it is.
     box.asCustomer(`ln -sfn releases/${OLDER[1]} current`)
     const third = box.deploy('3')
     assert.deepEqual(box.releases(), [OLDER[1], OLDER[3], first, second, third])
@@ -82,7 +82,7 @@ describe(PAGE, {
   })
 })
 
-/** What the page makes of a box, in a folder of its own. */
+/** A box set up as the page says, in a folder of its own. */
 class Box extends Recipe {
   readonly #site = this.path('www', HOST)
   readonly #socket = this.path('control.sock')
@@ -100,7 +100,7 @@ class Box extends Recipe {
     for (const program of ['deploy', 'bin/sudo']) chmodSync(this.path(program), 0o755)
   }
 
-  /** Runs the command of the unit, on a free port, which it gives. */
+  /** Runs the unit's command on a free port, which it returns. */
   async serve(): Promise<number> {
     const [, command = ''] = /^ExecStart=\S+ ((?:.*\\\n)*.*)$/m.exec(block('ini', /ExecStart/, PAGE)) ?? []
     const words = this.#here(command.replaceAll('%%', '%').replaceAll('\\\n', '')).split(/ +/)
@@ -118,16 +118,16 @@ class Box extends Recipe {
     throw new Error('it does not serve')
   }
 
-  /** Gives the name of the release. */
+  /** Returns the name of the release. */
   deploy(answer: string, source = `module.exports = (req, res) => res.end('${answer}')`): string {
     this.write('upload/app/index.js', source)
-    // Their names are those of seconds.
+    // Releases are named by the second.
     while (this.releases().includes(nameNow()));
     this.asCustomer(`${this.path('deploy')} ${HOST} ${this.path('upload')}`)
     return this.releases().at(-1) ?? ''
   }
 
-  /** Runs a command of the shell in the folder of the site. */
+  /** Runs a shell command in the folder of the site. */
   asCustomer(command: string): void {
     const words = ['--reuid', CUSTOMER, '--regid', CUSTOMER, '--clear-groups', 'sh', '-ec', command]
     execFileSync('setpriv', words, {
@@ -163,7 +163,7 @@ class Box extends Recipe {
     await super[Symbol.asyncDispose]()
   }
 
-  /** Does what the page lets the customer do as root, who alone may use the socket otherwise. */
+  /** Runs, as root, what the page allows the customer: only root may use the socket otherwise. */
   #sudo(): string {
     const [, command = ''] = /NOPASSWD: (.*)'/.exec(block('sh', /NOPASSWD/, PAGE)) ?? []
     return `

@@ -18,11 +18,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from './support/client.ts'
 import { eventually, World } from './support/world.ts'
 
-// The manual of deploying: what each motion of a deploy leads to, wherever the vhost lies and however it is noticed.
+// The manual of deploying: what each motion of a deploy leads to, wherever the vhost lies and however the motion is
+// noticed.
 
-/** What a motion leads to. No request fails while it does. */
+/** What a motion leads to. No request fails meanwhile. */
 type Outcome =
-  /** What lies at the same real path is loaded anew. */
+  /** The release at the same real path is loaded anew. */
   | 'reloads'
   /** Another real path serves. */
   | 'serves the new release'
@@ -35,19 +36,19 @@ interface Motion {
   readonly name: string
   readonly outcome: Outcome
   readonly on: readonly Layout[]
-  /** May give the answer of what is deployed then; else it is `r2` for a new release, `r1` for the same. */
+  /** May return the answer of what is then deployed; otherwise that is `r2` for a new release, `r1` for the same. */
   act(site: Site): unknown
-  /** Takes back what led to 404: what serves then is loaded anew. @default another site is built in its place */
+  /** Takes back what led to 404: what serves then has been loaded anew. @default another site is built in its place */
   back?(site: Site): void
-  /** A second motion, which shows that it is noticed as well as the first. @default a touch of the app folder */
+  /** A second motion, to show that it is noticed as well as the first. @default a touch of the app folder */
   again?(site: Site): void
-  /** What no file-system event tells of. */
+  /** Set if no file-system event reports the motion. */
   readonly isUnheard?: true
 }
 
 type Layout = keyof typeof LAYOUTS
 
-/** Where the vhost lies. `links` are the symlinks on the way to the release, the first one first. */
+/** Where the vhost lies. `links` are the symlinks on the way to the release, in order. */
 const LAYOUTS = {
   'a plain folder': { vhostDir: '%0', release: 'www/aries.test', links: [] },
   'a link': { vhostDir: '%0', release: 'releases/r1', links: ['www/aries.test'] },
@@ -85,7 +86,7 @@ class Site {
     return join(this.world.base, ...parts)
   }
 
-  /** The folder of a release; by default of the one that serves first. */
+  /** The folder of a release; by default of the one that serves at first. */
   release(name = 'r1', ...parts: string[]): string {
     return this.at(this.#layout.release.replace('r1', name), ...parts)
   }
@@ -109,7 +110,7 @@ class Site {
     return this.#layout.vhostDir === 'now/%0'
   }
 
-  /** The release that is reached by way of what the last link was. */
+  /** The path that leads to the release through what was the last link. */
   get served(): string {
     return this.#isParentLinked ? join(this.linkAt(), 'aries.test') : this.linkAt()
   }
@@ -118,7 +119,7 @@ class Site {
     return this.at('www', this.#isParentLinked ? 'now' : '', 'aries.test')
   }
 
-  /** A neighbour in the same folder, which has nothing to do with what is deployed. */
+  /** A neighbour in the same folder, which the deploy does not concern. */
   get neighbour(): string {
     return join(dirname(this.vhostPath), 'virgo.test')
   }
@@ -143,7 +144,7 @@ class Site {
     this.link(this.linkAt(), this.target(name))
   }
 
-  /** Puts a site where nothing is any more. */
+  /** Puts a site where nothing is left. */
   rebuild(answer: string): void {
     for (const link of this.#layout.links) rmSync(this.at(link), { force: true })
     this.build(answer, answer, this.at('built'))
@@ -166,7 +167,7 @@ function touch(path: string, time = new Date()): void {
   utimesSync(path, time, time)
 }
 
-/** Writes beside and renames over it, as rsync and most editors do. */
+/** Writes beside the file and renames over it, as rsync and most editors do. */
 function replaceFile(file: string, content: string): void {
   writeFileSync(`${file}.part`, content)
   renameSync(`${file}.part`, file)
@@ -481,7 +482,7 @@ const motions: Motion[] = [
       unlinkSync(site.linkAt())
       renameSync(site.target('r2'), site.linkAt())
     },
-    // Folders above the release are watched where links are: this is now a plain one.
+    // Folders above the release are watched if there are links, but this is now a plain folder.
     again: site => touch(join(site.served, 'app')),
   },
   {
@@ -651,7 +652,7 @@ describe('deploying', { concurrency: 8 }, () => {
       for (const layout of motion.on) {
         for (const [way, settings] of Object.entries(WAYS)) {
           if (motion.isUnheard && way === 'by events alone') continue
-          // Where both work alone, both together are shown for two layouts.
+          // If each way works alone, two layouts are enough to show both together.
           if (way === 'by both' && !motion.isUnheard && layout !== motion.on[0]) continue
           it(`${layout}, seen ${way}`, { timeout: 90_000 }, () => deploy(motion, layout, settings))
         }
@@ -682,7 +683,7 @@ const OUTCOMES: Record<Outcome, (motion: Motion, site: Site, client: Client) => 
     const { world } = site
     assert.equal(await world.body('virgo.test'), 'virgo')
     const answer = String((await motion.act(site)) ?? 'r1')
-    // What changes afterwards is noticed afterwards.
+    // Later changes are noticed later.
     touch(join(site.neighbour, 'app'))
     await eventually(() => world.events('reload').length > 0)
     assert.deepEqual(world.events('reload').map(namesOf), ['virgo.test'])

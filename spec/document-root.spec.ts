@@ -566,7 +566,7 @@ describe('documentRoot', () => {
         syscall: 'realpath',
       })
     })
-    // Binds named imports of node:fs/promises to what stands on its object now, and again below.
+    // Rebinds named imports of node:fs/promises to what is on its object now, and again below.
     syncBuiltinESMExports()
     t.after(() => {
       failing.mock.restore()
@@ -634,7 +634,7 @@ describe('documentRoot', () => {
       const setHeaders = (): void => writeFileSync(join(root, 'static/app.js'), content)
       const serve = documentRoot({ setHeaders }, SETTINGS)
       const { send } = await listening(t, (req, res) => {
-        // Would keep what is not cut, so that the client waits.
+        // Keeps an uncut answer open, so that the client would wait.
         req.socket.setTimeout = () => req.socket
         serve(root, req, res, () => res.end())
       })
@@ -657,7 +657,7 @@ describe('documentRoot', () => {
         const half = createReadStream(join(root, 'half.txt'))
         half.once('end', () => createReadStream(join(root, 'half.txt')).pipe(res)).pipe(res, { end: false })
       })
-      // It is looked for before its turn, and opened then.
+      // The document is looked for before the response's turn, and opened then.
       void eventually(() => res.listenerCount('socket') > 0).then(() => {
         rmSync(join(root, 'static/app.js'))
         waiting?.end()
@@ -686,7 +686,7 @@ describe('documentRoot', () => {
       socket.write('GET /large.txt HTTP/1.1\r\nHost: aries.test\r\n\r\n'.repeat(3))
       await once(socket, 'data')
       await eventually(() => asked === 4 * client - 1 && open() > 0)
-      // Its looks at the disk come after those of the three.
+      // Its looks at the disk come after those of the three requests.
       await (await fetch(`http://127.0.0.1:${port}/small.txt`)).text()
       socket.destroy()
     }

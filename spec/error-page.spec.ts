@@ -189,14 +189,14 @@ async function start(options?: ErrorPageOptions, isolation: Isolation = 'none'):
     vhosts.on('error', () => {})
     app.use(vhosts)
     app.use(errorPage(options))
-    // What it leaves, as Express would.
+    // Ends what the page leaves, as Express would.
     app.use((_error: unknown, req: { socket: { destroy(): void } }, _res: unknown, _next: unknown) => {
       req.socket.destroy()
     })
   })
 }
 
-/** What a page shows: without tags, entities as characters. */
+/** The visible text of a page: without tags, entities as characters. */
 function textOf(html: string): string {
   return html
     .replace(/<[^>]*>/g, '')

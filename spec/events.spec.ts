@@ -438,7 +438,7 @@ describe('a process with a router', () => {
   })
 })
 
-/** What is documented of a release. */
+/** A release with its documented properties only. */
 function plain(release: Release | undefined): Release | undefined {
   return release && { realPath: release.realPath, version: release.version }
 }

@@ -21,7 +21,7 @@ import { describe, it } from 'node:test'
 import WebSocket from 'ws'
 import { eventually } from './support/world.ts'
 
-/** The compiled example, run in a copy of its folder, so that a spec may change the sites. */
+/** The compiled example, run in a copy of its folder so that a spec may change the sites. */
 class Example {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'express-van-example-'))
   readonly child: ChildProcessByStdio<null, Readable, Readable>
@@ -86,7 +86,7 @@ class Example {
   }
 }
 
-/** How many TCP sockets a process listens on; Linux alone tells. */
+/** How many TCP sockets a process listens on; known on Linux only. */
 function listeningPorts(pid: number): number {
   if (process.platform !== 'linux') return 1
   const descriptors = readdirSync(`/proc/${pid}/fd`).flatMap(fd => {

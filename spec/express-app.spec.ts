@@ -12,12 +12,12 @@ const HOST = 'aries.test'
 const EXPRESSES = ['express', 'express4'] as const
 type Name = (typeof EXPRESSES)[number]
 
-/** Source of an app that `require`s one of the Expresses. */
+/** The source of an app that requires this Express. */
 function requiring(name: Name): string {
   return `const express = require(${JSON.stringify(require.resolve(name))}), app = express()`
 }
 
-/** A world behind an outer app of either Express. */
+/** A world behind an outer app of this Express. */
 async function behind(
   name: Name,
   options: VhostRouterOptions = {},

@@ -8,7 +8,7 @@ import { World } from './support/world.ts'
 const require = createRequire(import.meta.url)
 const HOST = 'aries.test'
 
-/** Source of an exported router that needs on requests and answers what Express puts there. */
+/** The source of an exported router that needs, and answers with, what Express puts on requests. */
 function routerOf(express: string): string {
   return `
     const router = require(${JSON.stringify(require.resolve(express))}).Router()

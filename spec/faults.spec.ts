@@ -10,7 +10,7 @@ import { resultOfChild } from './support/child.ts'
 import { PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
 
-// What a machine does to the router, from outside: requests are answered as before, or soon again.
+// What a machine does to the router from outside: requests are answered as before, or soon again.
 
 const onUnix = { skip: process.platform === 'win32' && 'Windows has no such thing' }
 const onLinux = { skip: process.platform !== 'linux' && 'inotify and ulimit as on Linux' }
@@ -32,7 +32,7 @@ describe('where no folder can be watched', { concurrency: 1 }, () => {
         })
         await servesAndSeesChanges(world)
       }
-      // Watches can be had again; nothing is lost in between.
+      // Watches are available again; nothing has been lost in between.
       await seesChange(world, 'aries.test', 'watched again')
       process.off('warning', note)
       assert.deepEqual(world.events('error'), [])
@@ -85,7 +85,7 @@ describe('where no file can be opened', () => {
       const result = { before: [await ask('aries.test'), await ask('virgo.test')] }
       await world.body('virgo.test')
       const held = []
-      // Connections that have just ended give theirs back a moment later: those are taken, too.
+      // Connections that have just ended return theirs a moment later: those are taken, too.
       for (let failures = 0; failures < 20; ) {
         try {
           held.push(openSync('/dev/null'))
@@ -96,7 +96,7 @@ describe('where no file can be opened', () => {
           await new Promise(resolve => setTimeout(resolve, 2))
         }
       }
-      // Deployed in the worst moment.
+      // A deploy at the worst moment.
       renameSync(world.path('aries.test/next.js'), world.path('aries.test/app/index.js'))
       result.cold = []
       for (const name of ['taurus', 'libra', 'taurus', 'libra']) result.cold.push((await ask(name + '.test')).slice(0, 3))
@@ -213,7 +213,7 @@ describe('where the clock is wrong', { concurrency: 1 }, () => {
     t.mock.method(Date, 'now', () => now() + offset)
     for (const days of [-3650, 3650, -1, 0]) {
       offset = days * 24 * 3600 * 1000
-      // A file of that day too, as the system would make it.
+      // With a file of that day, as the system would make it.
       await seesChange(world, 'aries.test', `${days} days`, new Date(now() + offset))
       world.write('broken.test/app/index.js', `throw new Error('${days}')`)
       assert.equal((await world.get('broken.test')).status, 500)
@@ -244,7 +244,7 @@ describe('where the clock is wrong', { concurrency: 1 }, () => {
         for (const [index, day] of days.entries()) {
           await seesChange(world, 'aries.test', `change ${index}`, new Date(day))
         }
-        // Nothing is reloaded for ever because its time has not come yet.
+        // Nothing goes on being reloaded because its time lies in the future.
         const reloads = world.events('reload').length
         await seesChange(world, 'aries.test', 'last')
         assert.ok(world.events('reload').length - reloads <= 2)
@@ -448,7 +448,7 @@ describe('names', { concurrency: 1 }, () => {
     }
     world.link('aries.test', '../releases/3')
     await eventually(async () => (await world.body('aries.test')) === '3')
-    // Inside of the app folder, where everything counts.
+    // Inside the app folder, where every name counts.
     mkdirSync(Buffer.concat([Buffer.from(`${world.path('../releases/3/app')}/`), strange[0] as Buffer]))
     await world.event('reload')
     assert.equal(await world.body('aries.test'), '3')
@@ -655,13 +655,13 @@ describe('where the router runs as a user who may not read everything', { concur
   )
 })
 
-/** Runs the body of a function as a user who is not root, in a world with a site loaded already. */
+/** Runs a function body as a user other than root, in a world that has already loaded a site. */
 async function asNobody<T>(body: string): Promise<T> {
   return await resultOfChild<T>(`
     import { chmodSync, chownSync } from 'node:fs'
     import { eventually, World } from 'support/world.js'
     const world = await World.start({ updateInterval: 50 })
-    // So that everything of the router itself that is loaded when needed is loaded as root.
+    // Makes the router load, as root, everything of its own that it loads on demand.
     world.site('warm.test', 'warm')
     await world.body('warm.test')
     for (const path of [world.base, world.path()]) chownSync(path, 65534, 65534)

@@ -11,7 +11,7 @@ import { eventually, World } from './support/world.ts'
 const HOST = 'aries.test'
 const globals = globalThis as unknown as { seen: Record<string, unknown> }
 
-/** A server with one vhost whose `fetch` has this body; before it something sets headers. */
+/** A world with one vhost whose `fetch` has this body; an outer middleware sets headers. */
 async function start(body: string): Promise<World> {
   const world = await World.start({}, (app, vhosts) => {
     app.use((_req, res, next) => {
@@ -111,7 +111,7 @@ describe('fetchHandler', () => {
     await eventually(async () => {
       const isStill = before === globals.seen.pulls && before > 0
       before = globals.seen.pulls as number
-      // Time enough for many pulls, were there any.
+      // Time enough for many pulls, if there were any.
       for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
       return isStill
     })
@@ -237,7 +237,7 @@ describe('the adapter of fetch(request)', () => {
   it('is told of where it is missing, by what to install; installed in the vhost, it is found', async () => {
     await using world = await World.start()
     world.write(`${HOST}/app/index.js`, `exports.fetch = () => new Response('text')`)
-    // express-van beside what it needs, but without srvx.
+    // express-van with its dependencies, but without srvx.
     const packages = world.path('..', 'node_modules')
     mkdirSync(join(packages, 'express-van'), { recursive: true })
     cpSync('package.json', join(packages, 'express-van/package.json'))

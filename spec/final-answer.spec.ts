@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { describe, it } from 'node:test'
 import { World } from './support/world.ts'
 
-/** A world in which the router, or what its static() gives, is the listener of the server itself. */
+/** A world in which the router, or its static(), is itself the server's listener. */
 async function alone(listener: (world: World) => RequestListener): Promise<World> {
   const world = new World()
   world.server = createServer(listener(world)).listen(0)

@@ -7,13 +7,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { timers } from './support/process-state.ts'
 import { eventually, World } from './support/world.ts'
 
-// What becomes of one vhost's older generations, of what is in flight on them, and of all of them at close().
+// What becomes of older generations of a vhost, of what is in flight on them, and of all of them at close().
 
-/** What the apps below note of themselves, by hostname. */
+/** What the apps below note about themselves, by hostname. */
 interface Notes {
   /** Generations of ES modules that began to load. */
   readonly begun: string[]
-  /** Generations that were loaded and not closed yet. */
+  /** Generations that are loaded and not closed yet. */
   readonly live: Set<string>
   most: number
   readonly closed: string[]
@@ -30,7 +30,7 @@ function notesOf(host: string): Notes {
   return known
 }
 
-/** An app that holds responses open at /open, echoes on upgraded sockets, and notes how long it lives. */
+/** An app that holds responses open at /open, echoes on upgraded sockets, and notes when it is loaded and closed. */
 function entry(host: string, generation: string, isModule = false): string {
   const [begin, also, ready] = isModule
     ? [
@@ -63,13 +63,13 @@ function deploy(world: World, host: string, generation: string): void {
   world.write(`${host}/app/index.js`, entry(host, generation))
 }
 
-/** Deploys, and waits until it serves. */
+/** Deploys, and waits until the new generation serves. */
 async function swap(world: World, host: string, generation: string): Promise<void> {
   deploy(world, host, generation)
   await eventually(async () => (await world.body(host)) === generation)
 }
 
-/** Begins a response that stays open, and waits until its first words are there. */
+/** Begins a response that stays open, and waits for its first bytes. */
 async function open(
   world: World,
   host: string,
@@ -90,7 +90,7 @@ async function open(
   return { body, request }
 }
 
-/** A client whose answers are awaited one by one. */
+/** A client that waits for each answer in turn. */
 class Wire {
   readonly socket: Socket
   received = ''
@@ -374,7 +374,7 @@ describe('in flight across a swap', () => {
       wire.received,
       /begun on 1,[\s\S]*ended on 1[\s\S]*\r\n\r\n2HTTP[\s\S]*begun on 2,[\s\S]*ended on 2/,
     )
-    // The connection stays open, and is no reason to keep the old generation.
+    // The connection stays open, but does not keep the old generation alive.
     await eventually(() => assert.deepEqual(notesOf(host).closed, ['1']))
     assert.equal(wire.isClosed, false)
     assert.equal(world.vhosts.stats().totals.inFlight, 0)
@@ -505,7 +505,7 @@ interface Gate {
   shut(): void
 }
 
-/** What the ES modules of a host wait for while they load; shut at first. */
+/** What a host's ES modules wait for while they load; shut at first. */
 function gateOf(host: string): Gate {
   let open = (): void => {}
   const shut = (): void => {

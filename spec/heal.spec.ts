@@ -5,7 +5,8 @@ import type { VhostErrorCode } from '../lib/index.ts'
 import { Client } from './support/client.ts'
 import { eventually, World } from './support/world.ts'
 
-// Every way in which a release may not load: what served serves on, it is told why, and it heals, by a change or without.
+// Every way in which a release may fail to load: what served goes on serving, the reason is reported, and the site
+// heals, with a change or without one.
 
 const HOST = 'aries.test'
 /** The package that a release needs and that `npm ci` brings. */
@@ -18,7 +19,7 @@ interface Fault {
   readonly code: VhostErrorCode
   readonly cause: RegExp
   readonly on: readonly System[]
-  /** Below the release. What comes of it is told by `restore`. */
+  /** Changes files below the release; `restore` undoes that. */
   spoil(site: Site): void
 }
 
@@ -78,7 +79,7 @@ const faults: Fault[] = [
   },
 ]
 
-/** An app whose handler comes from `lib/`, and which asks for its own modules again when it is asked. */
+/** An app whose handler comes from `lib/`, and which loads its own modules again for each request. */
 class Site {
   readonly world: World
   readonly isModule: boolean
@@ -106,7 +107,7 @@ class Site {
     this.world.write(this.lib, source)
   }
 
-  /** Everything that a fault may have spoiled is there again; the version does not tell. */
+  /** Restores everything that a fault may have spoiled; the version does not change by that. */
   restore(answer: string): void {
     this.world.write(`${HOST}/${PACKAGE}/package.json`, '{ "name": "needed", "main": "main.js" }')
     this.world.write(`${HOST}/${PACKAGE}/main.js`, '')
@@ -120,7 +121,7 @@ class Site {
     )
   }
 
-  /** A change of the version. */
+  /** Changes the version. */
   touch(): void {
     utimesSync(this.world.path(HOST, 'app'), new Date(), new Date())
   }
@@ -178,7 +179,7 @@ async function heal(
   await eventually(() => world.events('error').length > 0)
   await client.sees(failed)
 
-  // Tried again and again while it is asked for: not every look finds it at rest.
+  // The router tries again and again while requests come, so not every look finds it at rest.
   await eventually(async () => {
     const why = await world.vhosts.why(HOST)
     const [row] = world.vhosts.stats().vhosts
@@ -203,7 +204,7 @@ async function heal(
   assert.ok(world.events('error').every(({ serving }) => (serving !== undefined) === isServed))
 }
 
-/** What becomes of a deploy where the app that it replaces does not end well. */
+/** What becomes of a deploy if the app that it replaces does not end well. */
 const ends: { name: string; close: string; error?: RegExp }[] = [
   { name: 'throws', close: '() => { throw new Error("no end") }', error: /no end/ },
   { name: 'rejects', close: 'async () => { throw new Error("no end") }', error: /no end/ },

@@ -14,7 +14,7 @@ import { eventually, World } from './support/world.ts'
 const LABEL = '(?!-)[a-z0-9_-]{1,63}(?<!-)'
 const NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`)
 
-/** How many unknown names a stranger sends; the heap is as flat after a million, which takes half a minute. */
+/** How many unknown names a stranger sends. The heap is as flat after a million, which take half a minute. */
 const STRANGE_NAMES = Number(process.env.SPEC_STRANGE_NAMES ?? 200_000)
 
 describe('a hostile request', () => {
@@ -61,7 +61,7 @@ describe('a hostile request', () => {
       it(`touches nothing but what lies below basePath, by the scheme ${JSON.stringify(vhostDir)}`, async () => {
         await using world = new World({ vhostDir, trustProxy: true })
         const below = world.path() + sep
-        // It looks for the base path once.
+        // The router looks for the base path once, before this.
         await nextTurn()
         using calls = new FsCalls()
         let touched = 0
@@ -118,7 +118,7 @@ describe('a hostile request', () => {
             assert.match(answer, /^HTTP\/1\.1 (200|301|400|404) /)
             assert.doesNotMatch(answer, /secret/)
             assert.ok(!answer.includes(world.base), answer)
-            // By which a document that was opened is compared with the one that was checked.
+            // Paths below /proc/self/fd serve to compare an opened document with the one that was checked.
             const paths = calls.paths.filter(path => !path.startsWith('/proc/self/fd/'))
             for (const path of paths) assert.ok(`${resolve(path)}${sep}`.startsWith(below), path)
             const site = /\r\n\r\nsite (.*)$/.exec(answer)?.[1]
@@ -197,7 +197,7 @@ describe('a hostile request', () => {
   it(`leaves nothing behind: ${STRANGE_NAMES} unknown names, one after another`, async t => {
     await using world = new World()
     world.site('aries.test', 'aries')
-    // Nobody listens: what is told would be written to stderr.
+    // Nobody listens, so events would be written to stderr.
     const router = vhostRouter({ basePath: world.path() })
     await router.load('aries.test')
     const written = t.mock.method(process.stderr, 'write')
@@ -226,7 +226,7 @@ describe('a hostile request', () => {
     const virgo = 'GET /smuggled HTTP/1.1\r\nHost: virgo.test\r\nConnection: close\r\n\r\n'
     const close = 'Connection: close\r\n'
 
-    /** Each holds a request for virgo.test where a front server may not have seen one. */
+    /** Each holds a request for virgo.test that a front server may have overlooked. */
     const smuggled: [shape: string, bytes: string][] = [
       [
         'Content-Length and Transfer-Encoding',
@@ -380,7 +380,7 @@ interface Routed {
   readonly vhost?: VhostInfo | undefined
 }
 
-/** Someone's connection; every request made by hand comes over it. */
+/** A connection, over which every handmade request comes. */
 const socket = Object.assign(new EventEmitter(), { remoteAddress: '192.0.2.1' })
 
 /** Calls the middleware without a server, so that hundreds of thousands of requests take seconds. */
@@ -432,7 +432,7 @@ async function strangers(router: VhostRouter, count: number): Promise<void> {
   )
 }
 
-// What has misled a router: separators, dots, encodings, what Unicode folds to ASCII, names of objects and devices.
+// What has misled routers: separators, dots, encodings, what Unicode folds to ASCII, names of objects and devices.
 const PIECES = [
   ...[
     'a',
@@ -534,7 +534,7 @@ function spellings(name: string): fc.Arbitrary<string> {
     .map(([word, dot, after]) => word.join('') + dot + after)
 }
 
-/** Line ends out, and what is no byte; a target has no blanks. */
+/** Removes line ends and characters that are no byte; a target has no blanks. */
 function oneLine(text: string): string {
   return text.replace(/[\r\n]|[^\0-\u00ff]/g, '')
 }

@@ -165,9 +165,9 @@ describe('parseHost', () => {
   })
 })
 
-// Rows of the groups left out are decided by more than parsing. 'static path' is covered by document-root.spec;
-// 'file system', 'load shape', 'control plane' and 'upgrade' by vhost-router.spec; 'tls' and 'http2' are not
-// requests of this server.
+// Rows of the groups left out depend on more than parsing. 'static path' is covered by document-root.spec; 'file
+// system', 'load shape', 'control plane' and 'upgrade' by vhost-router.spec; 'tls' and 'http2' are not requests of this
+// server.
 describe('hostnameOf, through a real server', () => {
   const groups = new Set([
     'normalise',
@@ -377,7 +377,7 @@ describe('hostnameOf', () => {
     })
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    // Newer versions of nghttp2 end the session over some of these before the request is ours.
+    // Newer versions of nghttp2 end the session over some of these before the request reaches us.
     const outcomeOf = async (headers: Record<string, string>): Promise<Outcome> => {
       const session = http2Connect(url)
       session.on('error', () => {})

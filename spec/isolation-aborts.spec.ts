@@ -9,7 +9,7 @@ import { eventually, World } from './support/world.ts'
 
 const HOST = 'aries.test'
 const CLIENTS = 50
-/** More than the clients leave behind. */
+/** More connections than the clients leave behind. */
 const POOLED = 60
 
 for (const isolation of ['thread', 'process'] as const) {
@@ -40,7 +40,7 @@ for (const isolation of ['thread', 'process'] as const) {
         await abortAtRandom(world.port, count, random)
         await eventually(() => world.vhosts.stats().totals.inFlight === 0)
         await eventually(async () => (await world.body(HOST, '/open')) === '0')
-        // How many connections to the app wait for requests is chance; this many then.
+        // The number of idle connections to the app is random; this makes it the same each time.
         await Promise.all(Array.from({ length: POOLED }, () => world.get(HOST, '/meet', { agent: false })))
       }
       await unchanged(t, world, abort(500), abort(10_000))
@@ -71,7 +71,7 @@ for (const isolation of ['thread', 'process'] as const) {
   })
 }
 
-/** Of requests, pipelined ones and uploads: each client leaves within 8 ms. */
+/** Requests, pipelined requests and uploads; each client leaves within 8 ms. */
 async function abortAtRandom(port: number, count: number, random: Random): Promise<void> {
   let left = count
   const client = async (): Promise<void> => {

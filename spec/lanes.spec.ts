@@ -39,7 +39,7 @@ describe('inLanes', () => {
     })
     const begun: number[] = []
     let [running, most] = [0, 0]
-    // The wait itself does not hold the process.
+    // The wait itself does not keep the process alive.
     const holding = setInterval(() => {}, PATIENCE)
     const start = performance.now()
     await inLanes([1, 2, 3, 4, 5, 6], act, 2, 40)

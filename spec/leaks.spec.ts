@@ -3,13 +3,14 @@ import { describe, it } from 'node:test'
 import { unchanged } from './support/unchanged.ts'
 import { eventually, World } from './support/world.ts'
 
-/** 80 kB, so that an app that is kept shows. */
+/** 80 kB, so that an app that is kept shows up. */
 const BALLAST = 'module.exports.ballast = new Array(10_000).fill(0)'
 
 /** How often an app is evicted and another one loaded; after 10,000, which take a minute, the process is the same. */
 const EVICTIONS = Number(process.env.SPEC_EVICTIONS ?? 2000)
 
-// Each does a thing some times so that what is made once is there, then many times: the process is as it was.
+// Each spec first does a thing a few times, so that one-off allocations are made, then many times: the process must be
+// as it was.
 
 describe('the process', { concurrency: 1 }, () => {
   it('is as it was after 1,000 deploys of CommonJS', async t => {
@@ -47,9 +48,9 @@ describe('the process', { concurrency: 1 }, () => {
     const { staleGraphs } = world.vhosts.stats()
     let reloads = 0
     world.vhosts.on('reload', () => reloads++)
-    // What Node keeps of two modules of a few lines.
+    // The allowance is what Node keeps of two modules of a few lines.
     await unchanged(t, world, async () => {}, rounds(sites, 20, deploy), 200 * 0.03)
-    // More deploys may be seen than were meant: the two files of one are written one after the other.
+    // The router may see more deploys than there were: the two files of one are written one after the other.
     assert.ok(reloads >= 200)
     await eventually(() => assert.equal(world.vhosts.stats().staleGraphs - staleGraphs, reloads))
   })
@@ -85,7 +86,7 @@ describe('the process', { concurrency: 1 }, () => {
     await unchanged(t, world, ask, async () => {
       for (let round = 0; round < EVICTIONS / sites.length; round++) {
         await ask()
-        // What the spec itself keeps.
+        // The spec itself keeps these.
         world.told.length = 0
       }
     })
@@ -136,7 +137,7 @@ function named(name: string, count: number): string[] {
 
 let lastRound = 0
 
-/** Deploys to every site some times, each time another text. */
+/** Deploys to every site several times, with another text each time. */
 function rounds(
   sites: readonly string[],
   count: number,

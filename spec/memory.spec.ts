@@ -9,7 +9,7 @@ const require = createRequire(import.meta.url)
 const HOST = 'aries.test'
 
 interface Globals {
-  /** What each generation of an app leaves here is reachable from the app's modules alone. */
+  /** An object per generation of an app, reachable only from the app's modules. */
   generations: WeakRef<object>[]
   evaluated: Record<string, number>
 }
@@ -32,7 +32,7 @@ async function aliveGenerations(): Promise<number> {
   return globals.generations.filter(ref => ref.deref()).length
 }
 
-/** A world in which nothing is loaded anew but by reload() and eviction. */
+/** A world in which only reload() and eviction make anything load anew. */
 async function still(options: VhostRouterOptions = {}): Promise<World> {
   assert.ok(globalThis.gc, 'needs --expose-gc')
   globals.generations = []
@@ -107,7 +107,7 @@ describe('memory', () => {
         }
         await eventually(() => world.vhosts.stats().totals.draining === 0)
         assert.equal(globals.generations.length, 101)
-        // The one that serves, and those that a module outside of the release, or the last stack, still holds.
+        // The generation that serves, and those still held by a module outside the release or by the last stack.
         await eventually(async () => (await aliveGenerations()) <= 4)
         assert.equal(world.vhosts.stats().staleGraphs, 0)
       })
@@ -145,14 +145,14 @@ describe('memory', () => {
         // An error holds the functions of its stack.
         world.told.length = 0
       }
-      // A reload that finds a load under way which began before it has one more.
+      // A reload that finds an earlier load under way starts another one.
       assert.ok(globals.generations.length >= 100)
       await eventually(async () => (await aliveGenerations()) <= 4)
     })
   })
 
   describe('is given back by CommonJS apps with a package that has Node require an ES module, each at a path of its own,', () => {
-    // As packages that Express depends on do it: Node keeps the ES module, and with it what that imports.
+    // As packages that Express depends on do: Node keeps the ES module, and everything it imports.
     function writeRelease(world: World, folder: string, end = ''): void {
       world.write(
         `${folder}/node_modules/dual/require.mjs`,
@@ -289,7 +289,7 @@ describe('memory', () => {
       }
       const grown = (await heapUsed()) - before
       t.diagnostic(`${grown} bytes more after ${Math.round(performance.now() - start)} ms`)
-      // One graph more at each load would be 9,000 times several kilobytes.
+      // One more graph at each load would be 9,000 times several kilobytes.
       assert.ok(grown < 1_000_000, `the heap grew by ${grown} bytes`)
       assert.deepEqual(globals.evaluated, { [HOST]: 1, 'taurus.test': 1 })
       assert.equal(world.vhosts.stats().staleGraphs, 0)

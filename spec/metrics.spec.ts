@@ -162,7 +162,7 @@ describe('metrics', () => {
   })
 
   it('tell the memory of all apps that share a name', async () => {
-    // Figures of a thread stay as they are until it tells new ones.
+    // A thread's figures stay as they are until it reports new ones.
     await using world = await World.start({ isolation: 'thread' })
     for (const release of ['1', '2']) world.site(`releases/${release}`, release)
     for (const name of ['aries.test', 'taurus.test']) world.link(name, world.path('releases/1'))

@@ -10,7 +10,7 @@ import { build, treesOf } from './support/tree.ts'
 import { World } from './support/world.ts'
 
 const require = createRequire(import.meta.url)
-// It comes without types.
+// The package comes without types.
 const vhost: (pattern: RegExp, handle: (req: Routed, res: ServerResponse) => void) => RequestHandler =
   require('vhost')
 

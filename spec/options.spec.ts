@@ -335,7 +335,7 @@ const NUMBERS = [
   ['maxConcurrentLoads', 1, 10_000],
 ] as const
 
-/** Every one, with another value than its default where there is another. */
+/** Every option, with a value other than its default if there is one. */
 const EVERY_OPTION = {
   basePath: 'sites',
   vhostDir: ['%0/current', '.default'],

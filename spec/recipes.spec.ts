@@ -13,7 +13,7 @@ import { eventually, World } from './support/world.ts'
 const packages = `${process.cwd()}/node_modules`
 const plain = (body: string): string => `module.exports = (req, res) => res.end(${JSON.stringify(body)})`
 
-/** An app of README as it stands there, with the packages of this project. */
+/** An app from README as it is written there, with the packages of this project. */
 function ownApp(pattern: RegExp): string {
   return block('js', pattern).replace(/require\('([\w-]+)'\)/g, `require('${packages}/$1')`)
 }

@@ -24,7 +24,7 @@ function serving(world: World, hostname = 'aries.test') {
   return world.vhosts.stats().vhosts.find(({ hostnames }) => hostnames.includes(hostname))
 }
 
-/** Counts its loads, and answers how many there were. */
+/** A site that counts its loads, and answers with their number. */
 function countingSite(world: World, folder: string): { loads: number } {
   const counter = { loads: 0 }
   const key = `counter of ${world.base} ${folder}`
@@ -39,7 +39,7 @@ function countingSite(world: World, folder: string): { loads: number } {
   return counter
 }
 
-/** That needs a file of its own. */
+/** A site that needs a file of its own. */
 function needySite(world: World): void {
   world.write('aries.test/app/lib/needed.js', '')
   world.write(
@@ -48,7 +48,7 @@ function needySite(world: World): void {
   )
 }
 
-/** Releases, each of which loads until its gate is opened and then answers with its name. */
+/** Releases that each wait for their gate to open while they load, and then answer with their name. */
 class Gates {
   readonly #key: string
   readonly #waiting = new Map<string, () => void>()
@@ -127,7 +127,7 @@ describe('what is gone', { concurrency: 4 }, () => {
         await eventually(async () => (await world.vhosts.why('aries.test')).state === 'serving older')
       }
       await eventually(() => world.events('evict').length === 1)
-      // Held back as long as theirs, and later.
+      // An error of aries.test would be held back as long as this one, and would have come earlier.
       world.remove('taurus.test/app/index.js')
       await eventually(() => world.events('error').length > 0)
       assert.deepEqual(
@@ -145,7 +145,7 @@ describe('what is gone', { concurrency: 4 }, () => {
         renameSync(world.path('aries.test'), world.path('.away'))
         await delay(100)
         renameSync(world.path('.away'), world.path('aries.test'))
-        // Seen as there again, or it would count as the same absence.
+        // The router must see it again, or both absences would count as one.
         await delay(300)
       }
       assert.deepEqual(await client.stop(), ['aries'])
@@ -190,9 +190,9 @@ describe('what is gone', { concurrency: 4 }, () => {
     )
     world.site('aries.test', 'aries')
     assert.equal(await world.body('aries.test'), 'aries')
-    // One search for the places looks once; more show that there was another.
+    // One search for the places looks once; more looks mean another search.
     await eventually(() => looks > 1)
-    // An event of the app folder alone, not of the folder around it.
+    // This causes an event of the app folder alone, not of the folder around it.
     world.write('aries.test/app/more.js', '')
     await eventually(() => world.events('reload').length === 1)
   })
@@ -230,7 +230,7 @@ describe('what is gone', { concurrency: 4 }, () => {
     world.site('sites/test/taurus', 'taurus')
     world.site('new/test/aries', 'aries')
     assert.equal(await world.body('aries.test'), 'default')
-    // Seen as soon as the folders are watched that lie on the way.
+    // The deletion is seen as soon as the folders on the way are watched.
     assert.equal(await world.body('taurus.test'), 'taurus')
     world.remove('sites/test/taurus')
     await eventually(async () => (await world.body('taurus.test')) === 'default')
@@ -321,7 +321,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
   })
 
   it('may be another one when it is back', async () => {
-    // The base path's own interval notices: no watch tells of it.
+    // Only the base path's own interval notices: no watch reports it.
     await using world = await World.start({ updateInterval: 50 })
     world.site('aries.test', 'before')
     world.site('taurus.test', 'before')
@@ -354,7 +354,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
       }
       build()
       const vhosts = vhostRouter({ basePath: base, updateInterval: 10 })
-      // The router alone holds no process.
+      // The router alone does not keep the process alive.
       const holding = setInterval(() => {}, 1000)
       const evictions = []
       vhosts.on('evict', ({ reason }) => evictions.push(reason))
@@ -396,7 +396,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
           let failed = 0
           {
             using _ = failing(call, world.path('aries.test'), code, () => failed++)
-            // Longer than what counts as gone.
+            // Longer than the time after which something counts as gone.
             const end = performance.now() + 400
             await eventually(() => failed > 20 && performance.now() > end)
           }
@@ -517,7 +517,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
   })
 })
 
-/** As many names as are remembered of one release, and half as many more, which a wildcard leads to `link`. */
+/** Half as many names again as are remembered for one release, which a wildcard leads to `link`. */
 class Crowd {
   readonly names = Array.from({ length: 150 }, (_, name) => `name-${name}.test`)
   readonly #world: World
@@ -526,7 +526,7 @@ class Crowd {
     this.#world = world
   }
 
-  /** What they are answered, all at once. */
+  /** The different answers that all names get when asked at once. */
   async ask(path?: string): Promise<string[]> {
     const answers = await Promise.all(this.names.map(name => this.#world.get(name, path)))
     return [...new Set(answers.map(({ status, body }) => (status === 200 ? body : `${status}`)))]
@@ -571,7 +571,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
       assert.deepEqual(await crowd.ask(), ['r1'])
       world.site('releases/r3', 'r3')
       world.link('.any', 'releases/r3')
-      // Each name is led there by itself, which takes its time on a busy machine.
+      // Each name is led there separately, which takes a while on a busy machine.
       await eventually(async () => assert.deepEqual(await crowd.ask(), ['r3']), 30_000)
     })
 
@@ -726,7 +726,7 @@ describe('names of one release', { concurrency: 4 }, () => {
       await eventually(async () => assert.equal(await world.body('aries.test'), 'r2'))
       assert.deepEqual(world.events('evict'), [])
 
-      // The second one follows: no name is left, and what it comes to is loaded already.
+      // The second name follows. No name is left on the old release, and the new one is already loaded.
       world.link('taurus.test', 'releases/r2')
       await eventually(() => world.events('evict').length === 1)
       assert.deepEqual(await client.stop(), ['r1', 'r2'])
@@ -994,7 +994,7 @@ describe('a change', { concurrency: 4 }, () => {
     world.write('aries.test/app/dist/part.js', '')
     world.site('aries.test', 'not built')
     assert.equal(await world.body('aries.test'), 'not built')
-    // Watched, compared and found complete, were it not for the main.
+    // Enough to be watched, compared and found complete, if it were not for the main.
     await delay(100)
     world.write('aries.test/app/dist/main.js', `module.exports = (req, res) => res.end('built')`)
     await eventually(async () => assert.equal(await world.body('aries.test'), 'built'))
@@ -1035,7 +1035,7 @@ describe('a change', { concurrency: 4 }, () => {
       watch: false,
       updateInterval: 50,
       getVersion: async realPath => {
-        // Whoever reads the second release again, to see whether it has settled, is held up.
+        // Holds up whoever reads the second release again to see whether it has settled.
         if (gate.isShut && realPath.endsWith('/2')) {
           gate.isHeld = true
           await new Promise<void>(resolve => {
@@ -1049,7 +1049,7 @@ describe('a change', { concurrency: 4 }, () => {
     world.site('releases/2', 'two')
     world.link('aries.test', 'releases/1')
     assert.equal((await world.get('aries.test')).status, 500)
-    // The first reading gets through.
+    // The first reading is let through.
     const { version } = await world.vhosts.why('aries.test')
     world.link('aries.test', 'releases/2')
     gate.isShut = true
@@ -1082,7 +1082,7 @@ describe('a change', { concurrency: 4 }, () => {
     for (const name of names)
       world.write(`${name}/app/index.mjs`, 'await new Promise(() => setTimeout(() => {}, 1e6).unref())')
     for (const name of names) rmSync(world.path(name, 'app/index.js'))
-    // As many loads as may run at a time are under way for good; what is gone is seen all the same.
+    // As many loads as may run at once never end; even so, what is gone is noticed.
     world.remove('aries.test')
     await eventually(async () => assert.equal((await world.get('aries.test')).status, 404))
     for (const name of names) assert.equal(await world.body(name), 'one')
@@ -1130,7 +1130,7 @@ describe('a change', { concurrency: 4 }, () => {
 })
 
 describe('while a release loads', { concurrency: 4 }, () => {
-  // What no name leads to any more goes after an interval.
+  // A release to which no name leads any more goes after one interval.
   for (const [way, options] of [['by events', {}], WAYS[1] as (typeof WAYS)[0]] as typeof WAYS) {
     it(`what is taken back meanwhile never serves, ${way}`, async () => {
       await using world = await World.start({ ...options, drainTimeout: 60_000 })
@@ -1318,7 +1318,7 @@ describe('reload()', { concurrency: 4 }, () => {
         await eventually(() => gates.length === 1)
         world.write('releases/slow/app/lib.js', `module.exports = 'two'`)
         const reloading = world.vhosts.reload('aries.test')
-        // It takes longer than what reload() looks at, which meets what is under way.
+        // These take longer than the reading that reload() does before it meets the load under way.
         for (let time = 0; time < 10; time++) await world.vhosts.lookup('aries.test')
         gates[0]?.()
         await begun
@@ -1408,7 +1408,7 @@ describe('reload()', { concurrency: 4 }, () => {
   })
 })
 
-/** Lets a function of the file system fail below a path. */
+/** Makes a function of the file system fail below a path. */
 function failing(call: string, below: string, code: string, told: () => void): PatchedFs {
   const fail = (path: string): NodeJS.ErrnoException =>
     Object.assign(new Error(`${code}: no good, ${call} '${path}'`), { code, path })

@@ -264,7 +264,7 @@ describe('readRelease', () => {
       at('tmp/restart.txt'),
       at('app/index.js'),
     ]
-    // The first three are `locateVhost`'s.
+    // The first three are those of `locateVhost`.
     assert.deepEqual(calls.paths, [at(), at(), at(), ...looked])
   })
 
@@ -314,13 +314,13 @@ describe('readRelease', () => {
 })
 
 describe('on a file system that keeps whole seconds', () => {
-  /** Cuts the times that are read to the second. */
+  /** Truncates the times that are read to whole seconds. */
   function wholeSeconds(): PatchedFs {
     return new PatchedFs((name, original) => {
       if (name !== 'stat') return undefined
       return (...values) => {
         const done = values.pop()
-        // That of node:fs/promises, which nothing here reads times by.
+        // The variant of node:fs/promises, by which nothing here reads times.
         if (typeof done !== 'function') return original(...values, done)
         return original(...values, (error: Error | null, stats?: BigIntStats) => {
           if (typeof stats?.ctimeNs === 'bigint') {

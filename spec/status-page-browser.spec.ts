@@ -290,7 +290,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
       world.events('reload').map(({ hostnames }) => hostnames),
       [['gemini.test']],
     )
-    // The row was replaced by that of the new release, with its details.
+    // The row was replaced by that of the new release, together with its details.
     await eventually(async () => assert.equal(await focused(page), 'Reload'))
     await page.getByRole('button', { name: 'gemini.test' }).focus()
     await world.vhosts.reload('gemini.test')
@@ -426,7 +426,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
       return Math.max(...times)
     })()`)) as number
     t.diagnostic(`the slowest of 17: ${slowest.toFixed(0)} ms`)
-    // The aim is 100 ms; this much more is a decay, whatever else the machine does.
+    // The aim is 100 ms; beyond this limit it is a decay, whatever else the machine does.
     assert.ok(slowest < 1000, `${slowest} ms`)
     await page.getByLabel('Filter').fill('site-0499')
     assert.deepEqual(await names(page), ['site-0499.test'])
@@ -620,7 +620,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
   })
 })
 
-/** What stands before it, as a proxy does. */
+/** Serves behind a middleware that acts as a proxy. */
 function serveBehind(proxy: RequestHandler): Promise<World> {
   return World.start({}, (app, vhosts) => {
     app.use(proxy)
@@ -636,7 +636,7 @@ async function serve(options: ConstructorParameters<typeof World>[0] = {}): Prom
   })
 }
 
-/** A page; whose end says what the browser complained of, and what it asked of others. */
+/** Opens a page; when it closes, it tells what the browser complained of and which other hosts the page asked. */
 async function open(
   browser: Browser,
   port: number,
@@ -667,7 +667,7 @@ async function open(
   }
 }
 
-/** The page over a router that has so many vhosts. */
+/** Serves the page over a router with this many vhosts. */
 async function serveRows(count: number): Promise<AsyncDisposable & { port: number }> {
   const vhosts = Array.from({ length: count }, (_, i) => rowOf(i))
   const totals = {
@@ -725,7 +725,7 @@ function rowOf(i: number): AppStats {
   }
 }
 
-/** Lets the time of the page go by until it says so. */
+/** Advances the page's clock until the page says that what it shows is old. */
 async function untilOld(page: Page): Promise<void> {
   await eventually(async () => {
     await page.clock.fastForward(10_000)

@@ -149,7 +149,7 @@ describe('statusPage()', () => {
       async () => {
         throw new Error('no directory')
       },
-      // With nothing, which says of a request that it is to be handed on.
+      // Rejects with undefined, which passed to next() would mean that the request is handed on.
       () => Promise.reject(),
       () => {
         throw null
@@ -431,7 +431,7 @@ describe('statusPage()', () => {
       const evicted = rows.find(({ state }) => state === 'evicted')
       assert.deepEqual([evicted?.hostnames, evicted?.reason], [['aries.test'], 'idle'])
       world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.write("begun")')
-      // It is in use until it was told of: evicted anew before that, it would be shown as it was.
+      // An open request keeps the app in use until its change was sent: evicted before that, it would show as before.
       const open = http.get({ port: world.port, agent: false, headers: { host: 'aries.test' } })
       await once(open, 'response')
       await stream.until(({ gone }) => gone.includes(evicted?.id ?? ''))
@@ -448,7 +448,7 @@ describe('statusPage()', () => {
       const { rows } = await stream.until(({ rows }) => rows.some(({ rate }) => rate > 0))
       const row = rows.find(({ rate }) => rate > 0)
       assert.equal(row?.requests, 21)
-      // Not those before: 20 in at least the interval between two samples.
+      // Earlier requests do not count: these are 20, in at least the interval between two samples.
       assert.ok((row?.rate ?? 0) <= 10, `${row?.rate}`)
       const other = await listen(world)
       const snapshot = await other.snapshot()
@@ -585,13 +585,13 @@ async function listen(world: World) {
     get deploys() {
       return told.flatMap(({ data }) => data.deploys)
     },
-    /** What it began with. */
+    /** The snapshot with which the stream began. */
     async snapshot(): Promise<BoardSnapshot> {
       await eventually(() => told.length > 0)
       assert.equal(told[0]?.event, 'snapshot')
       return told[0]?.data as BoardSnapshot
     },
-    /** The first message not yet read that passes. */
+    /** The first unread message that passes. */
     async until(passes: (data: Told) => boolean): Promise<Told> {
       let found: Told | undefined
       await eventually(() => {

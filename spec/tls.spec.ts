@@ -33,7 +33,7 @@ before(async () => {
   ])
 })
 
-/** A world with an HTTPS server before it. */
+/** A world with an HTTPS server in front of it. */
 class TlsWorld {
   readonly world: World
   readonly tls: VhostTls
@@ -71,7 +71,7 @@ class TlsWorld {
     this.world.write(`${vhost}/certs/cert.pem`, cert)
   }
 
-  /** Which certificate a client is shown. */
+  /** Which certificate is shown to a client. */
   async shown(servername: string, options: tls.ConnectionOptions = {}): Promise<string> {
     const socket = tls.connect({ port: this.port, servername, rejectUnauthorized: false, ...options })
     await once(socket, 'secureConnect')
@@ -422,7 +422,7 @@ describe('SNICallback', () => {
 })
 
 describe('SNICallback, where the disk has something else than what serves', () => {
-  /** Shown again and again until what is gone would count as gone for good. */
+  /** Asserts that it is shown again and again until something missing would count as gone for good. */
   async function assertStaysShown(all: TlsWorld, name: string, pair: Pair): Promise<void> {
     const end = performance.now() + 400
     do assert.equal(await all.shown(name), idOf(pair))
@@ -846,14 +846,14 @@ function half(pem: string): string {
   return pem.slice(0, pem.length / 2)
 }
 
-/** The compatibility interface of HTTP/2 is a request and a response as well. */
+/** HTTP/2's compatibility API passes a request and a response, too. */
 function asHandler(
   handler: Handler,
 ): (req: http2.Http2ServerRequest, res: http2.Http2ServerResponse) => void {
   return handler as unknown as ReturnType<typeof asHandler>
 }
 
-/** A key of RSA with any numbers in the place of primes: OpenSSL signs by it just as long. */
+/** An RSA key with arbitrary numbers instead of primes: OpenSSL takes just as long to sign with it. */
 function rsaKey(bits: number): string {
   const number = (bits: number): bigint => {
     const bytes = randomBytes(bits / 8).fill(0xff, 0, 1)

@@ -133,7 +133,7 @@ describe('treeVersion', () => {
     assert.deepEqual(world.events('error'), [])
   })
 
-  /** Another content of the same size, at the same modification time. */
+  /** Writes other content of the same size with the same modification time. */
   function editUnseen(file: string): void {
     const time = new Date('2001-01-01')
     write(file, 'module.exports = 9')

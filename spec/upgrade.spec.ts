@@ -216,7 +216,7 @@ describe('upgrade', () => {
         await using world = await World.start({ isolation })
         world.write('aries.test/app/index.js', `${SERVER}\n${ending}`)
         const answers = async (status: RegExp): Promise<void> => {
-          // What the router is told arrives beside the answer.
+          // The app's report to the router arrives independently of the answer.
           await eventually(async () => status.test(await upgrade(world, 'aries.test')))
         }
         assert.match(await upgrade(world, 'aries.test'), /^HTTP\/1\.1 404 /)
@@ -248,7 +248,7 @@ describe('upgrade', () => {
     await loading
     const closed = new Promise(resolve => socket.once('close', resolve))
     client.resetAndDestroy()
-    // A socket that nobody reads notices a reset when it is written to.
+    // A socket that nobody reads notices a reset only when it is written to.
     socket.write('x')
     await closed
     process.emit('spec:go' as never)
@@ -343,7 +343,7 @@ describe('upgrade', () => {
       }`,
     )
     const clients = ['/', '/silent', '/ended'].map(path => {
-      // The app's end is not the client's.
+      // The app ending its side does not end the client's side.
       const socket = connect({ port: world.port, allowHalfOpen: true }).setEncoding('latin1')
       const client = { socket, text: '' }
       socket.on('data', text => {
@@ -617,7 +617,7 @@ function offer(host: string, path: string, more = ''): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n${more}`
 }
 
-/** What comes until the server closes. */
+/** What arrives until the server closes. */
 async function upgrade(world: World, host: string, path = '/'): Promise<string> {
   return await world.raw(offer(host, path))
 }

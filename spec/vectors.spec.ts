@@ -20,8 +20,8 @@ interface Row {
   setup?: { trustProxy?: boolean }
 }
 
-// Left out: the group 'static path', which is in document-root.spec; 'upgrade', in upgrade.spec; 'tls' and 'http2',
-// which are not requests of this server; and fs-exit, for nothing in one process can stop `process.exit()`.
+// Left out are the groups 'static path', which is in document-root.spec; 'upgrade', in upgrade.spec; 'tls' and 'http2',
+// which are not requests of this server; and fs-exit, as nothing within one process can stop `process.exit()`.
 const GROUPS = [
   'normalise',
   'traversal',
@@ -50,7 +50,7 @@ describe('vectors, through the whole router over a raw socket', () => {
         world = await World.start(
           {
             trustProxy,
-            // No comparison with the disk falls between the calls that a request makes.
+            // No comparison with the disk may come between the calls that a request makes.
             watch: false,
             updateInterval: 2 ** 31 - 1,
             getVhostPath: hostname => {
@@ -188,7 +188,7 @@ describe("vectors of the group 'load shape'", () => {
   it('ld-port-flood: one instance for every port', async () => {
     await using world = await World.start()
     world.site('example.com', 'this is example.com')
-    // Every 14th port, for 65,535 requests take long; the first and the last are among them.
+    // Every 14th port, as 65,535 requests would take long; the first and the last are included.
     await pipelined(world, 4682, i => `example.com:${1 + 14 * i}`, /this is example\.com/g)
     assert.equal(world.events('load').length, 1)
     assert.equal(world.vhosts.stats().totals.hostnames, 1)
@@ -196,7 +196,7 @@ describe("vectors of the group 'load shape'", () => {
   })
 })
 
-/** Sends so many requests on few connections, and counts the answers. */
+/** Sends this many requests on a few connections, and counts the answers. */
 async function pipelined(
   world: World,
   count: number,

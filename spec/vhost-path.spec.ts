@@ -293,7 +293,7 @@ describe('locateVhost', () => {
   })
 
   describe('whose links are looked at by their owners', () => {
-    /** Does something at the first look at the link, or at what it leads to. */
+    /** Does something at the first look at the link, or at its target. */
     function atLookAt(path: string, act: () => void): PatchedFs {
       let isDone = false
       return new PatchedFs((name, original) => {

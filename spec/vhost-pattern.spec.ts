@@ -176,5 +176,3 @@ function compiled(pattern: string): ((hostname: string) => string | undefined) |
     return undefined
   }
 }
-
-/** The module as it is on another system, paths aside. */

@@ -84,7 +84,7 @@ function behaves(isolation: Isolation): void {
     )
   })
 
-  // A connection to an isolated app keeps what it was opened for as long as it is of use.
+  // A connection to an isolated app keeps what it was opened for as long as the connection is used.
   if (isHere)
     it('keeps nothing of the request that came first', async () => {
       const context = new AsyncLocalStorage<object>()
@@ -118,7 +118,7 @@ function behaves(isolation: Isolation): void {
         })
       })
       const names = Array.from({ length: 20 }, (_, n) => `stranger-${n}.test`)
-      // It looks for the base path once.
+      // The router looks for the base path once, before this.
       await nextTurn()
       using calls = new FsCalls()
       const answers = await Promise.all(names.map(name => world.get(name)))
@@ -509,7 +509,7 @@ function behaves(isolation: Isolation): void {
       assert.equal(world.errors.length, 1)
       assert.match((world.errors[0] as Error).message, message)
 
-      // A server without Express would end by what is thrown.
+      // On a server without Express, a throw here would end the process.
       const req = new http.IncomingMessage(new Socket())
       req.url = '/'
       req.rawHeaders.push('Host', 'aries.test', 'X-Forwarded-Host', 'taurus.test')
@@ -533,7 +533,7 @@ function behaves(isolation: Isolation): void {
     try {
       const port = (server.address() as { port: number }).port
       const { body } = await world.get('aries.test', '/z', { port })
-      // Here nobody has set what Express sets.
+      // In process, nobody has set what Express sets.
       assert.equal(body, isHere ? ' /z ' : ' /z /z')
       assert.equal((await world.get('nobody.test', '/', { port })).body, 'plain 404')
     } finally {
@@ -661,7 +661,7 @@ function behaves(isolation: Isolation): void {
 
     it('answers 503 with Retry-After when the load takes too long, and lets the others be', async () => {
       await using world = await start({ loadTimeout: isHere ? 100 : 1000 })
-      // With nothing left to wait for, a process of its own would end.
+      // An app in a process of its own would end if it had nothing left to wait for.
       const holds = isHere ? '' : 'setInterval(() => {}, 1000);'
       world.write('aries.test/app/index.mjs', `${holds} await new Promise(() => {})`)
       world.site('taurus.test', 'taurus')

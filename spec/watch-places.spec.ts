@@ -24,7 +24,7 @@ describe('addPlaces', () => {
     symlinkSync(target, join(base, path))
   }
 
-  /** Below the base, with `*` where every name matters. */
+  /** The places below the base, with `*` if every name in them matters. */
   async function placesOf(
     path: string,
     names?: string[],
@@ -49,7 +49,7 @@ describe('addPlaces', () => {
     const looks = calls.paths.filter(path => path !== join(base, 'www/aries.test'))
     assert.ok(looks.includes(join(base, 'releases/1/app')))
     assert.deepEqual(looks, [...new Set(looks)])
-    // What is there, and where the link leads.
+    // One looks at what is there, one at where the link leads.
     assert.equal(calls.paths.length - looks.length, 2)
   })
 

@@ -20,7 +20,7 @@ describe('WatchedFolder', () => {
     rmSync(path, { recursive: true })
   })
 
-  // Beyond a few they are told apart in another way.
+  // If there are many links, they are told apart in another way.
   for (const others of [0, 20]) {
     describe(`with ${others} links more`, () => {
       beforeEach(() => {

@@ -52,7 +52,7 @@ function timesOf(key: string): number {
   return compared.get(key) ?? 0
 }
 
-/** What a comparison does after it was counted, by key. */
+/** What a comparison does after it has been counted, by key. */
 type Doing = Record<string, () => Promise<unknown>>
 
 function start(settings: { updateInterval?: number; watch?: boolean } = {}, doing: Doing = {}): Watcher {
@@ -71,7 +71,7 @@ function watched(
   return { isComplete: () => isComplete, places: async () => new Map(found), above: base }
 }
 
-/** As `watched`, and counts how often the places are looked up. */
+/** Like `watched`, but counts how often the places are looked up. */
 function counted(...args: Parameters<typeof watched>): ReturnType<typeof watched> & { looks: number } {
   const { isComplete, places, above } = watched(...args)
   const counts = {
@@ -86,7 +86,7 @@ function counted(...args: Parameters<typeof watched>): ReturnType<typeof watched
   return counts
 }
 
-/** Until the watches of a new key are there, which its first comparison tells. */
+/** Waits for the watches of a new key, which exist once it has been compared. */
 async function armed(key: string): Promise<number> {
   await eventually(() => timesOf(key) > 0)
   return timesOf(key)
@@ -102,7 +102,7 @@ function inotifyWatches(): number {
     try {
       count += readFileSync(`/proc/self/fdinfo/${name}`, 'utf8').match(/^inotify wd/gm)?.length ?? 0
     } catch {
-      // The descriptor by which the folder itself was read.
+      // The descriptor by which the folder itself was read has closed.
     }
   }
   return count
@@ -510,14 +510,14 @@ describe('Watcher, by events', () => {
     await eventually(() => assert.equal(inotifyWatches(), before))
   })
 
-  /** As long as another key is looked for three times more. */
+  /** Waits while another key is looked for three more times. */
   async function someRetries(): Promise<void> {
     const clock = counted({ [at('never')]: undefined })
     watcher?.watch('clock', clock)
     await eventually(() => clock.looks > 3)
   }
 
-  // Until nothing more happens for a while by itself: events that were on their way, watches opened anew.
+  // Waits until nothing more happens by itself for a while: events that were on their way, watches opened anew.
   async function becomesQuiet(): Promise<void> {
     let seen = -1
     let since = performance.now()
@@ -590,7 +590,7 @@ describe('Watcher, by looking', () => {
         ? { [folder('deaf')]: undefined }
         : { [folder('live')]: undefined, [folder('deaf')]: undefined }
       start({ updateInterval: 10 }).watch('a', watched(places))
-      // Is compared at each interval.
+      // This key is compared at each interval.
       watcher?.watch('clock', watched({ [at('live')]: undefined }, false))
       await armed('a')
       const before = timesOf('a')
@@ -617,7 +617,7 @@ describe('Watcher, by looking', () => {
     const settings = { basePath: folder('elsewhere'), updateInterval: 5, watch: false }
     const clock = new Watcher(settings, async () => void intervals++)
     clock.watch('clock', { ...watched({}), above: at('elsewhere') })
-    // The last sweep may be under way.
+    // The last sweep may still be under way.
     await eventually(() => intervals > 5)
     const before = looks
     await eventually(() => intervals > 15)
@@ -687,7 +687,7 @@ describe('Watcher, by looking', () => {
       const keys = Array.from({ length: 30 }, (_, n) => `key${n}`)
       for (const key of keys)
         watcher.watch(key, { ...watched({ [folder('a')]: undefined }), above: at(above) })
-      // Is compared at each interval, and so counts them.
+      // This key is compared at each interval, and so counts intervals.
       watcher.watch('clock', { ...watched({ [folder('a')]: undefined }, false), above: at(above) })
       await eventually(() => timesOf('clock') > 12)
       const before = new Map(compared)
@@ -797,14 +797,14 @@ describe('Watcher, by looking', () => {
     await eventually(() => timesOf('clock') > 12)
     isHung = true
     await eventually(() => answers.length === 1)
-    // A sweep that waits for the folder in vain, and one after it.
+    // One sweep waits for the folder in vain, and one follows it.
     const [before, intervals] = [sum(keys), timesOf('clock')]
     await eventually(() => timesOf('clock') >= intervals + 3)
     const atTurns = sum(keys) - before
     assert.ok(atTurns <= 4, `${atTurns} comparisons in three intervals`)
     answers.pop()?.()
     await eventually(() => answers.length === 1)
-    // Between the look above of one sweep, which is given up, and that of the next.
+    // Runs between the look above of the sweep that is given up and that of the next.
     atClock = () => {
       atClock = () => {}
       renameSync(at('releases'), at('old'))
@@ -927,7 +927,7 @@ describe('the process', () => {
           `import { vhostRouter } from 'lib/index.js'
           const vhosts = vhostRouter({ basePath: ${JSON.stringify(base)}, watch: ${watch}, updateInterval: 20 })
           const { realPath } = await vhosts.load('aries.test')
-          // Sweeps and watches are under way.
+          // Time for sweeps and watches.
           for (let n = 0; n < 20; n++) await new Promise(resolve => setTimeout(resolve, 10))
           ${isClosed ? 'await vhosts.close()' : ''}
           console.log(realPath)`,
@@ -939,7 +939,7 @@ describe('the process', () => {
   }
 })
 
-/** Where comparisons wait until it is opened. */
+/** Comparisons wait here until the gate is opened. */
 class Gate {
   #isReached = false
   #open!: () => void
