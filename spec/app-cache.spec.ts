@@ -47,7 +47,7 @@ function gated(world: World): { gate: { resolve(): void }; site: { loads: number
 }
 
 describe('AppCache', () => {
-  it('keeps at most maxApps, and evicts the one that was not asked for the longest', async () => {
+  it('keeps at most maxApps, and evicts the one that has gone longest without a request', async () => {
     await using world = await World.start({ maxApps: 2 })
     for (const name of ['aries', 'taurus', 'virgo']) world.site(`${name}.test`, name)
     await world.body('aries.test')
@@ -61,7 +61,7 @@ describe('AppCache', () => {
     assert.equal(await world.body('taurus.test'), 'taurus')
   })
 
-  it('always serves a person who opens three sites in a row where two have room', async () => {
+  it('always serves somebody who opens three sites in a row when there is room for two', async () => {
     await using world = await World.start({ maxApps: 2 })
     const names = ['aries', 'taurus', 'virgo']
     for (const name of names) world.site(`${name}.test`, name)
@@ -88,7 +88,7 @@ describe('AppCache', () => {
     await eventually(async () => (await world.body('taurus.test')) === 'taurus')
   })
 
-  it('keeps at most maxApps where names that shared a release move apart', async () => {
+  it('keeps at most maxApps when names that shared a release move apart', async () => {
     await using world = await World.start({ maxApps: 2, updateInterval: 50 })
     for (const n of [0, 1, 2]) world.site(`releases/${n}`, `release ${n}`)
     const names = ['aries.test', 'taurus.test', 'virgo.test']
@@ -104,7 +104,7 @@ describe('AppCache', () => {
     assert.deepEqual(loaded(world), ['aries.test', 'virgo.test'])
   })
 
-  it('leaves a name where it is while others stay there and every app is busy', async () => {
+  it('leaves a name where it is while others share its app and every app is busy', async () => {
     await using world = await World.start({ maxApps: 1, updateInterval: 10 })
     hanging(world, 'releases/0')
     world.write(
@@ -128,7 +128,7 @@ describe('AppCache', () => {
     await eventually(async () => (await world.body('taurus.test')) === 'new')
   })
 
-  it('evicts what is idle for idleTimeout, but not what is busy', async () => {
+  it('evicts what has been idle for idleTimeout, but not what is busy', async () => {
     await using world = await World.start({ idleTimeout: 100 })
     hanging(world, 'aries.test')
     hanging(world, 'taurus.test')
@@ -194,7 +194,7 @@ describe('AppCache', () => {
     assert.ok(world.vhosts.stats().totals.apps <= 50)
   })
 
-  it('moves a re-pointed name alone, and retires an app when no name leads to it', async () => {
+  it('moves only the re-pointed name, and retires an app when no name leads to it any more', async () => {
     await using world = await World.start()
     world.site('../releases/1', 'one')
     world.site('../releases/2', 'two')
@@ -230,7 +230,7 @@ describe('AppCache', () => {
     assert.match(errors[0]?.error.message ?? '', /more than 5 reloads within a minute/)
   })
 
-  it('slows down an app that writes into its own folder each time it is loaded, and follows it on', async () => {
+  it('slows down reloads of an app that writes into its own folder at each load, but goes on following it', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
@@ -248,7 +248,7 @@ describe('AppCache', () => {
     await eventually(() => times.length > slowed)
   })
 
-  it('tries a release that failed again while it is asked for, ever more rarely, and tells of it once', async () => {
+  it('retries a failed release while requests come, ever more rarely, and reports it once', async () => {
     await using world = await World.start({ updateInterval: 40 })
     world.write(
       'aries.test/app/index.js',
@@ -266,7 +266,7 @@ describe('AppCache', () => {
     assert.equal(world.events('error').length, 1)
   })
 
-  it('loads once more for who joined a load that had begun before the last file was there', async () => {
+  it('loads again for requests that joined a load which had begun before the last file was there', async () => {
     for (const isMended of [true, false]) {
       await using world = await World.start()
       const { gate, site } = gated(world)
@@ -287,7 +287,7 @@ describe('AppCache', () => {
     }
   })
 
-  it('lets who comes after a first failure wait for the next attempt, and refuses at once after the second', async () => {
+  it('makes requests wait for the next attempt after a first failure, and refuses them at once after the second', async () => {
     await using world = await World.start()
     const counter = { loads: 0, last: 0 }
     Object.assign(globalThis, { counterOfWaiting: counter })
@@ -316,7 +316,7 @@ describe('AppCache', () => {
     assert.ok(counter.loads === 4 || isThirdDue, `${counter.loads}`)
   })
 
-  it('loads others although apps that take too long are asked for again and again', {
+  it('loads other apps although apps that take too long are asked for again and again', {
     timeout: 60_000,
   }, async () => {
     await using world = await World.start({ loadTimeout: 1500, maxConcurrentLoads: 2 })
@@ -340,7 +340,7 @@ describe('AppCache', () => {
     await Promise.all(retries)
   })
 
-  it('lets nobody wait for another attempt at what took too long a moment ago', async () => {
+  it('makes nobody wait for another attempt when the last load took too long a moment ago', async () => {
     await using world = await World.start({ loadTimeout: 200, updateInterval: 60_000 })
     const counter = { loads: 0 }
     Object.assign(globalThis, { counterOfSlow: counter })
@@ -352,7 +352,7 @@ describe('AppCache', () => {
     assert.deepEqual([statuses, counter.loads], [[503, 503], 1])
   })
 
-  it('counts who comes in the very turn in which an app is loaded', async () => {
+  it('counts a request that comes in the very turn in which an app is loaded', async () => {
     const events = new Events()
     const { cache, ask } = fakeCache(10, events)
     await ask('old')
@@ -366,7 +366,7 @@ describe('AppCache', () => {
     assert.equal(app.waiting, 1)
   })
 
-  it('keeps the sites in demand loaded beside a stranger who opens every site once', async t => {
+  it('keeps the sites in demand loaded while a stranger opens every site once', async t => {
     const alone = await hitRates(0)
     for (const scanned of [1, 5]) {
       const beside = await hitRates(scanned)
@@ -376,7 +376,7 @@ describe('AppCache', () => {
     }
   })
 
-  it('lets what was in demand once go when it no longer is', async () => {
+  it('evicts what was once in demand when it no longer is', async () => {
     const { cache, ask } = fakeCache(10)
     for (let request = 0; request < 100; request++) await ask('once in demand')
     for (let site = 0; site < 10 * 100 * 5; site++) await ask(`site ${site}`)

@@ -32,7 +32,7 @@ describe('findEntry', () => {
     }
   })
 
-  it('ignores folders and what has other names', async () => {
+  it('ignores folders and files with other names', async () => {
     assert.equal(await entryOf(['app.js/', 'index.js/', 'server.mjs']), 'server.mjs')
     assert.equal(
       await entryOf(['main.js', 'app.jsx', 'App.js', 'app', 'index.json', 'lib/app.js']),
@@ -40,7 +40,7 @@ describe('findEntry', () => {
     )
   })
 
-  it('lists no folder of very many files, by which all would wait', async t => {
+  it('lists no folder of very many files, which would hold everything up', async t => {
     const lists = t.mock.method(fs, 'readdir')
     // Rebinds named imports of node:fs/promises to what is on its object now, and again below.
     syncBuiltinESMExports()
@@ -64,7 +64,7 @@ describe('findEntry', () => {
     }
   })
 
-  it('gives nothing where there is nothing', async () => {
+  it('gives nothing if there is nothing', async () => {
     assert.equal(await entryOf([]), undefined)
     assert.equal(await entryOf([], 'app'), undefined)
     assert.equal(await findEntry(join(import.meta.dirname, 'no-such-folder'), undefined), undefined)

@@ -46,7 +46,7 @@ async function inFlight(world: World, count: number): Promise<void> {
 }
 
 describe('App', () => {
-  it('keeps requests on the release that they began on, and disposes it after the last', async () => {
+  it('keeps requests on the release on which they began, and disposes it after the last', async () => {
     await using world = await World.start()
     const host = 'slow.aries.test'
     gated(world, host, '1')
@@ -89,7 +89,7 @@ describe('App', () => {
       await world.vhosts.reload('aries.test')
     },
   })) {
-    it(`cuts what is left of HTTP/2 so that its clients see it, ${how}`, async () => {
+    it(`cuts what is left of HTTP/2 so that its clients notice, ${how}`, async () => {
       await using world = await World.start({ drainTimeout: 20 })
       world.write(
         'aries.test/app/index.js',
@@ -146,7 +146,7 @@ describe('App', () => {
     assert.equal((await handedOn).body, 'the next handler')
   })
 
-  it('counts a request as ended when the client has gone, queued ones on the same socket too', async () => {
+  it('counts a request as ended when the client has gone, also requests queued on the same socket', async () => {
     await using world = await World.start()
     const host = 'gone.aries.test'
     gated(world, host, '1')
@@ -161,7 +161,7 @@ describe('App', () => {
   })
 
   for (const isolation of ['none', 'process'] as const) {
-    it(`does not count who was gone by HTTP/2, or answered, before the app was loaded: isolation ${isolation}`, async () => {
+    it(`does not count requests whose HTTP/2 client has gone, or has been answered, before the app was loaded: isolation ${isolation}`, async () => {
       await using world = await World.start({ isolation })
       // Its answer is so long that it has to wait for its client to read.
       world.write(
@@ -196,7 +196,7 @@ describe('App', () => {
     })
   }
 
-  it('does not count whom a middleware has answered while the app was loaded', async () => {
+  it('does not count a request that a middleware has answered while the app was loaded', async () => {
     let answered: () => void = () => {}
     const isAnswered = new Promise<void>(resolve => {
       answered = resolve
@@ -247,7 +247,7 @@ describe('App', () => {
     assert.equal(body, '10')
   })
 
-  it('passes what a handler throws, or rejects with, to the outer error handler', async () => {
+  it('passes what a handler throws or rejects with to the outer error handler', async () => {
     await using world = await World.start()
     world.write('throws.test/app/index.js', 'module.exports = () => { throw new Error("thrown") }')
     world.write('rejects.test/app/index.js', 'module.exports = async () => { throw new Error("rejected") }')
@@ -260,7 +260,7 @@ describe('App', () => {
     assert.equal(world.vhosts.stats().totals.inFlight, 0)
   })
 
-  it('tells of a close() that throws or rejects, and evicts all the same', async () => {
+  it('reports a close() that throws or rejects, and evicts the app all the same', async () => {
     await using world = await World.start()
     for (const [host, close] of [
       ['throws.test', '() => { throw new Error("cannot close") }'],
@@ -280,7 +280,7 @@ describe('App', () => {
     }
   })
 
-  it('counts requests that are never answered as in flight, and no others', async () => {
+  it('counts requests that are never answered, and only those, as in flight', async () => {
     await using world = await World.start()
     const host = 'count.aries.test'
     gated(world, host, '1')

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { Chain, type Link } from '../lib/chain.ts'
 
 describe('Chain', () => {
-  it('holds what a Set would, whatever leaves in whatever order', () => {
+  it('holds what a Set would hold, whatever leaves in whatever order', () => {
     fc.assert(
       fc.property(fc.array(fc.nat({ max: 20 })), steps => {
         const chain = new Chain<number>()
@@ -27,7 +27,7 @@ describe('Chain', () => {
     )
   })
 
-  it('lets what is in it leave while it is gone through', () => {
+  it('lets items leave while it is being iterated', () => {
     const chain = new Chain<number>()
     const links = [1, 2, 3].map(value => chain.add(value))
     for (const value of chain.values()) links[value - 1]?.leave()

@@ -48,7 +48,7 @@ describe('express-van', () => {
     assert.match((await run(runtime, '--version')).out, /^\d+\.\d+\.\d+\n$/)
   })
 
-  it('says what to install where there is no express beside it', async () => {
+  it('says what to install if express is missing', async () => {
     const runtime = runtimeFolder()
     const installed = join(runtime, 'node_modules')
     cpSync(join(PROGRAM, '..'), join(installed, 'express-van', 'dist'), { recursive: true })
@@ -122,7 +122,7 @@ describe('express-van', () => {
     })
   }
 
-  it('ends with 3 where no server answers', async () => {
+  it('ends with 3 if no server answers', async () => {
     for (const words of [
       ['status'],
       ['why', 'a.test'],
@@ -151,7 +151,7 @@ describe('express-van', () => {
     ['breaks off', `${lines}Content-Length: 200\r\n\r\n{"vhosts":`, /the connection broke off/],
   ]
   for (const [what, answer, says] of strangers) {
-    it(`ends with 3 where what answers ${what}`, async () => {
+    it(`ends with 3 if what answers ${what}`, async () => {
       const runtime = runtimeFolder()
       const socket = join(runtime, 'control.sock')
       const server = createServer(connection => {
@@ -168,7 +168,7 @@ describe('express-van', () => {
     })
   }
 
-  it('ends with 1 and the reason where the server refuses', async () => {
+  it('ends with 1 and the reason if the server refuses', async () => {
     const runtime = runtimeFolder()
     const socket = join(runtime, 'control.sock')
     const server = http
@@ -265,7 +265,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     await eventually(() => assert.match(site.out, /reload aries\.test www\.aries\.test/))
   })
 
-  it('tells the host of a reload that is wrong from a release that is refused', async () => {
+  it('tells a wrong host apart from a refused release at a reload', async () => {
     await using site = await Site.start()
     site.world.write('aries.test/app/index.js', 'throw new Error("boom")')
     site.world.write('leo.test/static/index.html', '')
@@ -306,7 +306,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(out, /^aries\.test: \d{4}-\S+Z: The app crashed: it ended with code 7$/m)
   })
 
-  it('says on a terminal how long a reload has been waited for, and fits its table there', {
+  it('shows on a terminal how long a reload has taken so far, and fits its table to the width', {
     skip: existsSync('/usr/bin/script') ? false : 'needs script of util-linux, which makes a terminal',
   }, async () => {
     await using site = await Site.start()
@@ -372,7 +372,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
-  it('tells events on one line each, whatever is in them', async () => {
+  it('prints each event on one line, whatever it contains', async () => {
     await using site = await Site.start()
     const people = site.start('events')
     site.world.site('aries.test', 'aries')
@@ -386,7 +386,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     await eventually(() => assert.match(people.out, /error +aries\.test .*one.*two.*serves on/))
   })
 
-  it('ends well for those who watch its events, after the last of them', async () => {
+  it('ends cleanly for those who watch its events, after the last event', async () => {
     for (const signals of [['SIGTERM'], ['SIGINT', 'SIGINT']] as const) {
       await using site = await Site.start()
       const people = site.start('events')
@@ -416,7 +416,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
-  it('says how many requests were cut as they did not end', async () => {
+  it('says how many requests were cut because they did not end', async () => {
     await using site = await Site.start(['--drain-timeout', '50'])
     site.world.write('aries.test/app/index.js', `module.exports = (req, res) => res.write('begun')`)
     const held = assert.rejects(site.get('aries.test'))
@@ -450,7 +450,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
-  it('ends whatever apps have left behind, and though nobody reads its output', {
+  it('ends although apps have left things running, and although nobody reads its output', {
     timeout: 60_000,
   }, async () => {
     await using site = await Site.start()
@@ -471,7 +471,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     ['an app', '/'],
     ['static()', '/large'],
   ] as const) {
-    it(`ends when what ${who} has answered is read`, async () => {
+    it(`ends once what ${who} has answered has been read`, async () => {
       await using site = await Site.start()
       const length = 32 * 2 ** 20
       site.world.write(
@@ -487,7 +487,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     })
   }
 
-  it('answers those, too, whose app is being loaded when it is to end', async () => {
+  it('also answers requests whose app is still loading when it is told to end', async () => {
     await using site = await Site.start()
     const go = site.world.path('go')
     site.world.write(
@@ -506,7 +506,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await site.ended).code, 0)
   })
 
-  it('keeps a connection open for longer than the proxies before it do', async () => {
+  it('keeps connections open for longer than the proxies in front of it do', async () => {
     await using site = await Site.start()
     site.world.site('aries.test', 'aries')
     const agent = new http.Agent({ keepAlive: true })
@@ -516,7 +516,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     agent.destroy()
   })
 
-  it('tells those who could ask on to go elsewhere, once it is to end', async () => {
+  it('tells clients that would send more requests to go elsewhere, once it is to end', async () => {
     await using site = await Site.start()
     site.world.write(
       'aries.test/app/index.js',
@@ -553,7 +553,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     for (const agent of agents) agent.destroy()
   })
 
-  it('serves on when nobody reads what it prints any more', async () => {
+  it('goes on serving when nobody reads its output any more', async () => {
     await using site = await Site.start()
     site.child.stdout?.destroy()
     site.child.stderr?.destroy()
@@ -569,7 +569,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await site.ended).code, 0)
   })
 
-  it('serves on when what it prints is not kept, as the disk is full', {
+  it('goes on serving when the disk is too full for its output', {
     skip: existsSync('/dev/full') ? false : 'needs /dev/full',
   }, async t => {
     await using world = new World()
@@ -588,7 +588,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal((await ended).code, 0)
   })
 
-  it('ends with 1 where what a command prints is not kept, as the disk is full', {
+  it('ends with 1 if the disk is too full for the output of a command', {
     skip: existsSync('/dev/full') ? false : 'needs /dev/full',
   }, async () => {
     await using site = await Site.start()
@@ -632,7 +632,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(second.err, '')
   })
 
-  it('removes its control socket also where an app ends the process', async () => {
+  it('removes its control socket even if an app ends the process', async () => {
     await using site = await Site.start()
     site.world.write('aries.test/app/index.js', 'module.exports = () => process.exit(7)')
     await assert.rejects(site.get('aries.test'))
@@ -655,7 +655,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
-  it('ends as patiently when its terminal is closed, which is told more than once', async () => {
+  it('ends just as patiently when its terminal is closed, although that sends the signal more than once', async () => {
     await using site = await Site.start()
     site.world.write('aries.test/app/index.js', held(site.world.path('go')))
     const answer = await site.answer('aries.test', '/')
@@ -668,7 +668,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(readdirSync(join(site.runtime, `express-van-${process.getuid?.()}`)), [])
   })
 
-  it('writes the error of an app as one entry, whatever its message', async () => {
+  it('logs the error of an app as one entry, whatever its message', async () => {
     await using site = await Site.start([])
     site.world.write(
       'aries.test/app/index.js',
@@ -680,7 +680,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     )
   })
 
-  it('tells clients what went wrong with --watch-tree alone', async () => {
+  it('tells clients what went wrong only with --watch-tree', async () => {
     for (const [flags, wanted] of [
       [[], /^Internal Server Error\n$/],
       [['--watch-tree'], /^Error: boom\n +at .*index\.js:1:/m],
@@ -693,7 +693,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
-  it('shows operators a status page and metrics, and no app their password', async () => {
+  it('shows operators a status page and metrics, and shows no app their password', async () => {
     const password = 'k\u00f6rper: 1'
     const authorization = (user: string, word: string): http.OutgoingHttpHeaders => ({
       authorization: `basic ${Buffer.from(`${user}:${word}`).toString('base64')}`,
@@ -718,7 +718,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(metrics, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
   })
 
-  it('shows no app the password where there is no status page either', async () => {
+  it('hides the password from apps even if there is no status page', async () => {
     await using site = await Site.start([], runtimeFolder(), { EXPRESS_VAN_STATUS_PASSWORD: 'a secret' })
     site.world.write(
       'aries.test/app/index.js',
@@ -744,7 +744,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.equal(statSync(join(folder, `${site.port}.sock`)).mode & 0o777, 0o600)
   })
 
-  it('serves without a control socket where others may enter its folder', async () => {
+  it('serves without a control socket if others may enter its folder', async () => {
     const runtime = runtimeFolder()
     const folder = join(runtime, `express-van-${process.getuid?.()}`)
     mkdirSync(folder)
@@ -780,7 +780,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     server.close()
   })
 
-  it('finds a server that has no folder for the sockets of who is logged in, as a service has none', async () => {
+  it('finds a server whose environment has no folder for the sockets of a login session, as for a service', async () => {
     const TMPDIR = runtimeFolder()
     await using site = await Site.start([], runtimeFolder(), { XDG_RUNTIME_DIR: '', TMPDIR })
     site.world.site('aries.test', 'aries')
@@ -793,7 +793,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     }
   })
 
-  it('finds a server though another, which was killed, has left its socket where it is looked for first', async () => {
+  it('finds a server although a killed one has left its socket in the folder searched first', async () => {
     const TMPDIR = runtimeFolder()
     await using site = await Site.start([], runtimeFolder(), { XDG_RUNTIME_DIR: '', TMPDIR })
     const runtime = runtimeFolder()
@@ -807,7 +807,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual([code, err], [0, ''])
   })
 
-  it('takes the place of a control socket that was left behind, not of one that answers', async () => {
+  it('replaces a control socket that was left behind, but not one that answers', async () => {
     const runtime = runtimeFolder()
     const socket = join(runtime, 'control.sock')
     await using first = await Site.start(['--socket', socket], runtime)
@@ -822,7 +822,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match((await run(runtime, 'status', '--socket', socket)).out, /third\.test/)
   })
 
-  it('ends with 1 where its port is taken', async () => {
+  it('ends with 1 if its port is taken', async () => {
     const taken = createServer().listen(0)
     await new Promise(resolve => taken.once('listening', resolve))
     const { port } = taken.address() as AddressInfo
@@ -832,14 +832,14 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(err, new RegExp(`port ${port} is taken`))
   })
 
-  it('ends with 1 where its host is no address of this machine', async () => {
+  it('ends with 1 if its host is no address of this machine', async () => {
     // An address reserved for documentation.
     const { code, err } = await run(runtimeFolder(), 'serve', '.', '--port', '0', '--host', '198.51.100.7')
     assert.equal(code, 1)
     assert.match(err, /^express-van: --host is no address of this machine: .*EADDRNOTAVAIL/)
   })
 
-  it('hands on the options', async () => {
+  it('passes the options on', async () => {
     await using site = await Site.start([
       '--app-dir',
       '.',
@@ -869,7 +869,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     await eventually(() => assert.match(site.err, /aries\.test: Error: secret\n +at /))
   })
 
-  it('writes what is behind an error, too, also where that is the error itself', async () => {
+  it('logs the causes of an error, too, even if it is its own cause', async () => {
     await using site = await Site.start()
     site.world.write(
       'aries.test/app/index.js',
@@ -885,7 +885,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     )
   })
 
-  it('answers what an app leaves with 404, and nothing that the app said of its content', async () => {
+  it('answers 404 for what an app leaves unanswered, without the headers that the app set for its content', async () => {
     await using site = await Site.start()
     site.world.write(
       'aries.test/app/index.js',
@@ -900,7 +900,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.deepEqual(await site.get('nobody.test'), [404, 'Not Found\n'])
   })
 
-  it('names no place in an app where the disk fails before there is one', async () => {
+  it('names no place in an app if the disk fails before there is one', async () => {
     const failing = `import fs from 'node:fs/promises'
       import { syncBuiltinESMExports } from 'node:module'
       fs.readdir = async () => { throw Object.assign(new Error('i/o error'), { code: 'EIO' }) }

@@ -10,13 +10,13 @@ const app = (realPath: string, ranFor = 0): Parameters<Crashes['note']>[0] => ({
 })
 
 describe('Crashes', () => {
-  it('are followed by a restart at once, then after 100 ms, doubling to 30 s', () => {
+  it('are followed by a restart at once, then after 100 ms, doubling up to 30 s', () => {
     const crashes = new Crashes()
     const pauses = Array.from({ length: 12 }, () => crashes.note(app('/a'), crash))
     assert.deepEqual(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000])
   })
 
-  it('begin anew after an app has run for half a minute', () => {
+  it('start again from the shortest pause after an app has run for half a minute', () => {
     const crashes = new Crashes()
     for (let time = 0; time < 5; time++) crashes.note(app('/a'), crash)
     assert.equal(crashes.note(app('/a', 31_000), crash), 0)

@@ -16,7 +16,7 @@ const OLDER = ['20200101T000000Z', '20200102T000000Z', '20200103T000000Z', '2020
 describe(PAGE, {
   skip: process.platform === 'linux' && process.getuid?.() === 0 ? false : 'needs root, and Linux',
 }, () => {
-  it('has deploys, and a way back, that fail no request, run as the customer and keep five releases', async () => {
+  it('describes deploys and rollbacks that fail no request, run as the customer and keep five releases', async () => {
     await using box = new Box()
     const port = await box.serve()
     box.asCustomer(`mkdir -p ${OLDER.map(name => `releases/${name}`).join(' ')}`)
@@ -42,7 +42,7 @@ describe(PAGE, {
     assert.deepEqual(box.releases(), [OLDER[1], OLDER[3], first, second, third])
   })
 
-  it('has its commands ask at the socket of the unit, in a folder that no customer can make before it', () => {
+  it('makes its commands use the socket of the unit, in a folder that no customer can create first', () => {
     const unit = block('ini', /ExecStart/, PAGE)
     const [, folder] = /^RuntimeDirectory=(\S+)$/m.exec(unit) ?? []
     const socket = `--socket /run/${folder}/control.sock`
@@ -50,7 +50,7 @@ describe(PAGE, {
     assert.ok(block('sh', /"\$@"/, PAGE).endsWith(` ${socket}\n`))
   })
 
-  it('has a deploy after one that broke off before its last step lead to what it brings', async () => {
+  it('lets a deploy after an interrupted one lead to the release that it brings', async () => {
     await using box = new Box()
     await box.serve()
     const first = box.deploy('1')
@@ -59,7 +59,7 @@ describe(PAGE, {
     assert.equal(box.current(), `releases/${second}`)
   })
 
-  it('has a release that is refused leave all as it was, and says so', async () => {
+  it('leaves everything as it was when a release is refused, and says so', async () => {
     await using box = new Box()
     const port = await box.serve()
     assert.throws(() => box.deploy('1', 'throw new Error("boom")'), { status: 1, message: /boom/ })
@@ -71,7 +71,7 @@ describe(PAGE, {
     assert.deepEqual(await box.answer(port), { status: 200, body: '1' })
   })
 
-  it('has a release that cannot be deployed leave all as it was', async () => {
+  it('leaves everything as it was when a release cannot be deployed', async () => {
     await using box = new Box()
     await box.serve()
     const first = box.deploy('1')

@@ -48,20 +48,20 @@ describe('documentRoot', () => {
     assert.equal((await get('http://aries.test/hello.txt?v=1')).body, 'hello')
   })
 
-  it('hands over what is not there', async t => {
+  it('passes on what is not there', async t => {
     const { get } = await site(t, { 'static/hello.txt': 'hello' })
     for (const path of ['/', '/none.txt', '/hello.txt/', '/hello.txt/more', `/${'a'.repeat(300)}`]) {
       assert.equal((await get(path)).body, NEXT, path)
     }
   })
 
-  it('hands over methods other than GET and HEAD', async t => {
+  it('passes on methods other than GET and HEAD', async t => {
     const { ask } = await site(t, { 'static/hello.txt': 'hello' })
     assert.equal((await ask('POST /hello.txt HTTP/1.1\r\nContent-Length: 0')).body, NEXT)
     assert.equal((await ask('OPTIONS * HTTP/1.1')).body, NEXT)
   })
 
-  it('hands over everything of a vhost without a document root, malformed paths too', async t => {
+  it('passes on everything of a vhost without a document root, including malformed paths', async t => {
     const { get } = await site(t, { 'app/index.js': '' }, { fallthrough: false })
     for (const path of ['/', '/hello.txt', '/%', '/%00']) assert.equal((await get(path)).body, NEXT, path)
     const file = await site(t, { static: 'a file' })
@@ -92,7 +92,7 @@ describe('documentRoot', () => {
     assert.match(answer.head, /^location: \/docs\/\?page=1\r$/im)
   })
 
-  it('takes the index, extensions and redirect it is told to', async t => {
+  it('follows the options index, extensions and redirect', async t => {
     const files = {
       'static/a/home.htm': 'home',
       'static/a/index.html': 'index',
@@ -116,7 +116,7 @@ describe('documentRoot', () => {
     assert.equal((await bare.get('/page')).body, 'text')
   })
 
-  it('hands the options of express.static on', async t => {
+  it('passes the options of express.static on', async t => {
     const seen: string[] = []
     const { get, root } = await site(
       t,
@@ -140,7 +140,7 @@ describe('documentRoot', () => {
     assert.deepEqual(seen, [join(root, 'static/hello.txt')])
   })
 
-  it('makes what is not found an error when fallthrough is false, without a path in it', async t => {
+  it('makes a missing file an error when fallthrough is false, without a path in it', async t => {
     const { get } = await site(
       t,
       { 'static/hello.txt': 'hello', 'static/.env': 'secret' },
@@ -160,7 +160,7 @@ describe('documentRoot', () => {
     assert.equal((await get('/b.txt')).body, NEXT)
   })
 
-  it('takes dot files as absent, but for .well-known', async t => {
+  it('treats dot files as absent, except .well-known', async t => {
     const { get } = await site(t, {
       'static/.well-known/acme-challenge/token': 'token',
       'static/.well-known/.env': 'secret',
@@ -188,7 +188,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('leaves dot files to express.static when told what to do with them', async t => {
+  it('leaves dot files to express.static if an option says what to do with them', async t => {
     const files = {
       'static/.well-known/x': 'x',
       'static/.config': 'config',
@@ -265,7 +265,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('answers 400 without a path of the machine to what cannot be decoded', async t => {
+  it('answers 400, without a path of this machine, to a path that cannot be decoded', async t => {
     const { get } = await site(t, { 'static/index.html': 'index' })
     for (const path of ['/%', '/%E0%A4%A', '/%zz', '/a%00.html']) {
       const answer = await get(path)
@@ -275,7 +275,7 @@ describe('documentRoot', () => {
     assert.equal((await get('/%c0%ae')).body, NEXT)
   })
 
-  it('redirects to no other host', async t => {
+  it('never redirects to another host', async t => {
     const { get } = await site(t, { 'static/dir/x': '', 'static/evil.example/dir/x': '' })
     const cases = {
       '/dir': '/dir/',
@@ -311,7 +311,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('follows links that lead out when link and target have one owner', async t => {
+  it('follows links that lead out if link and target have one owner', async t => {
     const outside = await folder(t, { 'a.txt': 'a', 'd/b.txt': 'b', 'd/index.html': 'index' })
     for (const links of ['owner', 'any', 'none'] as const) {
       const { get, root } = await site(t, { 'static/x.txt': 'x', 'shared/s.txt': 's' }, { links })
@@ -348,7 +348,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('serves a document root that is a link out of the release as links say', async t => {
+  it('serves a document root that is a link out of the release only as the option links allows', async t => {
     const outside = await folder(t, { 'a.txt': 'a' })
     for (const links of ['owner', 'any', 'none'] as const) {
       const { get, root } = await site(t, { 'build/b.txt': 'b' }, { links })
@@ -472,7 +472,7 @@ describe('documentRoot', () => {
     assert.equal((await get('/lib/a.js')).body, NEXT)
   })
 
-  it('opens no pipe and nothing that it may not read', async t => {
+  it('opens no pipe, and nothing that it may not read', async t => {
     if (process.platform === 'win32') return t.skip('Windows has neither')
     const { get, root } = await site(t, { 'static/closed.txt': 'closed', 'static/d/x.txt': 'x' })
     execFileSync('mkfifo', [join(root, 'static/pipe')])
@@ -490,10 +490,10 @@ describe('documentRoot', () => {
     }
   })
 
-  describe('of what is exchanged between the look and the opening', () => {
+  describe('what is replaced between the check and the opening', () => {
     const skip = process.platform === 'linux' ? false : 'elsewhere nothing tells'
 
-    it('waits for no pipe: none of the threads for the file system is held', { skip }, async t => {
+    it('does not wait for a pipe: no thread of the file system is held up', { skip }, async t => {
       const { get, root } = await site(
         t,
         { 'static/a.txt': 'a', 'static/b.txt': 'b' },
@@ -513,7 +513,7 @@ describe('documentRoot', () => {
     })
 
     for (const step of ['a.txt', '.']) {
-      it(`serves nothing by a link in the place of ${step}, and nothing that lies elsewhere`, {
+      it(`serves nothing through a link put in the place of ${step}, and nothing from elsewhere`, {
         skip,
       }, async t => {
         const { get, root } = await site(
@@ -530,7 +530,7 @@ describe('documentRoot', () => {
       })
     }
 
-    it('serves what a deploy has put there by then, or what it has just removed', async t => {
+    it('serves what a deploy has meanwhile put there, or what it has just removed', async t => {
       const { get, root } = await site(t, { 'static/a.txt': 'old' }, { setHeaders: () => deploy() })
       let deploys = 0
       function deploy(): void {
@@ -541,7 +541,7 @@ describe('documentRoot', () => {
       assert.equal((await get('/a.txt')).body, 'new')
     })
 
-    it('serves it where it stands after a folder above was exchanged', { skip }, async t => {
+    it('serves a file from its present place after a folder above was replaced', { skip }, async t => {
       const { get, root } = await site(
         t,
         { 'static/d/a.txt': 'old', 'static/e/a.txt': 'new' },
@@ -558,7 +558,7 @@ describe('documentRoot', () => {
     })
   })
 
-  it('tells of a failing file system without its paths', async t => {
+  it('reports a failing file system without its paths', async t => {
     const { get, root } = await site(t, { 'static/a.txt': 'a' })
     const failing = t.mock.method(fs, 'realpath', async (path: string) => {
       throw Object.assign(new Error(`EMFILE: too many open files, realpath '${path}'`), {
@@ -578,7 +578,7 @@ describe('documentRoot', () => {
     assert.ok(!answer.body.includes(root))
   })
 
-  it('names no file of this machine in an error that send makes', async t => {
+  it('names no file of this machine in errors made by send', async t => {
     const { ask } = await site(
       t,
       { 'static/a.txt': 'a', 'static/.x': 'x' },
@@ -594,7 +594,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('says nothing of a file that goes before it is opened', async t => {
+  it('says nothing of a file that is removed before it is opened', async t => {
     for (const [fallthrough, body] of [
       [true, NEXT],
       [false, 'Error: Not Found'],
@@ -626,7 +626,7 @@ describe('documentRoot', () => {
     assert.equal((await ask('GET /app.js HTTP/1.1')).body, 'hello')
   })
 
-  it('breaks off where a file has become shorter before it is read, and lets nobody wait', {
+  it('breaks off when a file has become shorter before it is read, and keeps nobody waiting', {
     timeout: 60_000,
   }, async t => {
     for (const content of ['', 'he']) {
@@ -643,7 +643,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('leaves what others send instead of a document that is gone meanwhile', async t => {
+  it('leaves an answer alone that others send instead of a document that has meanwhile gone', async t => {
     const root = await folder(t, { 'static/app.js': 'hello', 'half.txt': 'half.' })
     const serve = documentRoot({}, SETTINGS)
     let waiting: ServerResponse | undefined
@@ -668,7 +668,7 @@ describe('documentRoot', () => {
     assert.match(body, /\r\n\r\nhalf\.half\.$/)
   })
 
-  it('keeps no file open for a client that goes before its answer has its turn', async t => {
+  it('keeps no file open for a client that leaves before the turn of its answer', async t => {
     const root = await folder(t, { 'static/large.txt': 'x'.repeat(5_000_000), 'static/small.txt': 'x' })
     const serve = documentRoot({}, SETTINGS)
     let asked = 0
@@ -693,7 +693,7 @@ describe('documentRoot', () => {
     await eventually(() => open() === 0)
   })
 
-  it('tags files of one size and time differently, unless it is told otherwise', async t => {
+  it('gives files of the same size and time different tags, unless told otherwise', async t => {
     const tags = new Set<string | undefined>()
     for (const name of ['a.1.js', 'a.2.js']) {
       const { get, root } = await site(t, { 'static/index.html': name })
@@ -714,7 +714,7 @@ describe('documentRoot', () => {
     assert.match((await own.get('/')).head, /^etag: "1"\r$/im)
   })
 
-  it('leaves the request as it was for whoever comes next', async t => {
+  it('leaves the request unchanged for the next handler', async t => {
     const root = await folder(t, { 'static/dir/index.html': '' })
     const serve = documentRoot({ dotfiles: 'deny', extensions: 'html' }, SETTINGS)
     const { get } = await listening(t, (req, res) => {
@@ -800,7 +800,7 @@ describe('documentRoot', () => {
     }
   })
 
-  it('takes undefined as absent', async t => {
+  it('treats undefined as absent', async t => {
     const root = await folder(t, { 'static/a/index.html': 'a' })
     const serve = documentRoot(
       Object.fromEntries(

@@ -16,7 +16,7 @@ describe('errorPage() in Chromium', { skip: withoutChromium }, () => {
     await browser?.close()
   })
 
-  it('marks the line in question, with its number, and runs nothing that the app said', async () => {
+  it('marks the line in question, with its number, and runs nothing that the app provided', async () => {
     await using world = await World.start({}, (app, vhosts) => {
       app.use(vhosts)
       app.use(errorPage({ show: true }))

@@ -17,7 +17,7 @@ describe('errorPage()', () => {
       assert.ok(textOf(body).includes(text), text)
   })
 
-  it('shows the file of a syntax error, of CommonJS and of an ES module', async () => {
+  it('shows the file of a syntax error, in CommonJS and in an ES module', async () => {
     await using world = await start({ show: true })
     world.write('aries.test/app/index.js', `const first = 1\nconst = 2\n`)
     const { body } = await world.get('aries.test', '/', BROWSER)
@@ -27,7 +27,7 @@ describe('errorPage()', () => {
     assert.ok(textOf((await world.get('taurus.test', '/', BROWSER)).body).includes('SyntaxError'))
   })
 
-  it('shows of what an isolated app threw no code but that of its own vhost', async () => {
+  it('shows, for what an isolated app threw, code from its own vhost only', async () => {
     await using world = await start({ show: true }, 'process')
     world.write('secret.js', 'const secret = 1\n')
     world.link('aries.test/secret.js', '../secret.js')
@@ -49,7 +49,7 @@ describe('errorPage()', () => {
     for (const text of ['boom of leo', 'const answer = 41']) assert.ok(failed.includes(text), text)
   })
 
-  it('is text to a client that takes no HTML', async () => {
+  it('is text for a client that does not accept HTML', async () => {
     await using world = await start({ show: true })
     world.write('aries.test/app/index.js', `throw new Error('boom')`)
     const { status, headers, body } = await world.get('aries.test')
@@ -57,7 +57,7 @@ describe('errorPage()', () => {
     assert.match(body, /^aries\.test: The app cannot be loaded\n\nError: boom\n +at .*index\.js:1:7/)
   })
 
-  it('lets nothing run that an error says', async () => {
+  it('runs nothing that an error contains', async () => {
     await using world = await start({ show: true })
     const hostile = '</script><script>alert(1)</script><img src=x onerror=alert(2)>'
     world.write('aries.test/app/index.js', `throw new Error(${JSON.stringify(hostile)})`)
@@ -81,7 +81,7 @@ describe('errorPage()', () => {
     assert.ok(!(await world.get('aries.test', '/', { headers })).body.includes('s3cret'))
   })
 
-  it('is the status text alone in production', async () => {
+  it('is only the status text in production', async () => {
     const before = process.env.NODE_ENV
     process.env.NODE_ENV = 'production'
     try {
@@ -99,7 +99,7 @@ describe('errorPage()', () => {
     }
   })
 
-  it('keeps status and headers of an error, and drops what the app had said of its content', async () => {
+  it('keeps status and headers of an error, and drops the headers that the app set for its content', async () => {
     await using world = await start({ show: false })
     world.write(
       'aries.test/app/index.js',
@@ -115,7 +115,7 @@ describe('errorPage()', () => {
     assert.equal((await world.get('aries.test', '/', { method: 'HEAD' })).body, '')
   })
 
-  it('takes no header of an error that is of another answer, or that Node does not take', async () => {
+  it('drops headers of an error that belong to another answer, or that Node rejects', async () => {
     await using world = await start({ show: false })
     world.write(
       'aries.test/app/index.js',
@@ -137,7 +137,7 @@ describe('errorPage()', () => {
     assert.deepEqual([headers['cache-control'], headers['retry-after']], ['no-store', '7'])
   })
 
-  it('takes whatever was thrown, and any status for 500 that is none of an error', async () => {
+  it('accepts whatever was thrown, and replaces a status that is not an error by 500', async () => {
     await using world = await start({ show: true })
     for (const [thrown, text] of [
       ['"just text"', 'just text'],

@@ -25,7 +25,7 @@ describe('VhostError', () => {
     ['ERR_VHOST_CLOSED', 503, false, '1'],
   ]
   for (const [code, status, expose, retryAfter] of codes) {
-    it(`has for ${code} what Express looks for: ${status}`, () => {
+    it(`gives Express what it looks for with ${code}: ${status}`, () => {
       const error = new VhostError(code)
       assert.ok(error instanceof Error)
       assert.equal(error.name, 'VhostError')
@@ -38,21 +38,21 @@ describe('VhostError', () => {
     })
   }
 
-  it('tells the hostname and the detail in its message', () => {
+  it('has hostname and detail in its message', () => {
     const { message } = new VhostError('ERR_VHOST_LOAD', { hostname: 'aries.test', detail: 'no entry' })
     assert.equal(message, 'aries.test: The app cannot be loaded: no entry')
   })
 
-  it('says when to come back where it was told', () => {
+  it('says when to retry if it was told so', () => {
     const { headers } = new VhostError('ERR_VHOST_OVERLOADED', { retryAfter: 30 })
     assert.deepEqual(headers, { 'Retry-After': '30' })
   })
 
-  it('has no cause to be logged where there is none', () => {
+  it('has no cause to log if there is none', () => {
     assert.doesNotMatch(inspect(new VhostError('ERR_VHOST_NO_HANDLER')), /cause/)
   })
 
-  it('keeps the cause for logs, and its path out of message and stack', () => {
+  it('keeps the cause for logs, and the path of the cause out of message and stack', () => {
     const cause = new Error(`Cannot find module '${SECRET}'`)
     const error = new VhostError('ERR_VHOST_LOAD', { hostname: 'aries.test', cause })
     assert.equal(error.cause, cause)
@@ -63,7 +63,7 @@ describe('VhostError', () => {
     assert.ok(inspect(error).includes(SECRET), 'the operator is to see it')
   })
 
-  it('can be told of another hostname', () => {
+  it('can be restated for another hostname', () => {
     const cause = new Error('boom')
     const error = new VhostError('ERR_VHOST_OVERLOADED', { detail: 'busy', cause, retryAfter: 7 })
     const other = error.withHostname('taurus.test')
@@ -195,7 +195,7 @@ const FAILURES: Failure[] = [
 
 describe("what Express's own error handler tells a client", () => {
   for (const failure of FAILURES) {
-    it(`of ${failure.title}: ${failure.status}, and no path of this machine`, async t => {
+    it(`about ${failure.title}: ${failure.status}, and no path of this machine`, async t => {
       t.mock.method(console, 'error', () => {})
       let base = ''
       await using world = await World.start(

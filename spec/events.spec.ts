@@ -9,7 +9,7 @@ import { runChild } from './support/child.ts'
 import { World } from './support/world.ts'
 
 describe('the events of a router', () => {
-  it('tell of a load: whose, what, and how long it took', async () => {
+  it('say on a load which release was loaded, for which names, and how long it took', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     await world.get('aries.test')
@@ -22,7 +22,7 @@ describe('the events of a router', () => {
     assert.ok(load.durationMs > 0 && load.durationMs < 10_000)
   })
 
-  it('tell of a reload what was before, and of its eviction when it is disposed', async () => {
+  it('say on a reload what served before, and report its eviction when it is disposed', async () => {
     let version = 1
     await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
     world.write(
@@ -61,7 +61,7 @@ describe('the events of a router', () => {
     assert.equal(world.vhosts.stats().vhosts[0]?.version, loaded?.version)
   })
 
-  it('may be awaited by once() and on() of node:events, which leave nothing behind', async () => {
+  it('can be awaited by once() and on() of node:events, which leave nothing behind', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     world.write('taurus.test/app/index.js', '(')
@@ -81,7 +81,7 @@ describe('the events of a router', () => {
     assert.equal(world.events('error').length, 1)
   })
 
-  it('tell of every name that leads to a release', async () => {
+  it('name every hostname that leads to a release', async () => {
     await using world = await World.start()
     world.site('releases/1', 'one')
     for (const name of ['aries.test', 'www.aries.test']) world.link(name, world.path('releases/1'))
@@ -92,7 +92,7 @@ describe('the events of a router', () => {
     assert.deepEqual(world.events('reload')[0]?.hostnames, ['aries.test', 'www.aries.test'])
   })
 
-  it('tell of a failed load that nothing serves', async () => {
+  it('report a failed load for which nothing serves', async () => {
     await using world = await World.start({ getVersion: () => 1 })
     world.write('aries.test/app/index.js', 'throw new Error("boom")')
     await world.get('aries.test')
@@ -107,7 +107,7 @@ describe('the events of a router', () => {
     assert.equal(told.serving, undefined)
   })
 
-  it('tell of a failed reload what still serves', async () => {
+  it('say on a failed reload what still serves', async () => {
     let version = 1
     await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
     world.site('aries.test', 'aries')
@@ -121,7 +121,7 @@ describe('the events of a router', () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
-  it('tell of an app that fails to close after a link was flipped what serves now', async () => {
+  it('say what now serves when an app fails to close after a link was flipped', async () => {
     await using world = await World.start({ updateInterval: 10 })
     world.write(
       'releases/1/app/index.js',
@@ -148,7 +148,7 @@ describe('the events of a router', () => {
     reloaded: world => world.vhosts.reload('aries.test'),
     idle: () => {},
   } satisfies Record<string, (world: World) => unknown>)) {
-    it(`tell of an eviction that it was ${reason}`, async () => {
+    it(`give ${reason} as the reason of an eviction`, async () => {
       await using world = await World.start({
         updateInterval: 10,
         maxApps: 1,
@@ -167,7 +167,7 @@ describe('the events of a router', () => {
     })
   }
 
-  it('name in the eviction of what was deleted every name that led to it', async () => {
+  it('name in an eviction every hostname that led to what was deleted', async () => {
     await using world = await World.start({ updateInterval: 10 })
     world.site('aries.test', 'aries')
     world.link('taurus.test', 'aries.test')
@@ -197,7 +197,7 @@ describe('the events of a router', () => {
     assert.equal(keys(world.events('error')[0]?.serving), 'realPath version')
   })
 
-  it('go to node:diagnostics_channel too', async () => {
+  it('are also sent to node:diagnostics_channel', async () => {
     const told: [string, unknown][] = []
     const tell = (about: unknown, name: string | symbol): void => {
       told.push([String(name), about])
@@ -224,7 +224,7 @@ describe('the events of a router', () => {
 })
 
 describe('on, once and off', () => {
-  it('give the router back, and call each listener as often as they say', async () => {
+  it('return the router, and call each listener as often as promised', async () => {
     await using world = await World.start()
     const { vhosts } = world
     const called: string[] = []
@@ -254,7 +254,7 @@ describe('Events', () => {
     serving: undefined,
   }
 
-  it('writes an error to stderr where nobody listens, with its cause', t => {
+  it('writes an error to stderr, with its cause, if nobody listens', t => {
     const { mock } = t.mock.method(console, 'error', () => {})
     new Events().emit('error', about)
     new Events().emit('error', { ...about, serving: { realPath: '/srv/aries', version: 0 } })
@@ -275,7 +275,7 @@ describe('Events', () => {
     assert.match(String(mock.calls[0]?.arguments[0]), /\n {4}\[cause\]: Error: boom\n {8,}at /)
   })
 
-  it('writes nothing to stderr that passes for a line of another vhost, or that a terminal would obey', t => {
+  it('writes nothing to stderr that looks like a line of another vhost, or that a terminal would obey', t => {
     const { mock } = t.mock.method(console, 'error', () => {})
     const cause = new Error('one\nleo.test | two\n\x1b]0;title\x07\u202e')
     const odd = Object.assign(new Error('odd'), {
@@ -297,7 +297,7 @@ describe('Events', () => {
     }
   })
 
-  it('writes what it can of an error that throws where it is looked at', t => {
+  it('writes what it can of an error whose properties throw', t => {
     const written: string[] = []
     t.mock.method(console, 'error', (...values: unknown[]) => written.push(format(...values)))
     const fail = (): never => assert.fail('of the app')
@@ -312,7 +312,7 @@ describe('Events', () => {
     assert.match(String(written[1]), /^express-van: aries\.test: nothing serves: \[?Error: boom/)
   })
 
-  it('tells a monitor of errors, which leaves stderr as it is', t => {
+  it('informs a monitor of errors without silencing stderr', t => {
     const written = t.mock.method(console, 'error', () => {})
     const events = new Events()
     const monitored: unknown[] = []
@@ -328,7 +328,7 @@ describe('Events', () => {
     assert.equal(monitored.length, 2)
   })
 
-  it('leaves stderr alone where somebody listens', t => {
+  it('writes nothing to stderr if somebody listens', t => {
     const { mock } = t.mock.method(console, 'error', () => {})
     const events = new Events()
     const seen: unknown[] = []
@@ -342,7 +342,7 @@ describe('Events', () => {
 })
 
 describe('a process with a router', () => {
-  it('writes an error that nobody listens to, and goes on', async () => {
+  it('reports an error that nobody listens to, and goes on', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', 'throw new Error("boom")')
     const { output, errors, code } = await runChild(`
@@ -357,7 +357,7 @@ describe('a process with a router', () => {
     assert.match(errors, /\[cause\]: Error: boom/)
   })
 
-  it('outlives an app that throws what throws where it is looked at', async () => {
+  it('survives an app that throws a value whose properties throw', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
@@ -376,7 +376,7 @@ describe('a process with a router', () => {
     }
   })
 
-  it("takes a listener's mistake for an uncaught exception, and swaps to the end", async () => {
+  it('treats an exception in a listener as uncaught, and completes the swap', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     const { output, errors, code } = await runChild(`
@@ -403,7 +403,7 @@ describe('a process with a router', () => {
     ])
   })
 
-  it('tells its decisions where NODE_DEBUG names express-van, and nothing otherwise', async () => {
+  it('logs its decisions if NODE_DEBUG names express-van, and nothing otherwise', async () => {
     await using world = await World.start()
     world.site('releases/1', 'one')
     world.site('releases/2', 'two')

@@ -107,7 +107,7 @@ function listeningPorts(pid: number): number {
 }
 
 describe('example-site', () => {
-  it('has a page of what its sites do', async () => {
+  it('has a page that says what its sites do', async () => {
     await using example = await Example.start()
     await eventually(() =>
       assert.match(example.printed, /^http:\/\/status\.localhost:\d+\/ +what they do, live$/m),

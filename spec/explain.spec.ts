@@ -47,14 +47,14 @@ describe('why', () => {
     assert.equal(world.vhosts.stats().totals.hostnames, 0)
   })
 
-  it('tells the version that a load would have', async () => {
+  it('gives the version that a load would have', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     const { version } = await world.vhosts.why('aries.test')
     assert.equal((await world.vhosts.load('aries.test'))?.version, version)
   })
 
-  it('says where the base path is not there', async () => {
+  it('says if the base path does not exist', async () => {
     await using world = await World.start({ basePath: '/no/such/folder' })
     const { outcome, notes } = await world.vhosts.why('nobody.test')
     assert.deepEqual([outcome, notes], ['no vhost', ['there is no folder at basePath, /no/such/folder']])
@@ -62,7 +62,7 @@ describe('why', () => {
     assert.deepEqual((await other.vhosts.why('nobody.test')).notes, [])
   })
 
-  it('says which vhost is meant where a name is written almost as it', async () => {
+  it('suggests the vhost whose name is almost the same', async () => {
     await using world = await World.start({ vhostDir: ['%0/current', '%0'] })
     for (const name of ['aries.example.test', '.leo.example.test', 'taurus.example.test'])
       mkdirSync(world.path(name))
@@ -80,7 +80,7 @@ describe('why', () => {
       assert.deepEqual((await world.vhosts.why(host)).notes, [], host)
   })
 
-  it('says where the folder of a name leads to no vhost', async () => {
+  it('says if the folder of a name leads to no vhost', async () => {
     await using world = await World.start({ vhostDir: ['%0/current', '%0'] })
     const notesOf = async (host: string) => (await world.vhosts.why(host)).notes
     world.link('aries.test/current', 'releases/9')
@@ -95,7 +95,7 @@ describe('why', () => {
     assert.deepEqual(notes, ['there is no leo.test/current, nor leo.test/live'])
   })
 
-  it('says where a folder is named as no request asks for it', async () => {
+  it('says if a folder has a name that no request can ask for', async () => {
     await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
     for (const name of ['Aries.test', 'bücher.test', 'Other.test', 'a b.test', 'taurus.test'])
       mkdirSync(world.path(name))
@@ -113,7 +113,7 @@ describe('why', () => {
     assert.deepEqual((await other.vhosts.why('aries.test')).notes, [])
   })
 
-  it('says "no vhost" where nothing is there', async () => {
+  it('says "no vhost" if nothing is there', async () => {
     await using world = await World.start()
     assert.deepEqual(await world.vhosts.why('nobody.test'), {
       ...NOTHING,
@@ -133,7 +133,7 @@ describe('why', () => {
     }
   })
 
-  it('says "no app" where the vhost has none', async () => {
+  it('says "no app" if the vhost has none', async () => {
     await using world = await World.start()
     world.write('aries.test/static/index.html', 'aries')
     assert.deepEqual(await world.vhosts.why('aries.test'), {
@@ -150,14 +150,14 @@ describe('why', () => {
     assert.deepEqual((await world.vhosts.why('taurus.test')).notes, ["there is no folder 'app' in it"])
   })
 
-  it('looks for no folder of the app where the vhost itself is it', async () => {
+  it('looks for no app folder if the vhost itself is the app folder', async () => {
     await using world = await World.start({ appDir: '.' })
     mkdirSync(world.path('aries.test'))
     const { outcome, notes } = await world.vhosts.why('aries.test')
     assert.deepEqual([outcome, notes], ['no app', []])
   })
 
-  it('says "refused" of any host that a request is refused for, and which rule', async () => {
+  it('says "refused" for any host whose requests are refused, and by which rule', async () => {
     await using world = await World.start()
     const hosts = ['', '..', '../etc', '/etc/passwd', 'a\0b', 'a b', '127.1', '$HOME', '%2e%2e', 'b\u00fc']
     for (const host of [...hosts, 'a:99999', '[::1', '-', '\ud800', 'a\r\nHost: b', 'x'.repeat(10_000)]) {
@@ -175,7 +175,7 @@ describe('why', () => {
     }
   })
 
-  it('tells what serves', async () => {
+  it('says what serves', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     await world.get('aries.test')
@@ -183,7 +183,7 @@ describe('why', () => {
     assert.deepEqual([state, outcome, status, error], ['serving', 'app', 200, null])
   })
 
-  it('tells what serves others from the same folder, which is away, or has no app', async () => {
+  it('says what serves other names from the same folder, even if it is away or has no app', async () => {
     await using world = await World.start({ vhostDir: ['%0', '.any'], updateInterval: 60_000, watch: false })
     world.site('releases/1', 'one')
     world.link('.any', 'releases/1')
@@ -196,7 +196,7 @@ describe('why', () => {
     }
   })
 
-  it('tells of a load in progress', async () => {
+  it('reports a load in progress', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
@@ -215,7 +215,7 @@ describe('why', () => {
     assert.equal((await world.vhosts.why('aries.test')).state, 'serving')
   })
 
-  it('tells why nothing serves', async () => {
+  it('says why nothing serves', async () => {
     await using world = await World.start({ getVersion: () => 1, loadTimeout: 500 })
     world.write('aries.test/app/index.js', 'throw new Error("boom")')
     world.write('taurus.test/app/index.js', 'module.exports = { answer: 42 }')
@@ -240,7 +240,7 @@ describe('why', () => {
     }
   })
 
-  it('foresees that every app is busy', async () => {
+  it('predicts that a request is refused because every app is busy', async () => {
     await using world = await World.start({ maxApps: 1, drainTimeout: 0 })
     world.write('aries.test/app/index.js', 'module.exports = () => {}')
     world.site('taurus.test', 'taurus')
@@ -256,7 +256,7 @@ describe('why', () => {
     await eventually(async () => (await world.vhosts.why('taurus.test')).status === 200)
   })
 
-  it('foresees that an app folder without an entry fails', async () => {
+  it('predicts that an app folder without an entry fails', async () => {
     await using world = await World.start()
     world.write('aries.test/app/readme.txt', '')
     const { entry, outcome, status, state } = await world.vhosts.why('aries.test')
@@ -264,7 +264,7 @@ describe('why', () => {
     assert.equal((await world.get('aries.test')).status, 500)
   })
 
-  it('foresees of each thing on disk that fails a load what the load says of it', async () => {
+  it('predicts, for each fault on disk that fails a load, the message of the load', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     world.write('empty.test/app/index.js', '')
@@ -282,7 +282,7 @@ describe('why', () => {
     }
   })
 
-  it('tells what is broken where an older release serves on', async () => {
+  it('says what is broken if an older release still serves', async () => {
     let version = 1
     await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
     world.site('releases/1', 'one')
@@ -315,7 +315,7 @@ describe('why', () => {
     }
   })
 
-  it('tells of a folder that cannot be read what a request would get', async () => {
+  it('says what a request would get for a folder that cannot be read', async () => {
     const fault = { code: 'EIO' }
     await using world = await World.start({
       getVersion: () => {
@@ -333,7 +333,7 @@ describe('why', () => {
     }
   })
 
-  it('tells of a folder of mode 000 why', {
+  it('gives the reason for a folder of mode 000', {
     skip: process.getuid?.() === 0 && 'root may read all',
   }, async () => {
     await using world = await World.start()

@@ -23,7 +23,7 @@ describe('explanationSteps()', () => {
     assert.deepEqual((await steps()).at(-2), ['state', 'serving'])
   })
 
-  it('says which rule refused a host, and shows bytes that one could not see', async () => {
+  it('says which rule refused a host, and makes invisible bytes visible', async () => {
     await using world = await World.start()
     const { hostname, error, request } = Object.fromEntries(await stepsOf(world, 'a..b'))
     assert.deepEqual(
@@ -45,7 +45,7 @@ describe('explanationSteps()', () => {
     }
   })
 
-  it('says what a request would get where no app answers', async () => {
+  it('says what a request would get if no app answers', async () => {
     await using world = await World.start({ getVersion: () => 1 })
     world.write('static.test/static/index.html', '')
     world.write('bad.test/app/index.js', 'throw new Error("boom\\nand more")')
@@ -73,7 +73,7 @@ describe('explanationSteps()', () => {
     ])
   })
 
-  it('ends with what is odd about the vhost', async () => {
+  it('ends with what is unusual about the vhost', async () => {
     await using world = await World.start()
     world.write('aries.test/package.json', '{ "vhost": { "moduelName": "x" } }')
     world.write('aries.test/app/index.js', 'process.env.SPEC_STEPS = "1"; module.exports = (q, s) => s.end()')

@@ -76,7 +76,7 @@ for (const outer of EXPRESSES) {
   for (const inner of EXPRESSES) {
     describe(`adaptExpressApp: ${inner} below ${outer}`, () => {
       for (const [how, ending] of Object.entries(ENDINGS)) {
-        describe(`where it ${how}`, () => {
+        describe(`if it ${how}`, () => {
           const PROXY = `
             ${requiring(inner)}
             app.get('/', (req, res) => res.json({ ip: req.ip, protocol: req.protocol, host: req.hostname, set: app.get('trust proxy') }))`
@@ -97,7 +97,7 @@ for (const outer of EXPRESSES) {
             assert.deepEqual(await json(world, '/', FORWARDED), trusted)
           })
 
-          it('trusts nobody where the outer app trusts nobody', async () => {
+          it('trusts nobody if the outer app trusts nobody', async () => {
             await using world = await behind(outer)
             world.write(`${HOST}/app/index.js`, `${PROXY}\n${ending}`)
             const { ip, ...rest } = await json(world, '/', FORWARDED)
@@ -165,7 +165,7 @@ for (const outer of EXPRESSES) {
             }
           })
 
-          it('parses its own query where another middleware read it before', async () => {
+          it('parses its own query if another middleware has already read it', async () => {
             await using world = await behind(outer, {}, (app, { vhosts }) => {
               app.use((req, _res, next) => {
                 void req.query.name
@@ -182,7 +182,7 @@ for (const outer of EXPRESSES) {
         })
       }
 
-      it('gives req and res back as they were when it hands on', async () => {
+      it('restores req and res before it hands a request on', async () => {
         await using world = await behind(outer, {}, (app, { vhosts }) => app.use('/mount', vhosts))
         world.write(
           `${HOST}/app/index.js`,
@@ -211,7 +211,7 @@ for (const outer of EXPRESSES) {
         assert.deepEqual(await seen('/next'), { error: 'given', ...at('/next') })
       })
 
-      it('gives the query as the outer app parses it to who comes after', async () => {
+      it('leaves the query to the next handler as the outer app parses it', async () => {
         await using world = await behind(outer, {}, (app, { vhosts }) => {
           app.set('query parser', (text: string) => ({ outer: text }))
           app.use(vhosts)
@@ -245,7 +245,7 @@ for (const outer of EXPRESSES) {
 }
 
 describe('adaptExpressApp', () => {
-  it('follows the outer app from request to request where several mount one router', async () => {
+  it('follows the outer app from request to request if several apps mount one router', async () => {
     await using world = new World({ watch: false, getVersion: () => 1 })
     world.write(
       `${HOST}/app/index.js`,
@@ -268,7 +268,7 @@ describe('adaptExpressApp', () => {
     trustingServer.close()
   })
 
-  it('trusts nobody below no Express at all where an app that was evicted trusted before and is used again', async () => {
+  it('trusts nobody outside Express if an app that trusted somebody was evicted and is used again', async () => {
     await using world = new World({ watch: false, getVersion: () => 1, maxApps: 1 })
     world.write(
       `${HOST}/app/index.mjs`,
@@ -296,7 +296,7 @@ describe('adaptExpressApp', () => {
     trusting.close()
   })
 
-  it('trusts nobody below no Express at all', async () => {
+  it('trusts nobody outside Express', async () => {
     await using world = new World({ watch: false, getVersion: () => 1 })
     world.write(
       `${HOST}/app/index.js`,
@@ -348,7 +348,7 @@ describe('adaptExpressApp', () => {
       `const starting = require(${JSON.stringify(require.resolve('express4'))})().use((req, res) => res.end('starting'))`,
     ],
   ] as const) {
-    it(`lets a server take its listener off again: ${name}`, async () => {
+    it(`lets a server remove its listener again: ${name}`, async () => {
       await using world = await World.start()
       world.write(
         `${HOST}/app/index.js`,

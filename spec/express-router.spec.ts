@@ -20,7 +20,7 @@ function routerOf(express: string): string {
 describe('An exported router of Express', () => {
   for (const express of ['express', 'express4']) {
     for (const isolation of ['none', 'thread', 'process'] satisfies Isolation[]) {
-      it(`finds what Express puts on requests with isolation '${isolation}': ${express}`, async () => {
+      it(`finds on requests what Express puts there, isolation '${isolation}': ${express}`, async () => {
         await using world = await World.start({ isolation }, (app, vhosts) => app.use('/sub', vhosts))
         world.write(`${HOST}/app/index.js`, routerOf(express))
         const { status, body, headers } = await world.get(HOST, '/sub/?a=1')
@@ -32,7 +32,7 @@ describe('An exported router of Express', () => {
       })
     }
 
-    it(`finds it where there is no Express around the vhosts: ${express}`, async () => {
+    it(`finds it without an Express app around the vhosts: ${express}`, async () => {
       await using world = new World()
       world.server = createServer((req, res) =>
         world.vhosts(req, res, error => res.writeHead(error ? 500 : 404).end(String(error))),
@@ -45,7 +45,7 @@ describe('An exported router of Express', () => {
       assert.equal((await world.get(HOST, '/boom')).body, 'Error: boom')
     })
 
-    it(`finds it on its probe: ${express}`, async () => {
+    it(`finds it when it is probed: ${express}`, async () => {
       await using world = await World.start()
       world.write(`${HOST}/package.json`, '{"vhost": {"probe": {"path": "/", "status": 201}}}')
       world.write(`${HOST}/app/index.js`, routerOf(express))

@@ -20,7 +20,7 @@ function failed(cause = 'a typo'): VhostError {
 }
 
 describe('Failures', () => {
-  it('lets a release be tried of which nothing is known, or another version', () => {
+  it('allows an attempt at a release that it does not know, or at another version', () => {
     const failures = new Failures(3000, 100)
     assert.equal(failures.pauseBefore(release), 0)
     failures.note(release, failed(), 0)
@@ -28,7 +28,7 @@ describe('Failures', () => {
     assert.equal(failures.pauseBefore({ ...release, realPath: '/srv/taurus' }), 0)
   })
 
-  it('doubles the pause with each attempt, from 100 ms to 30 s, and begins anew with another version', () => {
+  it('doubles the pause with each attempt, from 100 ms to 30 s, and starts over with another version', () => {
     const failures = new Failures(3000, 100)
     const pauses = Array.from({ length: 11 }, () => {
       failures.note(release, failed(), 0)
@@ -42,7 +42,7 @@ describe('Failures', () => {
     assert.equal(failures.of(release), undefined)
   })
 
-  it('begins with the interval where that is shorter', () => {
+  it('starts with the interval if that is shorter', () => {
     const failures = new Failures(30, 100)
     failures.note(release, failed(), 0)
     assert.equal(failures.pauseBefore(release), 30)
@@ -52,7 +52,7 @@ describe('Failures', () => {
     assert.equal(failures.pauseBefore(release), 0)
   })
 
-  it('tells what is news: another version, another message, another cause', () => {
+  it('recognizes what is news: another version, another message, another cause', () => {
     const failures = new Failures(3000, 100)
     const { cause } = failed()
     assert.equal(failures.note(release, new VhostError('ERR_VHOST_LOAD', { cause }), 0), true)
@@ -63,7 +63,7 @@ describe('Failures', () => {
     assert.equal(failures.note(newer, new VhostError('ERR_VHOST_LOAD_TIMEOUT'), 0), true)
   })
 
-  it('keeps since when a version is refused, and how many requests its stand-in had seen then', () => {
+  it('keeps since when a version has been refused, and how many requests its stand-in had served by then', () => {
     const failures = new Failures(3000, 100)
     failures.note(release, failed(), 7)
     const first = failures.of(release)
@@ -74,7 +74,7 @@ describe('Failures', () => {
     assert.notEqual(failures.of(newer)?.since, first?.since)
   })
 
-  it('takes it for possible that the first attempt came too early, unless no file would mend it', () => {
+  it('assumes that the first attempt may have come too early, unless no file could mend it', () => {
     const failures = new Failures(3000, 100)
     assert.equal(failures.mayHaveMissed(release), false)
     for (const code of ['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'] as const) {
@@ -87,7 +87,7 @@ describe('Failures', () => {
     assert.equal(failures.mayHaveMissed(release), false)
   })
 
-  it('holds what crashed, and says in whole seconds when to come again', () => {
+  it('holds back what crashed, and says in whole seconds when to retry', () => {
     const failures = new Failures(3000, 100)
     const letGo = failures.hold(release, 1500)
     const failure = failures.of(release)
@@ -103,7 +103,7 @@ describe('Failures', () => {
     assert.equal(failures.pauseBefore(newer), 100)
   })
 
-  it('forgets what it is told to forget, and of more than a thousand the oldest', () => {
+  it('forgets what it is told to forget and, beyond a thousand, the oldest', () => {
     const failures = new Failures(3000, 100)
     failures.note(release, failed(), 0)
     assert.equal(failures.peek(release.realPath), failures.of(release))
@@ -114,7 +114,7 @@ describe('Failures', () => {
     assert.equal(failures.peek('/srv/0'), undefined)
   })
 
-  it('remembers one for each app that may serve on, however many', () => {
+  it('remembers one failure for each app that may go on serving, however many there are', () => {
     const failures = new Failures(3000, 1500)
     const error = failed()
     for (let n = 0; n < 1500; n++) failures.note({ ...release, realPath: `/srv/${n}` }, error, 0)

@@ -16,7 +16,7 @@ const onUnix = { skip: process.platform === 'win32' && 'Windows has no such thin
 const onLinux = { skip: process.platform !== 'linux' && 'inotify and ulimit as on Linux' }
 const asRoot = { skip: process.getuid?.() !== 0 && 'only root can become another user' }
 
-describe('where no folder can be watched', { concurrency: 1 }, () => {
+describe('when no folder can be watched', { concurrency: 1 }, () => {
   for (const code of ['EMFILE', 'ENOSPC']) {
     it(`(${code}) the router serves, sees changes by the poll, and warns at most once`, async () => {
       const warnings: NodeJS.ErrnoException[] = []
@@ -63,9 +63,9 @@ describe('where no folder can be watched', { concurrency: 1 }, () => {
   }
 })
 
-describe('where no file can be opened', () => {
+describe('when no file can be opened', () => {
   it(
-    'what serves goes on, what is asked for the first time fails until it can be read',
+    'what serves goes on, and what is asked for the first time fails until it can be read',
     onLinux,
     async () => {
       const result = await resultOfChild<Record<string, unknown>>(
@@ -130,10 +130,10 @@ describe('where no file can be opened', () => {
   )
 })
 
-describe('where no file descriptor is left for a process', () => {
+describe('when no file descriptor is left for a process', () => {
   for (const isRunning of [true, false]) {
     const which = isRunning ? 'another one runs' : 'none has run'
-    it(`the load of an isolated app fails, and the router goes on, where ${which}`, onLinux, async () => {
+    it(`the load of an isolated app fails and the router goes on, if ${which}`, onLinux, async () => {
       const result = await resultOfChild<Record<string, unknown>>(
         `
       import { closeSync, openSync } from 'node:fs'
@@ -171,9 +171,9 @@ describe('where no file descriptor is left for a process', () => {
   }
 })
 
-describe('where an isolated app has no file descriptor left', () => {
+describe('when an isolated app has no file descriptor left', () => {
   for (const isolation of ['thread', 'process']) {
-    it(`it is asked for its figures, and works on, in a ${isolation}`, onLinux, async () => {
+    it(`it still reports its figures and goes on working, in a ${isolation}`, onLinux, async () => {
       const told = await resultOfChild<string[]>(
         `
       import { World } from 'support/world.js'
@@ -203,7 +203,7 @@ describe('where an isolated app has no file descriptor left', () => {
   }
 })
 
-describe('where the clock is wrong', { concurrency: 1 }, () => {
+describe('when the clock is wrong', { concurrency: 1 }, () => {
   it('and is set back and forth, changes are seen and requests are answered', async t => {
     await using world = await World.start({ updateInterval: 50, idleTimeout: 10_000 })
     world.site('aries.test', 'aries')
@@ -236,7 +236,7 @@ describe('where the clock is wrong', { concurrency: 1 }, () => {
   ]
   for (const [name, ...days] of times) {
     for (const watch of [true, false]) {
-      it(`on files with times ${name}, changes are seen, ${watch ? 'by events' : 'by looking'}`, async () => {
+      it(`and files have times ${name}, changes are seen, ${watch ? 'by events' : 'by looking'}`, async () => {
         await using world = await World.start({ updateInterval: watch ? 60_000 : 50, watch })
         world.site('aries.test', 'first')
         setTimes(world, 'aries.test', new Date(days[0] as string))
@@ -253,12 +253,12 @@ describe('where the clock is wrong', { concurrency: 1 }, () => {
   }
 })
 
-describe('where the base path', { concurrency: 1 }, () => {
+describe('when the base path', { concurrency: 1 }, () => {
   for (const [what, make] of [
     ['is missing', () => {}],
     ['is a file', (path: string) => writeFileSync(path, '')],
   ] as const) {
-    it(`${what} from the start, it is told, once`, async () => {
+    it(`${what} from the start, that is reported once`, async () => {
       await using world = new World()
       rmSync(world.path(), { recursive: true })
       make(world.path())
@@ -270,7 +270,7 @@ describe('where the base path', { concurrency: 1 }, () => {
     })
   }
 
-  it('is there, need not be, or is made at once, nothing is told', async () => {
+  it('exists, is not needed, or is made at once, nothing is reported', async () => {
     await using world = await World.start()
     await using own = await World.start({ basePath: '/no such base path', getVhostPath: () => undefined })
     await delay(50)
@@ -323,7 +323,7 @@ describe('where the base path', { concurrency: 1 }, () => {
     })
   }
 
-  it('goes away, what serves goes on, and one error tells of each site', async () => {
+  it('goes away, what serves goes on, and one error is reported for each site', async () => {
     await using world = await World.start({ updateInterval: 50 })
     for (const name of ['aries', 'taurus']) {
       world.site(`${name}.test`, name)
@@ -383,7 +383,7 @@ describe('beside 10,000 vhosts', { concurrency: 1 }, () => {
 })
 
 describe('names', { concurrency: 1 }, () => {
-  it('of 1,000 empty vhosts, each asked for, leave nothing behind', async () => {
+  it('of 1,000 empty vhosts, all asked for, leave nothing behind', async () => {
     await using world = await World.start({ updateInterval: 200 })
     for (let n = 0; n < 1000; n++) mkdirSync(world.path(`site-${n}.test`))
     for (let n = 0; n < 1000; n += 16) {
@@ -394,7 +394,7 @@ describe('names', { concurrency: 1 }, () => {
     assert.deepEqual([world.told, world.vhosts.stats().totals.hostnames], [[], 0])
   })
 
-  it('of 255 bytes beside, and hostnames of 253 characters, are served or passed over', onUnix, async () => {
+  it('of 255 bytes, and hostnames of 253 characters, are served or passed over', onUnix, async () => {
     await using world = await World.start({ updateInterval: 50 })
     const longest = [63, 63, 63, 61].map(length => 'a'.repeat(length)).join('.')
     assert.equal(longest.length, 253)
@@ -413,7 +413,7 @@ describe('names', { concurrency: 1 }, () => {
     assert.deepEqual(world.events('error'), [])
   })
 
-  it('that the scheme makes longer than a file name can be are no vhost', async () => {
+  it('that the pattern makes longer than a file name can be are no vhost', async () => {
     for (const vhostDir of [
       `${'x'.repeat(20)}-%0`,
       [`${'x'.repeat(20)}-%0`, '.default'],
@@ -426,7 +426,7 @@ describe('names', { concurrency: 1 }, () => {
     }
   })
 
-  it('that are no UTF-8, or hold line ends and stars, are nobody else’s trouble', onUnix, async () => {
+  it('that are no UTF-8, or contain line ends and stars, trouble nobody else', onUnix, async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     const strange = [
       Buffer.from([0xff, 0xfe, 0x2e]),
@@ -456,8 +456,8 @@ describe('names', { concurrency: 1 }, () => {
   })
 })
 
-describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
-  it('is no vhost: a file, a FIFO, a socket, a device, a circle of links', onUnix, async () => {
+describe('what is no folder, or is a loop of links', { concurrency: 1 }, () => {
+  it('is no vhost: a file, a FIFO, a socket, a device, a loop of links', onUnix, async () => {
     await using world = await World.start({ updateInterval: 50 })
     writeFileSync(world.path('file.test'), '')
     execFileSync('mkfifo', [world.path('fifo.test')])
@@ -474,7 +474,7 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
     assert.deepEqual(world.told, [])
   })
 
-  it('is no app, in the place of the app folder', onUnix, async () => {
+  it('is no app if it is in the place of the app folder', onUnix, async () => {
     await using world = await World.start({ updateInterval: 50 })
     for (const name of ['file', 'fifo', 'self', 'circle', 'dangling']) mkdirSync(world.path(`${name}.test`))
     writeFileSync(world.path('file.test/app'), '')
@@ -506,7 +506,7 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
     }
   })
 
-  it('does not stop the router in the place of package.json or restart.txt', onUnix, async () => {
+  it('does not stop the router if it is in the place of package.json or restart.txt', onUnix, async () => {
     const result = await resultOfChild<string[]>(
       `
       import { execFileSync } from 'node:child_process'
@@ -530,7 +530,7 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
     assert.deepEqual(result, ['virgo', 'libra'])
   })
 
-  it('does no harm inside of an app folder', onUnix, async () => {
+  it('does no harm inside an app folder', onUnix, async () => {
     await using world = await World.start({ updateInterval: 50 })
     world.site('aries.test', 'aries')
     symlinkSync('.', world.path('aries.test/app/self'))
@@ -545,13 +545,13 @@ describe('what is no folder, or leads in a circle', { concurrency: 1 }, () => {
   })
 })
 
-describe('where the router runs as a user who may not read everything', { concurrency: 1 }, () => {
+describe('when the router runs as a user who may not read everything', { concurrency: 1 }, () => {
   for (const [what, closed] of [
     ['a vhost', ''],
     ['an app folder', '/app'],
   ] as const)
     it(
-      `${what} that it may not enter is no vhost to strangers, and is told to the operator once`,
+      `${what} that it may not enter is no vhost to strangers, and is reported to the operator once`,
       asRoot,
       async () => {
         const result = await asNobody<{ statuses: number[]; told: string[][]; why: string; mended: string }>(`
@@ -636,7 +636,7 @@ describe('where the router runs as a user who may not read everything', { concur
   }
 
   it(
-    'a base path that it may not enter is not told of once for each name that is asked for',
+    'a base path that it may not enter is not reported again for each name that is asked for',
     asRoot,
     async () => {
       const result = await asNobody<{ statuses: number[]; told: number; mended: string }>(`

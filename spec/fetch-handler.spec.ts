@@ -30,7 +30,7 @@ async function start(body: string): Promise<World> {
 }
 
 describe('fetchHandler', () => {
-  it('gives the app a request with all that the client sent', async () => {
+  it('gives the app a request with everything that the client sent', async () => {
     await using world = await start(`
       return Response.json([request.method, request.url, request.headers.get('x-more'), await request.text()])`)
     const { body, headers } = await world.get(HOST, '/a%20b?c=1&c=2', {
@@ -48,7 +48,7 @@ describe('fetchHandler', () => {
     assert.equal(await world.body(HOST, '/below/page'), `http://${HOST}/page`)
   })
 
-  it('tells it the address of the client, and what is below', async () => {
+  it('gives it the address of the client, and the request and response underneath', async () => {
     await using world = await start(`
       return Response.json([request.ip, env.incoming.socket.remoteAddress, env.outgoing.headersSent,
         request.runtime.node.req === env.incoming, env.incoming.vhost.hostname])`)
@@ -98,7 +98,7 @@ describe('fetchHandler', () => {
     await once(response, 'end')
   })
 
-  it('makes no more than the client reads, and stops when the client has gone', async () => {
+  it('produces no more than the client reads, and stops when the client has gone', async () => {
     await using world = await start(`
       seen.pulls = 0
       return new Response(new ReadableStream({
@@ -133,7 +133,7 @@ describe('fetchHandler', () => {
     await eventually(() => globals.seen.isAborted)
   })
 
-  it('lets a connection go on whose body nobody read', async () => {
+  it('lets a connection go on whose body nobody has read', async () => {
     await using world = await start(`return new Response('text')`)
     const client = connect(world.port).setEncoding('latin1')
     const body = 'x'.repeat(3_000_000)
@@ -145,7 +145,7 @@ describe('fetchHandler', () => {
     await once(client.resume(), 'end')
   })
 
-  it('passes on what fetch() throws, rejects with, or gives that is no Response', async () => {
+  it('passes on what fetch() throws, rejects with, or returns if that is no Response', async () => {
     await using world = await World.start()
     for (const [name, source, message] of [
       ['throws', `exports.fetch = () => { throw new Error('broken') }`, 'broken'],
@@ -161,7 +161,7 @@ describe('fetchHandler', () => {
     }
   })
 
-  it('cuts the connection where a body fails on its way', async () => {
+  it('cuts the connection if a body fails on its way', async () => {
     await using world = await start(`
       return new Response(new ReadableStream({
         start(controller) { controller.enqueue(new Uint8Array(9)) },
@@ -198,7 +198,7 @@ describe('the adapter of fetch(request)', () => {
     ['CommonJS', 'index.cjs', `exports.fetch = () => new Response('text')`],
     ['an ES module', 'index.mjs', `export const fetch = () => new Response('text')`],
   ] as const) {
-    it(`is the vhost's own where it has one, for ${system}`, async () => {
+    it(`is the one of the vhost if it has one, for ${system}`, async () => {
       await using world = await World.start()
       world.write(`${HOST}/app/${entry}`, source)
       assert.equal((await world.get(HOST)).headers['x-adapter'], undefined)
@@ -214,7 +214,7 @@ describe('the adapter of fetch(request)', () => {
       assert.equal((await other.get(HOST)).headers['x-adapter'], 'own')
     })
 
-    it(`may lie where getModulePaths says, for ${system}`, async () => {
+    it(`may lie in a folder of getModulePaths, for ${system}`, async () => {
       await using world = await World.start({ getModulePaths: realPath => [join(realPath, 'lib/packages')] })
       world.write(`${HOST}/app/${entry}`, source)
       world.write(`${HOST}/lib/packages/srvx/package.json`, '{ "type": "module", "main": "node.js" }')
@@ -234,7 +234,7 @@ describe('the adapter of fetch(request)', () => {
     }
   })
 
-  it('is told of where it is missing, by what to install; installed in the vhost, it is found', async () => {
+  it('is reported with what to install if it is missing, and found once it is installed in the vhost', async () => {
     await using world = await World.start()
     world.write(`${HOST}/app/index.js`, `exports.fetch = () => new Response('text')`)
     // express-van with its dependencies, but without srvx.
@@ -264,7 +264,7 @@ describe('the adapter of fetch(request)', () => {
     rmSync(packages, { recursive: true })
   })
 
-  it('is no other where it is broken', async () => {
+  it('is not replaced by another one if it is broken', async () => {
     await using world = await World.start()
     world.write(`${HOST}/app/index.js`, `exports.fetch = () => new Response('text')`)
     world.write(`${HOST}/node_modules/srvx/package.json`, '{ "type": "module", "exports": "./node.js" }')

@@ -12,7 +12,7 @@ async function alone(listener: (world: World) => RequestListener): Promise<World
 }
 
 describe('Without next', () => {
-  it('the router answers what no vhost does: 404, or with the status of an error', async t => {
+  it('the router itself answers what no vhost does: with 404, or the status of an error', async t => {
     const told = t.mock.method(console, 'error', () => {})
     await using world = await alone(({ vhosts }) => vhosts)
     world.vhosts.on('error', () => {})
@@ -53,7 +53,7 @@ describe('Without next', () => {
     assert.equal((await world.get('aries.test', '/%')).status, 400)
   })
 
-  it('both take three parameters still, by which others tell middleware', () => {
+  it('both still take three parameters, by which others recognize middleware', () => {
     const { vhosts } = new World()
     assert.deepEqual([vhosts.length, vhosts.static().length], [3, 3])
   })

@@ -11,7 +11,7 @@ describe('frameworkAnswer', () => {
     await app.close()
   })
 
-  it('is routing of Fastify where its server is none of HTTP/1', async () => {
+  it('is the routing function of Fastify if its server does not speak HTTP/1', async () => {
     const app = fastify({ http2: true })
     assert.equal(await frameworkAnswer(app as object), app.routing)
     await app.close()
@@ -33,7 +33,7 @@ describe('frameworkAnswer', () => {
     await app.close()
   })
 
-  it('is what NestJS runs on where its server is none of HTTP/1', async () => {
+  it('is what NestJS runs on if its server does not speak HTTP/1', async () => {
     const instance = (): void => {}
     const nest = {
       init: async () => {},
@@ -43,7 +43,7 @@ describe('frameworkAnswer', () => {
     assert.equal(await frameworkAnswer(nest), instance)
   })
 
-  it('rejects where an app does not become ready', async () => {
+  it('rejects if an app does not become ready', async () => {
     const app = fastify()
     app.register(async () => {
       throw new Error('no database')
@@ -51,7 +51,7 @@ describe('frameworkAnswer', () => {
     await assert.rejects(frameworkAnswer(app), /no database/)
   })
 
-  it('is nothing where there is no framework', async () => {
+  it('is undefined if there is no framework', async () => {
     for (const value of [{}, http.createServer(), new URL('http://localhost')]) {
       assert.equal(await frameworkAnswer(value), undefined)
     }

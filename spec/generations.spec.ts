@@ -175,7 +175,7 @@ describe('generations of one vhost', () => {
     assert.equal(notesOf(host).live.size, 0)
   })
 
-  it('are at most two at once when names with a release each are led to one, and on', async () => {
+  it('are at most two at once when names with a release each are led to one release, and then to another', async () => {
     await using world = await World.start({ drainTimeout: 1000 })
     const host = 'joined.test'
     notesOf(host)
@@ -239,7 +239,7 @@ describe('generations of one vhost', () => {
     assert.ok(notesOf(host).most <= 2)
   })
 
-  it('become one more for 50 calls of reload() at once', async () => {
+  it('grow by one for 50 calls of reload() at once', async () => {
     await using world = await World.start()
     const host = 'calls.test'
     await swap(world, host, '1')
@@ -248,7 +248,7 @@ describe('generations of one vhost', () => {
     assert.ok(world.events('reload').length <= 2, `${world.events('reload').length} reloads`)
   })
 
-  it('hold what was on disk when reload() was called, also where a load was under way', async () => {
+  it('contain what was on disk when reload() was called, even if a load was under way', async () => {
     await using world = await World.start({ watch: false, updateInterval: 60_000 })
     const host = 'stale.test'
     const dependency = (text: string): void => world.write(`${host}/app/dep.mjs`, `export default '${text}'`)
@@ -355,7 +355,7 @@ describe('in flight across a swap', () => {
     await after.hears('2 heard two')
   })
 
-  it('requests on one kept connection are answered in order, each by the generation that it met', async () => {
+  it('requests on one keep-alive connection are answered in order, each by the generation that it met', async () => {
     await using world = await World.start()
     const host = 'pipelined.test'
     await swap(world, host, '1')
@@ -458,7 +458,7 @@ describe('close()', () => {
     assert.deepEqual(world.events('error'), [])
   })
 
-  it('refuses a reload() that had only begun to look', async () => {
+  it('refuses a reload() that has only begun to look', async () => {
     await using world = await World.start()
     const host = 'close-look.test'
     await swap(world, host, '1')
@@ -467,7 +467,7 @@ describe('close()', () => {
     assert.equal(notesOf(host).live.size, 0)
   })
 
-  it('neither waits longer than drainTimeout for a load that never ends, nor leaves its timer', async () => {
+  it('does not wait longer than drainTimeout for a load that never ends, and leaves no timer', async () => {
     await using world = await World.start({ loadTimeout: 20_000 })
     const host = 'close-never.test'
     notesOf(host)

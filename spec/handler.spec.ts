@@ -70,13 +70,13 @@ describe('findHandler', () => {
       assert.equal(await found({ config: 1 }, undefined, secure), secure)
     })
 
-    it('what exportName names even where a server listens', async () => {
+    it('what exportName names, even if a server listens', async () => {
       assert.equal(await found({ site: handle }, 'site', server), handle)
       assert.equal(typeof (await findHandler({}, 'site', scopeOf(server))), 'string')
     })
   })
 
-  describe('takes for what it is', () => {
+  describe('recognizes', () => {
     const fetch = (): Response => new Response()
     const koa = { callback: () => other, use: () => {} }
     const own = {
@@ -240,7 +240,7 @@ describe('findHandler', () => {
       }
     })
 
-    it('gives none where there is none', async () => {
+    it('gives none if there is none', async () => {
       for (const exports of [handle, { default: handle }, http.createServer()]) {
         const handler = await findHandler(exports, undefined, scopeOf())
         assert.ok(typeof handler !== 'string')
@@ -249,7 +249,7 @@ describe('findHandler', () => {
       }
     })
 
-    it('never takes the close() of a server for one of the module: its port was never bound', async () => {
+    it('never takes the close() of a server for that of the module: its port was never bound', async () => {
       const own = http.createServer()
       let closed = 0
       own.on('close', () => closed++)
@@ -288,7 +288,7 @@ describe('findHandler', () => {
       })
     }
 
-    it('hands on what a handler does not answer, but for a server', async () => {
+    it('passes on what a handler does not answer, except for a server', async () => {
       await using world = await World.start()
       for (const [name, source, status] of [
         ['function', 'module.exports = (req, res, next) => next()', 404],
@@ -306,7 +306,7 @@ describe('findHandler', () => {
       }
     })
 
-    it('passes on what a handler throws, rejects with, or gives next()', async () => {
+    it('passes on what a handler throws, rejects with, or passes to next()', async () => {
       await using world = await World.start()
       for (const [name, source] of [
         ['throws', `module.exports = () => { throw new Error('broken') }`],

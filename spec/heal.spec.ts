@@ -148,7 +148,7 @@ describe('a release that does not load', { concurrency: 8 }, () => {
         for (const before of BEFORE) {
           for (const mended of MENDED) {
             for (const [way, watch] of Object.entries(WAYS)) {
-              it(`where ${before}: heals ${mended}, ${way}`, async () => {
+              it(`if ${before}: heals ${mended}, ${way}`, async () => {
                 const loadTimeout = fault.code === 'ERR_VHOST_LOAD_TIMEOUT' ? 2000 : 60_000
                 await using world = await World.start({ updateInterval: 50, watch, loadTimeout })
                 const site = new Site(world, system)
@@ -217,7 +217,7 @@ const ends: { name: string; close: string; error?: RegExp }[] = [
   { name: 'is no function', close: '"later"' },
 ]
 
-describe('a release that takes the place of one whose close()', { concurrency: 8 }, () => {
+describe('a release that replaces one whose close()', { concurrency: 8 }, () => {
   for (const { name, close, error } of ends) {
     it(`${name}: serves at once, and so does the next one`, { timeout: 60_000 }, async () => {
       await using world = await World.start({ updateInterval: 50 })
@@ -242,7 +242,7 @@ describe('a release that takes the place of one whose close()', { concurrency: 8
     })
   }
 
-  it('is called while requests stream, which then are cut: serves on', async () => {
+  it('is called while requests stream, which are then cut: it serves', async () => {
     await using world = await World.start({ updateInterval: 50, drainTimeout: 100 })
     const deploy = (answer: string): void =>
       world.write(

@@ -18,8 +18,8 @@ const NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`)
 const STRANGE_NAMES = Number(process.env.SPEC_STRANGE_NAMES ?? 200_000)
 
 describe('a hostile request', () => {
-  describe('of any bytes as Host, target and forwarded headers', () => {
-    it('is refused without a look at the disk, or asks for a name that is a plain folder name', async () => {
+  describe('with any bytes as Host, target and forwarded headers', () => {
+    it('is refused before the router looks at the disk, or asks for a name that is a plain folder name', async () => {
       const asked: string[] = []
       const router = vhostRouter({ getVhostPath: noteIn(asked), trustProxy: true })
       using calls = new FsCalls()
@@ -58,7 +58,7 @@ describe('a hostile request', () => {
       'sites/%0.0.site',
     ]
     for (const vhostDir of schemes) {
-      it(`touches nothing but what lies below basePath, by the scheme ${JSON.stringify(vhostDir)}`, async () => {
+      it(`touches nothing outside basePath, by the pattern ${JSON.stringify(vhostDir)}`, async () => {
         await using world = new World({ vhostDir, trustProxy: true })
         const below = world.path() + sep
         // The router looks for the base path once, before this.
@@ -132,8 +132,8 @@ describe('a hostile request', () => {
     })
   })
 
-  describe('under another spelling of a name', () => {
-    it('comes to the one app of the site, known by one name', async () => {
+  describe('with another spelling of a name', () => {
+    it('reaches the one app of the site, known by one name', async () => {
       await using world = new World()
       world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.end(req.vhost.hostname)')
       await fc.assert(
@@ -148,7 +148,7 @@ describe('a hostile request', () => {
       assertOneSite(world)
     })
 
-    it('comes to it from each of 65,536 ports', async () => {
+    it('reaches it from each of 65,536 ports', async () => {
       await using world = new World()
       world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.end(req.vhost.hostname)')
       await world.vhosts.load('aries.test')
@@ -173,7 +173,7 @@ describe('a hostile request', () => {
     }
   })
 
-  it('for a name that every object has is one for a folder like any other', async () => {
+  it('for a name that every object has looks for a folder like any other', async () => {
     await using world = await World.start()
     const names = ['__proto__', 'constructor', 'prototype', 'tostring', 'hasownproperty', 'valueof']
     for (const name of [...names, 'toString', 'hasOwnProperty', '__defineGetter__']) {
@@ -306,7 +306,7 @@ describe('a hostile request', () => {
       ['the preface of HTTP/2', `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${virgo}`],
     ]
     for (const [shape, bytes] of smuggled) {
-      it(`brings nothing to virgo.test by ${shape}`, async () => {
+      it(`gets nothing to virgo.test by ${shape}`, async () => {
         await using world = await World.start()
         for (const name of ['aries', 'virgo']) {
           world.site(`${name}.test`, `answer of ${name}`)
@@ -333,7 +333,7 @@ describe('a hostile request', () => {
       assert.match(absolute, /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\naries$/)
     })
 
-    it('beside others on one connection is answered by its own site, in order', async () => {
+    it('along with others on one connection is answered by its own site, in order', async () => {
       await using world = await World.start()
       for (const [name, delay] of [
         ['aries', 60],

@@ -111,12 +111,12 @@ describe('parseHost', () => {
     })
   }
 
-  it('gives one and the same refusal for one rule', () => {
+  it('gives the same refusal object for the same rule', () => {
     assert.equal(parseHost('a b'), parseHost('c d'))
     assert.ok(Object.isFrozen(parseHost('a b')))
   })
 
-  it('does nothing to a name that is canonical', t => {
+  it('does nothing to a name that is already canonical', t => {
     const spies = [
       t.mock.method(String.prototype, 'toLowerCase'),
       t.mock.method(String.prototype, 'slice'),
@@ -139,11 +139,11 @@ describe('parseHost', () => {
     assert.ok(isDosDevice('PRN.txt'))
   })
 
-  it('gives for any text a refusal, an IPv6 literal or a name of the grammar', () => {
+  it('gives a refusal, an IPv6 literal or a valid name for any text', () => {
     fc.assert(fc.property(anyHost(), host => assertName(parseHost(host))))
   })
 
-  it('gives back unchanged what it gave', () => {
+  it('gives its own results back unchanged', () => {
     fc.assert(
       fc.property(anyHost(), host => {
         const name = parseHost(host)
@@ -152,7 +152,7 @@ describe('parseHost', () => {
     )
   })
 
-  it('takes any name of the grammar in any case, with a dot and a port', () => {
+  it('accepts any valid name in any case, with a dot and a port', () => {
     const label = fc.stringMatching(/^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/)
     const end = fc.constantFrom('', '.', ':80', '.:', ':00')
     fc.assert(
@@ -311,12 +311,12 @@ describe('hostnameOf', () => {
     )
   })
 
-  it('reads Host where a trusted peer sent no X-Forwarded-Host', () => {
+  it('reads Host if a trusted peer sent no X-Forwarded-Host', () => {
     const others = ['X-Forwarded-Port', 'b', 'Content-Language', 'c']
     assert.equal(hostnameOf(request(['Host', 'a', ...others]), trustAll), 'a')
   })
 
-  it('trusts no peer without an address but by a rule that does', () => {
+  it('trusts no peer without an address, except by a rule that does', () => {
     const req = request(['Host', 'a', 'X-Forwarded-Host', 'b'])
     assert.equal(
       hostnameOf(req, () => address => address === ''),
@@ -356,14 +356,14 @@ describe('hostnameOf', () => {
     })
   }
 
-  it('does not ask whom a request trusts where it says nothing that is to be trusted', () => {
+  it('does not ask which peers are trusted if there is nothing to trust in the request', () => {
     const asked = (): never => assert.fail('asked')
     assert.equal(hostnameOf(request(['Host', 'a']), asked), 'a')
     const twice = request(['Host', 'a', 'Host', 'a', 'X-Forwarded-Host', 'b'])
     assert.equal(typeof hostnameOf(twice, asked), 'object')
   })
 
-  it('ignores X-Forwarded-Host where nobody is trusted', () => {
+  it('ignores X-Forwarded-Host if nobody is trusted', () => {
     assert.equal(hostnameOf(request(['X-Forwarded-Host', 'b', 'Host', 'a'])), 'a')
     assert.equal(
       hostnameOf({ headers: { host: 'a', 'x-forwarded-host': 'b' } } as unknown as IncomingMessage),
@@ -404,7 +404,7 @@ describe('hostnameOf', () => {
 })
 
 describe('hostOf', () => {
-  it('gives nothing where the request names no host, and a refusal where two lines name one', () => {
+  it('gives undefined if the request names no host, and a refusal if two lines name one', () => {
     assert.equal(hostOf(request([])), undefined)
     assert.deepEqual(hostOf(request(['Host', 'a', 'Host', 'a'])), { refused: 'there is more than one Host' })
   })
