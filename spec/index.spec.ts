@@ -29,7 +29,7 @@ describe('express-van', () => {
     await close()
   })
 
-  it('takes undefined for absent at its end too, as where a configuration is silent', async () => {
+  it('also treats undefined as absent in close(), as with a configuration that omits it', async () => {
     const [drainTimeout]: number[] = []
     await van.vhostRouter().close({ drainTimeout })
   })

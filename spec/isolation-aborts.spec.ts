@@ -14,7 +14,7 @@ const POOLED = 60
 
 for (const isolation of ['thread', 'process'] as const) {
   describe(`the process, isolation: '${isolation}',`, () => {
-    it('and the app are as they were after 10,000 clients that went away at random', {
+    it('and the app are as they were after 10,000 clients that left at random moments', {
       timeout: 200_000,
     }, async t => {
       await using world = await World.start({ isolation })
@@ -47,7 +47,7 @@ for (const isolation of ['thread', 'process'] as const) {
       assert.deepEqual(world.events('evict'), [])
     })
 
-    it('does not ask the app for clients that went away while it was loaded', async () => {
+    it('does not ask the app for clients that left while it was loading', async () => {
       await using world = await World.start({ isolation })
       world.write(
         `${HOST}/app/index.mjs`,

@@ -25,7 +25,7 @@ function download(res, left) {
 
 for (const isolation of ['thread', 'process'] as const) {
   describe(`100 reloads under load, isolation: '${isolation}':`, () => {
-    it('no request, download or upload fails, and no app but the last is left', {
+    it('no request, download or upload fails, and only the last app is left', {
       timeout: 180_000,
     }, async () => {
       await using world = await World.start({ isolation })

@@ -6,7 +6,7 @@ import { inLanes } from '../lib/lanes.ts'
 const PATIENCE = 10_000
 
 describe('inLanes', () => {
-  it('acts on each item once, in order, on so many at a time', async () => {
+  it('acts on each item once, in order, on this many at a time', async () => {
     const begun: number[] = []
     let [running, most] = [0, 0]
     const items = Array.from({ length: 20 }, (_, n) => n)
@@ -22,17 +22,17 @@ describe('inLanes', () => {
     }
   })
 
-  it('does not hold a lane for what has nothing to wait for', async () => {
+  it('does not hold a lane for an item that needs no waiting', async () => {
     const begun: number[] = []
     await inLanes([1, 2, 3], item => void begun.push(item), 1, PATIENCE)
     assert.deepEqual(begun, [1, 2, 3])
   })
 
-  it('resolves where there is nothing to do', async () => {
+  it('resolves if there is nothing to do', async () => {
     await inLanes([], () => assert.fail(), 1, PATIENCE)
   })
 
-  it('gives the lane of what takes too long to the next, and no second one when it ends', async () => {
+  it('gives the lane of an item that takes too long to the next, but no second lane when it ends', async () => {
     let end = (): void => {}
     const hung = new Promise<void>(resolve => {
       end = resolve

@@ -31,7 +31,7 @@ describe('the process', { concurrency: 1 }, () => {
     assert.equal(world.vhosts.stats().staleGraphs, 0)
   })
 
-  it('is as it was after 200 deploys of ES modules, but for the graphs that Node keeps', async t => {
+  it('is as it was after 200 deploys of ES modules, except for the graphs that Node keeps', async t => {
     await using world = await World.start()
     const sites = named('taurus', 10)
     const deploy = async (host: string, text: string): Promise<void> => {
@@ -96,7 +96,7 @@ describe('the process', { concurrency: 1 }, () => {
     assert.ok(totals.hostnames <= 20, `${totals.hostnames} names`)
   })
 
-  it('is as it was after 300 deploys that do not load, and their mending', async t => {
+  it('is as it was after 300 deploys that do not load and are then mended', async t => {
     await using world = await World.start({ updateInterval: 100 })
     const sites = named('gemini', 10)
     const deploy = async (host: string, text: string): Promise<void> => {

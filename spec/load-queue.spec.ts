@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { LoadQueue, type Urgency } from '../lib/load-queue.ts'
 
 describe('LoadQueue', () => {
-  it('lets as many loads run at a time as it was made for', async () => {
+  it('runs as many loads at a time as it was made for', async () => {
     const { queue, begun, end } = loads(2)
     const runs = [queue('a'), queue('b'), queue('c')]
     await turns()
@@ -17,7 +17,7 @@ describe('LoadQueue', () => {
     assert.deepEqual(await Promise.all(runs), ['a', 'b', 'c'])
   })
 
-  it('begins in the order of coming, first loads before reloads', async () => {
+  it('begins loads in the order of their arrival, first loads before reloads', async () => {
     const { queue, begun, end } = loads(1)
     const runs = [queue('a'), queue('b', 'reload'), queue('c', 'reload'), queue('d'), queue('e')]
     for (const name of ['a', 'd', 'e', 'b', 'c']) {
@@ -28,7 +28,7 @@ describe('LoadQueue', () => {
     assert.deepEqual(begun, ['a', 'd', 'e', 'b', 'c'])
   })
 
-  it('begins at once where there is room, a reload too', async () => {
+  it('begins a load at once if there is room, also a reload', async () => {
     const { queue, begun, end } = loads(1)
     const run = queue('a', 'reload')
     assert.deepEqual(begun, ['a'])
@@ -36,7 +36,7 @@ describe('LoadQueue', () => {
     await run
   })
 
-  it('hands the place of a load on that failed, or threw before it was async', async () => {
+  it('passes on the place of a load that failed, or that threw synchronously', async () => {
     const queue = new LoadQueue(1)
     const fails = queue.run('first', async () => {
       throw new Error('rejects')
@@ -50,7 +50,7 @@ describe('LoadQueue', () => {
     assert.equal(await works, 'works')
   })
 
-  it('lets a reload go first after three first loads, so that it comes to its turn', async () => {
+  it('lets a reload go first after three first loads, so that its turn comes', async () => {
     const { queue, begun, end } = loads(1)
     const firsts = Array.from({ length: 8 }, (_, at) => `${at}`)
     const runs = [queue('a'), queue('r', 'reload'), queue('s', 'reload'), ...firsts.map(name => queue(name))]
@@ -63,7 +63,7 @@ describe('LoadQueue', () => {
     assert.deepEqual(begun, order)
   })
 
-  it('lets 100 first loads wait and refuses more with ERR_VHOST_OVERLOADED, 503 and Retry-After; no reload', async () => {
+  it('lets 100 first loads wait and refuses more with ERR_VHOST_OVERLOADED, 503 and Retry-After; never a reload', async () => {
     const { queue, begun, end } = loads(1)
     const runs = [queue('running')]
     for (let i = 0; i < 150; i++) runs.push(queue(`reload ${i}`, 'reload'))
@@ -82,7 +82,7 @@ describe('LoadQueue', () => {
     assert.ok(!begun.includes('one too many'))
   })
 
-  it('gives half of the places to loads that took too long before, and the others to whoever else comes', async () => {
+  it('gives half of the places to loads that took too long before, and the others to all other loads', async () => {
     const { queue, begun, end } = loads(4)
     const slow = ['s', 't', 'u', 'v'].map(name => queue(name, 'retry'))
     const runs = [queue('a'), queue('r', 'reload'), queue('b')]
@@ -110,7 +110,7 @@ describe('LoadQueue', () => {
     await Promise.all([...slow, ...runs])
   })
 
-  it('gives its one place to such a load, too, and refuses them where a hundred wait', async () => {
+  it('gives even its only place to such a load, and refuses such loads when a hundred wait', async () => {
     const { queue, begun, end } = loads(1)
     const runs = Array.from({ length: 101 }, (_, at) => queue(`${at}`, 'retry'))
     await assert.rejects(queue('one too many', 'retry'), { code: 'ERR_VHOST_OVERLOADED' })
@@ -122,7 +122,7 @@ describe('LoadQueue', () => {
     assert.equal((await Promise.all(runs)).length, 101)
   })
 
-  it('lets nobody who comes while a place is handed on take it', async () => {
+  it('lets no newcomer take a place that is being passed on', async () => {
     const { queue, begun, end } = loads(1)
     const runs = [queue('a'), queue('b')]
     await turns()

@@ -55,7 +55,7 @@ async function alternate(
 }
 
 describe('memory', () => {
-  describe('is given back by CommonJS apps that are loaded anew 100 times:', () => {
+  describe('is given back by CommonJS apps that are reloaded 100 times:', () => {
     const TRACKED = `
       const token = { bytes: Buffer.alloc(1000) }
       globalThis.generations.push(new WeakRef(token))
@@ -113,7 +113,7 @@ describe('memory', () => {
       })
     }
 
-    it('to which many names lead, each of them asked once', async () => {
+    it('to which many names lead, each asked once', async () => {
       await using world = await still()
       world.write(`${HOST}/app/index.js`, `${TRACKED}; module.exports = (req, res) => res.end('served')`)
       assert.equal(await world.body(HOST), 'served')
@@ -151,7 +151,7 @@ describe('memory', () => {
     })
   })
 
-  describe('is given back by CommonJS apps with a package that has Node require an ES module, each at a path of its own,', () => {
+  describe('is given back by CommonJS apps with a package that makes Node require an ES module, each at a path of its own,', () => {
     // As packages that Express depends on do: Node keeps the ES module, and everything it imports.
     function writeRelease(world: World, folder: string, end = ''): void {
       world.write(
@@ -203,7 +203,7 @@ describe('memory', () => {
       })
     })
 
-    it('when they were loaded anew', async () => {
+    it('when they were reloaded', async () => {
       await using world = await still()
       writeRelease(world, HOST)
       await world.vhosts.load(HOST)
@@ -230,7 +230,7 @@ describe('memory', () => {
       await isGivenBack(world, 10)
     })
 
-    it('when they were evicted while they were loaded anew in vain', async () => {
+    it('when they were evicted during a reload that failed', async () => {
       await using world = await still({ maxApps: 1 })
       world.site('other.test', 'other')
       for (let round = 0; round < 10; round++) {
@@ -295,7 +295,7 @@ describe('memory', () => {
       assert.equal(world.vhosts.stats().staleGraphs, 0)
     })
 
-    it('nor the ES modules that a CommonJS app imports', async () => {
+    it('nor do ES modules that a CommonJS app imports', async () => {
       await using world = await still({ maxApps: 1 })
       for (const host of [HOST, 'taurus.test']) {
         world.write(
@@ -376,7 +376,7 @@ describe('memory', () => {
 
     for (const isDeleted of [true, false]) {
       const how = isDeleted ? 'deleted' : 'left by their name'
-      it(`those of apps that were evicted and then ${how}, whose CommonJS Node lets go`, async () => {
+      it(`those of apps that were evicted and then ${how}, although Node lets their CommonJS go`, async () => {
         await using world = await still({ maxApps: 1 })
         world.site('taurus.test', 'taurus')
         for (let round = 0; round < 20; round++) {

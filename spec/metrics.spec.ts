@@ -14,7 +14,7 @@ interface Parsed {
 const parse = createRequire(import.meta.url)('parse-prometheus-text-format') as (text: string) => Parsed[]
 
 describe('metrics', () => {
-  it('are read by a parser of the format, each with what it is', async () => {
+  it('can be read by a parser of the format, each with its help and type', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     await world.body('aries.test')
@@ -27,7 +27,7 @@ describe('metrics', () => {
     }
   })
 
-  it('count requests under the name an app was loaded for, through reloads and evictions', async () => {
+  it('count requests under the name for which an app was loaded, through reloads and evictions', async () => {
     await using world = await World.start()
     const source = `module.exports = (req, res, next) => req.url === '/' ? res.end('one') : next(new Error('boom'))`
     world.write('aries.test/app/index.js', source)
@@ -54,7 +54,7 @@ describe('metrics', () => {
     assert.equal(metric(world, 'evictions_total', { reason: 'deleted' }), 1)
   })
 
-  it('count requests that are cut, and no WebSockets', async () => {
+  it('count requests that are cut, but not WebSockets', async () => {
     await using world = await World.start({ drainTimeout: 20 })
     world.write(
       'aries.test/app/index.js',
@@ -77,7 +77,7 @@ describe('metrics', () => {
     client.destroy()
   })
 
-  it('make no series of what strangers ask for', async () => {
+  it('make no series for names that strangers ask for', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     world.write('taurus.test/static/index.html', '')
@@ -96,7 +96,7 @@ describe('metrics', () => {
     )
   })
 
-  it('count the upgrades that no app was there for', async () => {
+  it('count upgrades for which there was no app', async () => {
     await using world = await World.start()
     world.write('taurus.test/static/index.html', '')
     world.write('virgo.test/app/index.js', 'throw new Error("boom")')
@@ -106,7 +106,7 @@ describe('metrics', () => {
       assert.equal(metric(world, 'unrouted_requests_total', { reason }), 1, reason)
   })
 
-  it('say which release was refused, and by what', async () => {
+  it('say which release was refused, and why', async () => {
     await using world = await World.start()
     for (const name of ['aries.test', 'taurus.test']) {
       world.site(name, name)
@@ -127,7 +127,7 @@ describe('metrics', () => {
     await eventually(() => metric(world, 'release_refused', { hostname: 'aries.test' }) === 0)
   })
 
-  it('count errors by the codes of the router alone', async () => {
+  it('count errors by the codes of the router only', async () => {
     await using world = await World.start()
     for (const end of ['first', 'second', 'third']) {
       world.write(
@@ -145,7 +145,7 @@ describe('metrics', () => {
     assert.deepEqual(series, ['express_van_errors_total{code="other"} 2'])
   })
 
-  it('tell memory and processor time of apps that have their own', async () => {
+  it('give memory and processor time of apps in a thread or process of their own', async () => {
     await using world = await World.start({
       isolation: ({ realPath }) => (realPath.endsWith('aries.test') ? 'process' : 'none'),
     })
@@ -161,7 +161,7 @@ describe('metrics', () => {
     assert.equal(metric(world, 'cpu_seconds_total', { hostname: 'taurus.test' }), undefined)
   })
 
-  it('tell the memory of all apps that share a name', async () => {
+  it('give the memory of all apps that share a name', async () => {
     // A thread's figures stay as they are until it reports new ones.
     await using world = await World.start({ isolation: 'thread' })
     for (const release of ['1', '2']) world.site(`releases/${release}`, release)
@@ -178,7 +178,7 @@ describe('metrics', () => {
     )
   })
 
-  it('tell what is in flight, and of names that may be anything', async () => {
+  it('count what is in flight, under names that may contain anything', async () => {
     const hostname = `a_${'b'.repeat(60)}.xn--p1ai`
     await using world = await World.start()
     world.write(`${hostname}/app/index.js`, 'module.exports = (req, res) => { res.write("begun") }')

@@ -24,7 +24,7 @@ describe('The folder trees of README', () => {
   it('are four', () => assert.equal(trees.length, 4))
 
   for (const tree of trees) {
-    it(`answer as it says there by ${JSON.stringify(tree.vhostDir)}`, async () => {
+    it(`answer as README says, by ${JSON.stringify(tree.vhostDir)}`, async () => {
       await using world = await World.start({ vhostDir: tree.vhostDir })
       build(world, tree)
       for (const { path, hosts } of tree.entries) {
@@ -46,7 +46,7 @@ describe('The folder trees of README', () => {
     assert.equal((await world.get('virgo.example.com')).status, 200)
   })
 
-  it('give a name of its own to what redirects', async () => {
+  it('give a redirecting app a name of its own', async () => {
     await using world = await World.start()
     world.write(
       'www.aries.test/app/index.js',
@@ -59,7 +59,7 @@ describe('The folder trees of README', () => {
 })
 
 describe('req.vhost', () => {
-  it('is to an app what the vhost package makes it', async () => {
+  it('is for an app what the vhost package would make it', async () => {
     const matching = vhost(/^[^.]+\.(.+)\.(test)$/, (req, res) => {
       const { host, hostname, length, 0: first, 1: second } = req.vhost
       res.end([host, hostname, length, first, second].join(' '))

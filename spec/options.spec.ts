@@ -6,7 +6,7 @@ import { resolveOptions } from '../lib/options.ts'
 import { World } from './support/world.ts'
 
 describe('resolveOptions', () => {
-  it('completes them with the documented defaults', () => {
+  it('completes options with the documented defaults', () => {
     const { vhostPatterns, ...settings } = resolveOptions()
     assert.deepEqual(settings, {
       basePath: resolve('/var/www'),
@@ -37,7 +37,7 @@ describe('resolveOptions', () => {
     )
   })
 
-  it('takes undefined for absent', () => {
+  it('treats undefined as absent', () => {
     const names = Object.keys(EVERY_OPTION)
     const { vhostPatterns: _, ...settings } = resolveOptions(
       Object.fromEntries(names.map(name => [name, undefined])),
@@ -50,7 +50,7 @@ describe('resolveOptions', () => {
     assert.ok(Object.isFrozen(resolveOptions()))
   })
 
-  it('takes every option', () => {
+  it('accepts every option', () => {
     const { vhostPatterns, trusts, ...settings } = resolveOptions(EVERY_OPTION)
     const { vhostDir: _, trustProxy: __, ...given } = EVERY_OPTION
     assert.deepEqual(settings, { ...given, basePath: resolve('sites') })
@@ -62,12 +62,12 @@ describe('resolveOptions', () => {
     assert.equal(trusts?.('192.0.2.1', 0), false)
   })
 
-  it('looks packages up in modulesDir where it is another folder than that of Node', () => {
+  it('looks packages up in modulesDir if that is not the folder of Node', () => {
     const { getModulePaths } = resolveOptions({ modulesDir: 'vendor/packages' })
     assert.deepEqual(getModulePaths?.('/srv/aries'), [resolve('/srv/aries/vendor/packages')])
   })
 
-  it('takes the least and the most of a number', () => {
+  it('accepts the least and the greatest value of a number', () => {
     for (const [name, least, most] of NUMBERS) {
       assert.equal(resolveOptions({ [name]: least })[name], least)
       assert.equal(resolveOptions({ [name]: most })[name], most)
@@ -186,7 +186,7 @@ describe('vhostRouter, with wrong options,', () => {
     ['getServerPath', 'getVhostPath'],
     ['trust proxy', 'trustProxy'],
   ] as const) {
-    it(`names ${right} where it was given ${wrong}`, () => {
+    it(`suggests ${right} for ${wrong}`, () => {
       assert.throws(
         () => vhostRouter({ [wrong]: undefined }),
         (error: Error) => {
@@ -206,7 +206,7 @@ describe('vhostRouter, with wrong options,', () => {
   })
 
   for (const [how, give] of Object.entries(GIVEN_OTHERWISE)) {
-    it(`checks what is ${how}, as it is used`, () => {
+    it(`checks an option that is ${how}, and uses it`, () => {
       assert.equal(resolveOptions(give('maxApps', 5)).maxApps, 5)
       assert.throws(
         () => vhostRouter(give('maxApps', 'x')),
@@ -215,14 +215,14 @@ describe('vhostRouter, with wrong options,', () => {
     })
   }
 
-  it('knows no misspelt name that is inherited, either', () => {
+  it('does not accept an inherited misspelt name, either', () => {
     assert.throws(
       () => vhostRouter(Object.create({ maxApp: 5 })),
       /has no option "maxApp"; did you mean 'maxApps'/,
     )
   })
 
-  it('says so where it is mounted without having been called', async () => {
+  it('says so if it is mounted without having been called', async () => {
     await using world = await World.start({}, (app, { static: files }) => {
       app.use('/router', vhostRouter as never)
       app.use('/files', files as never)
@@ -238,7 +238,7 @@ describe('vhostRouter, with wrong options,', () => {
     }
   })
 
-  it('names no other option where none is written like it', () => {
+  it('suggests no option if none is spelt alike', () => {
     for (const name of ['root', 'port', 'directory'])
       assert.throws(() => vhostRouter({ [name]: '/srv' }), {
         message: `vhostRouter() has no option "${name}"`,
@@ -246,7 +246,7 @@ describe('vhostRouter, with wrong options,', () => {
       })
   })
 
-  it('reads an option once, so that what was checked is what is used', () => {
+  it('reads an option once, so that the value checked is the value used', () => {
     let reads = 0
     const options = {
       get maxApps() {
@@ -257,7 +257,7 @@ describe('vhostRouter, with wrong options,', () => {
     assert.equal(resolveOptions(options as VhostRouterOptions).maxApps, 5)
   })
 
-  it('takes nothing from what a library adds to every object', () => {
+  it('ignores what a library adds to every object', () => {
     const all = Object.prototype as { maxApps?: unknown; extend?: unknown }
     Object.assign(all, { maxApps: 'x', extend: () => {} })
     try {
@@ -268,14 +268,14 @@ describe('vhostRouter, with wrong options,', () => {
     }
   })
 
-  it('refuses options that are no object', () => {
+  it('refuses options that are not an object', () => {
     const holdNothing = [Promise.resolve({ basePath: '/srv' }), new Map([['basePath', '/srv']]), new Date()]
     for (const options of [null, '/var/www', 5, true, ['/var/www'], [], () => ({}), ...holdNothing]) {
       assert.throws(() => vhostRouter(options as never), { name: 'TypeError', code: 'ERR_VHOST_OPTION' })
     }
   })
 
-  it('shows nothing that stands in env', () => {
+  it('never shows the content of env', () => {
     for (const env of [{ PASSWORD: 'secret', PORT: 80 }, 'PASSWORD=secret', ['secret']] as never[]) {
       assert.throws(
         () => vhostRouter({ env, isolation: 'process' }),
@@ -307,7 +307,7 @@ describe('vhostRouter, with wrong options,', () => {
     )
   })
 
-  it('says that user needs processes and root', () => {
+  it('says that user needs isolation by process and root', () => {
     assert.throws(() => vhostRouter({ user: 'owner' }), /'user' needs isolation: 'process', not 'none'/)
     assert.throws(
       () => vhostRouter({ user: 'owner', isolation: 'thread' }),

@@ -30,7 +30,7 @@ describe('expectOwnLinks()', { skip: isRoot ? false : 'needs root' }, () => {
 
   afterEach(() => rmSync(base, { recursive: true }))
 
-  it('lets pass what is no link, and links of the owner, of root and of who has the base path', async () => {
+  it('accepts what is no link, and links of the owner, of root and of the owner of the base path', async () => {
     await check('home/1')
     for (const owner of [OTHER, 0]) {
       link('home/1', `${owner}.test`, owner)
@@ -41,7 +41,7 @@ describe('expectOwnLinks()', { skip: isRoot ? false : 'needs root' }, () => {
     await check('of-base/1', 'home/1')
   })
 
-  it('follows chains, in both ways that a link may be written, and up', async () => {
+  it('follows chains, absolute and relative links, and links that lead upwards', async () => {
     link('home', 'first', OTHER)
     link(at('first'), 'second', 0)
     link('../second/1', 'home/third', OTHER)

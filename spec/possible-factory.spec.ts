@@ -12,7 +12,7 @@ describe('a function that is not given request and response', () => {
       ['a promise of the app', `async () => (req, res) => res.end('app')`],
       ['a promise of a server', `async () => require('node:http').createServer()`],
     ] as const) {
-      it(`that gives ${what} is refused with what to do about it, isolation: '${isolation}'`, async () => {
+      it(`that returns ${what} is refused with what to do about it, isolation: '${isolation}'`, async () => {
         await using world = await World.start({ isolation })
         world.write('aries.test/app/index.js', `module.exports = ${source}`)
         assert.equal((await world.get('aries.test')).status, 500)
@@ -27,7 +27,7 @@ describe('a function that is not given request and response', () => {
     [undefined, `exports.app = () => require('node:http').createServer()`],
     ['createApp', `exports.createApp = () => require('node:http').createServer()`],
   ] as const) {
-    it(`is refused by its name, ${exportName ?? 'where none is given'}`, async () => {
+    it(`is named in the refusal, exportName: ${exportName ?? 'none'}`, async () => {
       await using world = await World.start(exportName === undefined ? {} : { exportName })
       world.write('aries.test/app/index.js', source)
       assert.equal((await world.get('aries.test')).status, 500)
@@ -36,7 +36,7 @@ describe('a function that is not given request and response', () => {
     })
   }
 
-  it('that gives a Response is refused with what to do about it', async () => {
+  it('that returns a Response is refused with what to do about it', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', `module.exports = async request => new Response('answer')`)
     assert.equal((await world.get('aries.test')).status, 500)
@@ -46,7 +46,7 @@ describe('a function that is not given request and response', () => {
     )
   })
 
-  it('that answers, now or later, is a handler as any other', async () => {
+  it('that answers, now or later, is a handler like any other', async () => {
     await using world = await World.start()
     const handlers = {
       'now.test': `(...given) => { given[1].end('answer'); return () => {} }`,

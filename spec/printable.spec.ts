@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { printable, printableEntry } from '../lib/printable.ts'
 
 describe('printable()', () => {
-  it('writes as an escape what a terminal would obey or hide', () => {
+  it('escapes what a terminal would obey or hide', () => {
     assert.equal(
       printable('\u001b[2J\r\u0007\u009b31m\u202e\u200b\ufeff\u2028b\u00fc\t\n'),
       '\\u{1b}[2J\\u{d}\\u{7}\\u{9b}31m\\u{202e}\\u{200b}\\u{feff}\\u{2028}b\u00fc\t\n',
@@ -12,7 +12,7 @@ describe('printable()', () => {
 })
 
 describe('printableEntry()', () => {
-  it('has the lines after the first stand in', () => {
+  it('indents the lines after the first', () => {
     assert.equal(
       printableEntry('one\nleo.test | two\r\n\u001b[1m\n'),
       'one\n  leo.test | two\\u{d}\n  \\u{1b}[1m\n  ',

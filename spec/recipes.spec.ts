@@ -21,7 +21,7 @@ function ownApp(pattern: RegExp): string {
 describe('Beside middleware', () => {
   const program = block('js', /pinoHttp/)
 
-  it('helmet sets headers for all, which an app may override or remove', async () => {
+  it('helmet sets headers for every app, which an app may override or remove', async () => {
     await using recipe = new Recipe()
     recipe.write('www/aries.test/app/index.js', plain('aries'))
     recipe.write('www/aries.test/static/page.html', '<p>aries</p>')
@@ -46,7 +46,7 @@ describe('Beside middleware', () => {
     assert.match(String((await recipe.get('nobody.test')).headers['content-security-policy']), /default-src/)
   })
 
-  it('compression packs what apps and document roots answer, and flushes', async () => {
+  it('compression compresses what apps and document roots answer, and flushes', async () => {
     await using recipe = new Recipe()
     const long = 'aries '.repeat(1000)
     recipe.write(
@@ -125,7 +125,7 @@ describe('Beside middleware', () => {
     assert.equal((await recipe.get('aries.test', '/hook', options)).body, '{"a":1}')
   })
 
-  it('body parsers before the router are what Express 5 finds, and nobody else', async () => {
+  it('a body parsed before the router reaches only apps of Express 5', async () => {
     const { json } = (await import('express')).default
     await using world = await World.start({}, (app, vhosts) => app.use(json({ limit: 20 })).use(vhosts))
     for (const express of ['express', 'express4']) {
@@ -150,7 +150,7 @@ describe('Beside middleware', () => {
     assert.equal((await world.get('plain.test', '/', { ...options, body: '{"a": 1}' })).body, '')
   })
 
-  it('express-session belongs to the site', async () => {
+  it('express-session inside an app belongs to that site', async () => {
     await using recipe = new Recipe()
     for (const name of ['aries.test', 'leo.test']) recipe.write(`www/${name}/app/index.js`, ownApp(/session/))
     await recipe.start(program)
@@ -180,7 +180,7 @@ describe('Beside middleware', () => {
 })
 
 describe('Behind a proxy', () => {
-  it('nginx hands on host, address, protocol and upgrades', { skip: nginxMissing() }, async () => {
+  it('nginx passes host, address, protocol and upgrades on', { skip: nginxMissing() }, async () => {
     await using recipe = new Recipe()
     recipe.write(
       'www/aries.test/app/index.js',
@@ -234,7 +234,7 @@ describe('Behind a proxy', () => {
 })
 
 describe('TLS', () => {
-  it('serves each vhost with its certificate, and Caddy with answers', async () => {
+  it('serves each vhost with its certificate, and answers what Caddy asks', async () => {
     await using recipe = new Recipe()
     const aries = await issue(['aries.test'])
     const fallback = await issue(['fallback.test'])

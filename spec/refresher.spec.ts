@@ -95,7 +95,7 @@ async function evicted(world: World, release: string): Promise<void> {
 
 describe('what is gone', { concurrency: 4 }, () => {
   for (const [way, options] of WAYS) {
-    it(`counts when seen twice, 250 ms apart, ${way}`, async () => {
+    it(`counts as gone when its absence is seen twice, 250 ms apart, ${way}`, async () => {
       await using world = await World.start(options)
       world.site('aries.test', 'aries')
       assert.equal(await world.body('aries.test'), 'aries')
@@ -114,7 +114,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       )
     })
 
-    it(`is told as no error where it goes file by file, ${way}`, async () => {
+    it(`is not reported as an error when it is removed file by file, ${way}`, async () => {
       await using world = await World.start(options)
       needySite(world)
       world.site('taurus.test', 'taurus')
@@ -136,7 +136,7 @@ describe('what is gone', { concurrency: 4 }, () => {
       )
     })
 
-    it(`is not so while a vhost is away for 100 ms, ${way}`, async () => {
+    it(`does not include a vhost that is away for 100 ms, ${way}`, async () => {
       await using world = await World.start(options)
       world.site('aries.test', 'aries')
       assert.equal(await world.body('aries.test'), 'aries')
@@ -177,7 +177,7 @@ describe('what is gone', { concurrency: 4 }, () => {
     })
   }
 
-  it('for the moment in which it was to be watched is watched afterwards', async () => {
+  it('for a moment while its watches are set up is watched afterwards', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     let looks = 0
     using _ = new PatchedFs((name, lstat) =>
@@ -224,7 +224,7 @@ describe('what is gone', { concurrency: 4 }, () => {
     })
   }
 
-  it('is overruled by what lies in another folder that takes the place of one above, by events alone', async () => {
+  it('is overruled through another folder that replaces one above it, by events alone', async () => {
     await using world = await World.start({ vhostDir: ['sites/%2/%1', '.default'], updateInterval: 60_000 })
     world.site('.default', 'default')
     world.site('sites/test/taurus', 'taurus')
@@ -256,7 +256,7 @@ describe('what is gone', { concurrency: 4 }, () => {
     await eventually(() => world.events('reload').length === 1)
   })
 
-  it('is told by getVersion: undefined', async () => {
+  it('is reported by getVersion with undefined', async () => {
     let version: unknown = 1
     await using world = await World.start({ updateInterval: 30, getVersion: () => version })
     world.site('aries.test', 'aries')
@@ -268,7 +268,7 @@ describe('what is gone', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
-  it('may lie outside of a base path that does not exist', async () => {
+  it('may lie outside a base path that does not exist', async () => {
     await using world = await World.start({
       basePath: '/no such base path',
       updateInterval: 30,
@@ -320,7 +320,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
-  it('may be another one when it is back', async () => {
+  it('may be another folder when it is back', async () => {
     // Only the base path's own interval notices: no watch reports it.
     await using world = await World.start({ updateInterval: 50 })
     world.site('aries.test', 'before')
@@ -334,7 +334,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
     await eventually(async () => assert.equal((await world.get('taurus.test')).status, 404))
   })
 
-  it('is one, too, where its volume is unmounted, until that is back', async t => {
+  it('is a fault, too, if its volume is unmounted, until the volume is back', async t => {
     await using world = new World()
     const base = world.path('')
     mkdirSync(base, { recursive: true })
@@ -385,7 +385,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
 describe('an error that does not mean gone', { concurrency: 1 }, () => {
   for (const code of ['EMFILE', 'EIO', 'ESTALE', 'EACCES']) {
     for (const call of ['stat', 'realpath.native']) {
-      it(`keeps what serves, and is told once: ${code} of ${call}`, async () => {
+      it(`keeps what serves, and is reported once: ${code} of ${call}`, async () => {
         const vhostDir = ['%0', '.default']
         await using world = await World.start({ updateInterval: 20, watch: false, vhostDir })
         world.site('.default', 'never to be seen')
@@ -415,7 +415,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     }
   }
 
-  it('is told once of each name, however many there are', async () => {
+  it('is reported once for each name, however many there are', async () => {
     let reads = 0
     let fault: Error | undefined
     const getVersion = () => {
@@ -447,7 +447,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     ['no code', {}],
     ['no text', { toString: undefined }],
   ] as const) {
-    it(`keeps what serves, and is told once: ${what} of getVersion`, async () => {
+    it(`keeps what serves, and is reported once: ${what} of getVersion`, async () => {
       let reads = 0
       let fault: Error | undefined
       const getVersion = async () => {
@@ -473,7 +473,7 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     })
   }
 
-  it('of the kind that chmod makes keeps what serves, and chmod mends it', async () => {
+  it('that chmod causes keeps what serves, and chmod mends it', async () => {
     const { story, errors, cold, reloads } = await resultOfChild<{
       story: string[]
       errors: string[]
@@ -542,7 +542,7 @@ class Crowd {
   }
 }
 
-describe('names beyond those that are remembered of a release', { concurrency: 4 }, () => {
+describe('names of a release beyond those that are remembered', { concurrency: 4 }, () => {
   async function start(options: VhostRouterOptions = {}): Promise<{ world: World; crowd: Crowd }> {
     const world = await World.start({ vhostDir: ['%0', '.any'], ...options }, (app, vhosts) =>
       app.use(vhosts.static(), vhosts),
@@ -556,7 +556,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
   }
 
   for (const [way, options] of WAYS) {
-    it(`are served by the last good release where the next does not load, also when that is deleted, ${way}`, async () => {
+    it(`are served by the last good release if the next does not load, also when the former is deleted, ${way}`, async () => {
       const { world, crowd } = await start(options)
       await using _ = world
       world.write('releases/r2/app/index.js', 'throw new Error("broken")')
@@ -575,7 +575,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
       await eventually(async () => assert.deepEqual(await crowd.ask(), ['r3']), 30_000)
     })
 
-    it(`wait for no release that loads beside the one that serves, ${way}`, async () => {
+    it(`do not wait for a release that loads beside the one that serves, ${way}`, async () => {
       const { world, crowd } = await start(options)
       await using _ = world
       using gates = new Gates(world, ['r2'])
@@ -586,7 +586,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
       await eventually(async () => assert.deepEqual(await crowd.ask(), ['r2']))
     })
 
-    it(`get the documents of a release that is being loaded, where the one before it was deleted, ${way}`, async () => {
+    it(`get the documents of a release that is being loaded if the one before it was deleted, ${way}`, async () => {
       const { world, crowd } = await start(options)
       await using _ = world
       using gates = new Gates(world, ['r2'])
@@ -598,7 +598,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
       assert.deepEqual(await crowd.ask(), ['r1'])
     })
 
-    it(`are served while the folder is away for a moment, and not when it is gone, ${way}`, async () => {
+    it(`are served while the folder is away for a moment, but not when it is gone, ${way}`, async () => {
       const { world, crowd } = await start(options)
       await using _ = world
       const [stranger = ''] = crowd.strangers
@@ -612,7 +612,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     })
   }
 
-  it('are joined by one that is loaded ahead when their folder, which was away, is back', async () => {
+  it('are joined by a name that is loaded ahead once their folder, which was away, is back', async () => {
     await using world = await World.start({ vhostDir: '.any', updateInterval: 30, watch: false })
     const crowd = new Crowd(world)
     for (const release of ['r1', 'r2']) world.site(`releases/${release}`, release)
@@ -630,7 +630,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     assert.equal(serving(world)?.realPath, world.path('releases/r2'))
   })
 
-  it('are joined by one whose own folder goes, also where the newest release does not load', async () => {
+  it('are joined by a name whose own folder is deleted, even if the newest release does not load', async () => {
     const { world, crowd } = await start()
     await using _ = world
     world.site('own.test', 'own')
@@ -645,7 +645,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     assert.deepEqual(await crowd.ask(), ['r1'])
   })
 
-  it('are not led to what has ended since static() was led there', async () => {
+  it('do not lead to an app that has ended since static() used it', async () => {
     let pass: (() => void) | undefined
     const world = await World.start({ vhostDir: ['%0', '.any'] }, (app, vhosts) => {
       app.use(vhosts.static())
@@ -676,7 +676,7 @@ describe('names beyond those that are remembered of a release', { concurrency: 4
     assert.equal(world.events('load').length, 1)
   })
 
-  it('are loaded anew by reload(), and have a folder of their own from its first day', async () => {
+  it('are reloaded by reload(), and get a folder of their own as soon as there is one', async () => {
     const { world, crowd } = await start({ updateInterval: 60_000, watch: false })
     await using _ = world
     const [stranger = '', other = ''] = crowd.strangers
@@ -736,7 +736,7 @@ describe('names of one release', { concurrency: 4 }, () => {
       assert.deepEqual(serving(world)?.hostnames, ['aries.test', 'taurus.test'])
     })
 
-    it(`follow an alias, ${way}`, async () => {
+    it(`follow the target of an alias, ${way}`, async () => {
       await using world = await World.start(options)
       world.site('releases/r1', 'r1')
       world.site('releases/r2', 'r2')
@@ -754,7 +754,7 @@ describe('names of one release', { concurrency: 4 }, () => {
     })
   }
 
-  it('do not care what else happens beside them', async () => {
+  it('are not affected by other changes beside them', async () => {
     await using world = await World.start({ updateInterval: 20 })
     world.site('releases/r1', 'r1')
     world.link('aries.test', 'releases/r1')
@@ -775,7 +775,7 @@ describe('names of one release', { concurrency: 4 }, () => {
 
 describe('a release that does not load', { concurrency: 4 }, () => {
   for (const [way, options] of WAYS) {
-    it(`leaves the last good one serving, and is tried once while nobody asks, ${way}`, async () => {
+    it(`leaves the last good one serving, and is tried only once while nobody asks, ${way}`, async () => {
       await using world = await World.start(options)
       const counter = countingSite(world, 'aries.test')
       assert.equal(await world.body('aries.test'), 'load 1')
@@ -796,7 +796,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     })
   }
 
-  it('for want of a file is told once, when that was not there for a second', async () => {
+  it('because a file is missing is reported once, after the file has been missing for a second', async () => {
     await using world = await World.start()
     needySite(world)
     assert.equal(await world.body('aries.test'), 'needy')
@@ -815,7 +815,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.deepEqual(others, [])
   })
 
-  it('for want of a file is told by its names, also where what served was evicted meanwhile', async () => {
+  it('because a file is missing is reported under its names, even if what served was evicted meanwhile', async () => {
     await using world = await World.start({ maxApps: 1 })
     needySite(world)
     world.site('taurus.test', 'taurus')
@@ -828,7 +828,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.deepEqual([hostnames, serving], [['aries.test'], undefined])
   })
 
-  it('heals without a change: by time, while it is asked for', async () => {
+  it('heals without a change: after a while, if somebody asks', async () => {
     await using world = await World.start({ updateInterval: 40 })
     const counter = countingSite(world, 'aries.test')
     assert.equal(await world.body('aries.test'), 'load 1')
@@ -843,7 +843,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.equal(world.events('error').length, 1)
   })
 
-  it('heals after a flip, with its files mended and the link left alone', async () => {
+  it('heals after a flip when its files are mended and the link stays', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.site('releases/r1', 'r1')
     world.write('releases/r2/app/index.js', 'module.exports = {')
@@ -859,7 +859,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.equal(world.events('evict')[0]?.reason, 'moved')
   })
 
-  it('heals where nothing serves, when it changes', async () => {
+  it('heals by a change if nothing serves', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.write('aries.test/app/index.js', 'module.exports = {')
     assert.equal((await world.get('aries.test')).status, 500)
@@ -871,7 +871,7 @@ describe('a release that does not load', { concurrency: 4 }, () => {
 })
 
 describe('a change', { concurrency: 4 }, () => {
-  it('during a load is followed after it: the newest serves in the end', async () => {
+  it('during a load is followed after it: the newest release serves in the end', async () => {
     await using world = await World.start({ updateInterval: 30 })
     const begun: string[] = []
     Object.assign(globalThis, { begunDuringLoad: begun })
@@ -899,7 +899,7 @@ describe('a change', { concurrency: 4 }, () => {
     ['one', 'two'],
     ['two', 'one'],
   ]) {
-    it(`that was read later counts, where ${order.join(' loads before ')}`, async () => {
+    it(`that was read later counts, if ${order.join(' loads before ')}`, async () => {
       await using world = await World.start({ updateInterval: 60_000, watch: false })
       using gates = new Gates(world, ['one', 'two'])
       const answers: Record<string, Promise<string>> = {}
@@ -919,7 +919,7 @@ describe('a change', { concurrency: 4 }, () => {
 
   for (const isLoading of [false, true]) {
     const when = isLoading ? 'loaded' : 'read'
-    it(`by which a first request finds deleted what it had ${when} is followed by it`, async () => {
+    it(`that deletes what a first request has just ${when} is followed by that request`, async () => {
       const gate = { isHeld: false, open(): void {} }
       const hold = async (): Promise<void> => {
         gate.isHeld = true
@@ -955,7 +955,7 @@ describe('a change', { concurrency: 4 }, () => {
     })
   }
 
-  it('to what does not load keeps what another request has had loaded meanwhile', async () => {
+  it('to what does not load keeps what another request has meanwhile loaded', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     const gates = new Map<string, () => void>()
     const key = `gates of ${world.base}`
@@ -988,7 +988,7 @@ describe('a change', { concurrency: 4 }, () => {
     Reflect.deleteProperty(globalThis, key)
   })
 
-  it('of a main that a build brings later is followed', async () => {
+  it('that adds the main, built later, is followed', async () => {
     await using world = await World.start({ updateInterval: 30 })
     world.write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
     world.write('aries.test/app/dist/part.js', '')
@@ -1000,7 +1000,7 @@ describe('a change', { concurrency: 4 }, () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'built'))
   })
 
-  it('of a release that the name has left when it is loaded is not kept', async () => {
+  it('of a release that the name has left by the time it is loaded is not kept', async () => {
     await using world = await World.start({ updateInterval: 50 })
     let open = (): void => {}
     const gate = new Promise<void>(resolve => {
@@ -1029,7 +1029,7 @@ describe('a change', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'two')
   })
 
-  it('of a release to which the name came back for a moment only leaves nothing of it loaded', async () => {
+  it('back to a release for only a moment leaves nothing of it loaded', async () => {
     const gate = { isShut: false, isHeld: false, open(): void {} }
     await using world = await World.start({
       watch: false,
@@ -1072,7 +1072,7 @@ describe('a change', { concurrency: 4 }, () => {
     })
   })
 
-  it('is seen while others take long to load', async () => {
+  it('is seen while other apps take long to load', async () => {
     await using world = await World.start({ updateInterval: 30, watch: false, loadTimeout: 3000 })
     const names = Array.from({ length: 6 }, (_, n) => `slow${n}.test`)
     for (const name of [...names, 'aries.test']) {
@@ -1088,7 +1088,7 @@ describe('a change', { concurrency: 4 }, () => {
     for (const name of names) assert.equal(await world.body(name), 'one')
   })
 
-  it('is followed as soon as two readings in a row agree, not before', async () => {
+  it('is followed once two readings in a row agree, not before', async () => {
     const readings = [1, 2, 3, 4, 4]
     let isBegun = false
     const getVersion = (): unknown => (isBegun && readings.length > 1 ? readings.shift() : readings[0])
@@ -1100,7 +1100,7 @@ describe('a change', { concurrency: 4 }, () => {
     assert.deepEqual([previous.version, version], [1, 4])
   })
 
-  it('of a version that is never the same twice is never followed', async () => {
+  it('of a version that differs at every reading is never followed', async () => {
     let reads = 0
     await using world = await World.start({ updateInterval: 10, getVersion: () => ({ read: ++reads }) })
     world.site('aries.test', 'aries')
@@ -1112,7 +1112,7 @@ describe('a change', { concurrency: 4 }, () => {
     )
   })
 
-  it('back and forth within a comparison is none', async () => {
+  it('back and forth within one comparison does not count', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.site('releases/r1', 'r1')
     world.site('releases/r2', 'r2')
@@ -1132,7 +1132,7 @@ describe('a change', { concurrency: 4 }, () => {
 describe('while a release loads', { concurrency: 4 }, () => {
   // A release to which no name leads any more goes after one interval.
   for (const [way, options] of [['by events', {}], WAYS[1] as (typeof WAYS)[0]] as typeof WAYS) {
-    it(`what is taken back meanwhile never serves, ${way}`, async () => {
+    it(`what is withdrawn meanwhile never serves, ${way}`, async () => {
       await using world = await World.start({ ...options, drainTimeout: 60_000 })
       using gates = new Gates(world, ['two'])
       world.write(
@@ -1155,7 +1155,7 @@ describe('while a release loads', { concurrency: 4 }, () => {
       long.destroy()
     })
 
-    it(`what comes after one that hangs serves, ${way}`, async () => {
+    it(`a successor of a load that hangs serves, ${way}`, async () => {
       await using world = await World.start(options)
       using gates = new Gates(world, ['two'])
       for (const release of ['one', 'three', 'four']) world.site(`releases/${release}`, release)
@@ -1189,7 +1189,7 @@ describe('while a release loads', { concurrency: 4 }, () => {
       assert.equal(world.vhosts.stats().totals.apps, 0)
     })
 
-    it(`what is edited meanwhile is loaded when that has ended, ${way}`, async () => {
+    it(`what is edited meanwhile is loaded when the load has ended, ${way}`, async () => {
       await using world = await World.start(options)
       using gates = new Gates(world, ['aries'])
       const source = readFileSync(world.path('releases/aries/app/index.js'), 'utf8')
@@ -1211,7 +1211,7 @@ describe('while a release loads', { concurrency: 4 }, () => {
 })
 
 describe('reload()', { concurrency: 4 }, () => {
-  it('loads beside, whatever the version says', async () => {
+  it('loads beside what serves, whatever the version says', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     const counter = countingSite(world, 'aries.test')
     assert.equal(await world.body('aries.test'), 'load 1')
@@ -1223,7 +1223,7 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(counter.loads, 2)
   })
 
-  it('follows a link that leads elsewhere now', async () => {
+  it('follows a link that has been changed', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('releases/r1', 'r1')
     world.site('releases/r2', 'r2')
@@ -1234,7 +1234,7 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'r2')
   })
 
-  it('leads on to where the link led last, whichever of two loads ends first', async () => {
+  it('leads to the last target of the link, whichever of two loads ends first', async () => {
     for (const order of [
       ['two', 'three'],
       ['three', 'two'],
@@ -1268,7 +1268,7 @@ describe('reload()', { concurrency: 4 }, () => {
     }
   })
 
-  it('loads anew what serves under another name alone', async () => {
+  it('loads anew what serves only under another name', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.write('aries.test/app/lib.js', `module.exports = 'one'`)
     world.write(
@@ -1286,7 +1286,7 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(await world.vhosts.reload('ftp.aries.test'), undefined)
   })
 
-  describe('takes no load for its own that had begun before:', () => {
+  describe('does not take an earlier load for its own:', () => {
     const begin: Record<string, (world: World) => Promise<unknown>> = {
       'a first one': async world => {
         world.link('aries.test', 'releases/slow')
@@ -1331,7 +1331,7 @@ describe('reload()', { concurrency: 4 }, () => {
     }
   })
 
-  it('fails of no load that had begun before', async () => {
+  it('does not fail because of an earlier load', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     const gates: (() => void)[] = []
     const key = `gates of ${world.base}`
@@ -1359,7 +1359,7 @@ describe('reload()', { concurrency: 4 }, () => {
     Reflect.deleteProperty(globalThis, key)
   })
 
-  it('takes no ES modules that were kept, where a link leads to them again', async () => {
+  it('does not use ES modules that were kept, if a link leads to them again', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false, idleTimeout: 100 })
     world.site('releases/r1', 'r1')
     world.write('releases/r2/app/lib.mjs', `export default 'one'`)
@@ -1378,7 +1378,7 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'two')
   })
 
-  it('tries at once what failed a moment ago', async () => {
+  it('retries at once what failed a moment ago', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('releases/r1', 'r1')
     world.write('releases/r2/app/lib/check.js', 'throw new Error("broken")')
@@ -1396,7 +1396,7 @@ describe('reload()', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'r2')
   })
 
-  it('rejects with a VhostError where the disk cannot be read', async () => {
+  it('rejects with a VhostError if the disk cannot be read', async () => {
     await using world = await World.start({ updateInterval: 60_000, watch: false })
     world.site('aries.test', 'aries')
     assert.equal(await world.body('aries.test'), 'aries')

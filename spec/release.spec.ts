@@ -145,7 +145,7 @@ describe('readRelease', () => {
     assert.equal((await read({}, before))?.entry, at('app/main.js'))
   })
 
-  it('finds a main that comes later, where nothing else changes', async () => {
+  it('finds a main that is created later although nothing else changes', async () => {
     write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
     mkdirSync(at('app/dist'))
     const before = await read()
@@ -159,7 +159,7 @@ describe('readRelease', () => {
     assert.equal((await read({}, after))?.entry, at('app/index.js'))
   })
 
-  it('finds an entry that comes later to a folder below, where nothing else changes', async () => {
+  it('finds an entry that is created later in a folder below although nothing else changes', async () => {
     const options = { moduleName: 'src/main' }
     mkdirSync(at('app/src'))
     const before = await read(options)
@@ -171,7 +171,7 @@ describe('readRelease', () => {
     assert.notEqual(after?.version, before?.version)
   })
 
-  it('sees an edit of an entry that lies in a folder below', async () => {
+  it('sees an edit of an entry in a folder below', async () => {
     write('aries.test/app/dist/main.js', '1')
     write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
     const before = await read()
@@ -180,7 +180,7 @@ describe('readRelease', () => {
     assert.notEqual((await read({}, before))?.version, before?.version)
   })
 
-  it('sees an edit of what a linked entry leads to', async () => {
+  it('sees an edit of the file that a linked entry leads to', async () => {
     write('aries.test/build/1.js', '1')
     unlinkSync(at('app/index.js'))
     symlinkSync('../build/1.js', at('app/index.js'))
@@ -189,7 +189,7 @@ describe('readRelease', () => {
     assert.notEqual((await read({}, before))?.version, before?.version)
   })
 
-  it('gives another release where a link leads elsewhere', async () => {
+  it('gives another release if a link leads elsewhere', async () => {
     renameSync(at(), join(base, 'r1'))
     write('r2/app/index.js', '')
     symlinkSync('r1', at())
@@ -215,7 +215,7 @@ describe('readRelease', () => {
     ['the vhost is the app folder and empty', emptyVhost, { appDir: '.' }],
   ]
   for (const [what, act, options] of gone) {
-    it(`gives nothing where ${what}`, async () => {
+    it(`gives undefined if ${what}`, async () => {
       const before = await read(options?.appDir === '.' ? {} : options)
       act()
       assert.equal(await isAsRead(before), false, 'with one look')
@@ -223,7 +223,7 @@ describe('readRelease', () => {
     })
   }
 
-  it('gives a release without an entry where the app folder has none: that is no deletion', async () => {
+  it('gives a release without an entry if the app folder has none: that is no deletion', async () => {
     rmSync(at('app'), { recursive: true })
     mkdirSync(at('app'))
     const release = await read()
@@ -231,7 +231,7 @@ describe('readRelease', () => {
     assert.equal(release?.entry, undefined)
   })
 
-  it('takes the vhost itself for the app folder', async () => {
+  it('accepts the vhost itself as the app folder', async () => {
     write('aries.test/server.js', '')
     const before = await read({ appDir: '.' })
     assert.equal(before?.entry, at('server.js'))
@@ -239,7 +239,7 @@ describe('readRelease', () => {
     assert.notEqual((await read({ appDir: '.' }, before))?.version, before?.version)
   })
 
-  it('takes a vhost that is its own app folder for no app when it is empty, not when it has no entry', async () => {
+  it('takes a vhost that is its own app folder for no app if it is empty, but not if it merely has no entry', async () => {
     rmSync(at('app'), { recursive: true })
     assert.equal(await read({ appDir: '.' }), undefined)
     write('aries.test/readme.txt', '')
@@ -252,7 +252,7 @@ describe('readRelease', () => {
     assert.equal((await read())?.realPath, at())
   })
 
-  it('looks for the entry again only where it may be another one', async () => {
+  it('looks for the entry again only if it may be another one', async () => {
     write('aries.test/app/package.json', '{}')
     const before = await read()
     using calls = new FsCalls()
@@ -268,14 +268,14 @@ describe('readRelease', () => {
     assert.deepEqual(calls.paths, [at(), at(), at(), ...looked])
   })
 
-  it('reads nothing of a package.json that is not there, and looks at the entry once', async () => {
+  it('reads no package.json that does not exist, and looks at the entry once', async () => {
     using calls = new FsCalls()
     await read()
     const looked = [at('app'), at('app/package.json'), at('package.json'), at('tmp/restart.txt')]
     assert.deepEqual(calls.paths, [at(), at(), at(), ...looked, at('app'), at('app/index.js')])
   })
 
-  it('looks once at what is the package.json of vhost and app folder', async () => {
+  it('looks once at a package.json shared by vhost and app folder', async () => {
     write('aries.test/index.js', '')
     const before = await read({ appDir: '.' })
     using calls = new FsCalls()
@@ -286,7 +286,7 @@ describe('readRelease', () => {
     )
   })
 
-  it('rejects where the disk gives an error that does not say the folder is gone', async () => {
+  it('rejects if the disk gives an error that does not mean the folder is gone', async () => {
     const settings = resolveOptions({ basePath: base })
     const location = await locateVhost('aries.test', settings)
     assert.ok(location)
@@ -300,7 +300,7 @@ describe('readRelease', () => {
     await assert.rejects(readRelease(location, settings), { code: 'EIO' })
   })
 
-  it('rejects where the disk cannot be read', {
+  it('rejects if the disk cannot be read', {
     skip: process.getuid?.() === 0 && 'root may read all',
   }, async () => {
     chmodSync(at(), 0)
@@ -308,12 +308,12 @@ describe('readRelease', () => {
     chmodSync(at(), 0o755)
   })
 
-  it('rejects where a name is too long', async () => {
+  it('rejects if a name is too long', async () => {
     await assert.rejects(read({ moduleName: 'x'.repeat(300) }), { code: 'ENAMETOOLONG' })
   })
 })
 
-describe('on a file system that keeps whole seconds', () => {
+describe('on a file system with times in whole seconds', () => {
   /** Truncates the times that are read to whole seconds. */
   function wholeSeconds(): PatchedFs {
     return new PatchedFs((name, original) => {
@@ -332,7 +332,7 @@ describe('on a file system that keeps whole seconds', () => {
     })
   }
 
-  it('gives another version once a second change cannot have the time of the one before', async t => {
+  it('gives another version once a second change can no longer have the time of the first', async t => {
     using _ = wholeSeconds()
     const fresh = await read()
     assert.equal(fresh?.entryStamp, undefined)
@@ -344,7 +344,7 @@ describe('on a file system that keeps whole seconds', () => {
     assert.equal(await isAsRead(settled), true)
   })
 
-  it('has what was changed twice within a second served', async () => {
+  it('serves the last of two changes within a second', async () => {
     using _ = wholeSeconds()
     await using world = await World.start({ updateInterval: 50 })
     world.site('aries.test', 'one')
@@ -357,7 +357,7 @@ describe('on a file system that keeps whole seconds', () => {
 describe('getVersion', () => {
   const values: unknown[] = [1, 'one', null, false, Number.NaN, 0n, Symbol.iterator]
   for (const value of values) {
-    it(`may give ${String(value)}`, async () => {
+    it(`may return ${String(value)}`, async () => {
       const before = await read({ getVersion: () => value })
       assert.ok(Object.is(before?.version, value))
       assert.ok(isSameRelease(before, await read({ getVersion: () => value })))
@@ -386,13 +386,13 @@ describe('getVersion', () => {
     assert.deepEqual(given, [join(base, 'r1'), 'app'])
   })
 
-  it('means gone by undefined', async () => {
+  it('means gone with undefined', async () => {
     assert.equal(await read({ getVersion: () => undefined }), undefined)
     assert.equal(await read({ getVersion: async () => undefined }), undefined)
   })
 
   for (const code of ['ENOENT', 'ENOTDIR', 'ELOOP']) {
-    it(`means gone by ${code}`, async () => {
+    it(`means gone with ${code}`, async () => {
       const getVersion = () => {
         throw Object.assign(new Error(code), { code })
       }
@@ -402,7 +402,7 @@ describe('getVersion', () => {
   }
 
   for (const code of ['EMFILE', 'EIO', 'EACCES', 'ESTALE', undefined]) {
-    it(`means no such thing by ${code ?? 'an error without a code'}`, async () => {
+    it(`does not mean gone with ${code ?? 'an error without a code'}`, async () => {
       const error = Object.assign(new Error('no'), { code })
       const getVersion = () => Promise.reject(error)
       await assert.rejects(read({ getVersion }), error)
@@ -421,7 +421,7 @@ describe('isUnchanged', () => {
     assert.deepEqual(calls.paths.sort(), [at(), at(), ...places])
   })
 
-  it('asks one thing alone at first, so that a mount that hangs takes one thread', async () => {
+  it('first looks at one place only, so that a mount that hangs blocks one thread', async () => {
     const before = await read()
     const asked: string[] = []
     let answer = (): void => {}
@@ -436,7 +436,7 @@ describe('isUnchanged', () => {
     assert.equal(await isSame, true)
   })
 
-  it('knows a vhost that is its own app folder', async () => {
+  it('supports a vhost that is its own app folder', async () => {
     write('aries.test/server.js', '')
     const before = await read({ appDir: '.' })
     assert.equal(await isAsRead(before, { appDir: '.' }), true)
@@ -444,7 +444,7 @@ describe('isUnchanged', () => {
     assert.equal(await isAsRead(before, { appDir: '.' }), false)
   })
 
-  it('has the entry looked for where there is none, or not yet the one that is meant', async () => {
+  it('looks for the entry if there is none, or not yet the intended one', async () => {
     write('aries.test/app/package.json', '{ "main": "dist/main.js" }')
     assert.equal(await isAsRead(await read()), false)
     unlinkSync(at('app/index.js'))
@@ -452,7 +452,7 @@ describe('isUnchanged', () => {
   })
 
   for (const call of ['realpath.native', 'stat']) {
-    it(`has it read again where the disk gives an error: ${call}`, async () => {
+    it(`reads the release again if the disk gives an error: ${call}`, async () => {
       const before = await read()
       using _ = new PatchedFs(name =>
         name !== call
@@ -465,7 +465,7 @@ describe('isUnchanged', () => {
 })
 
 describe('isSameRelease', () => {
-  it('tells a release from none', () => {
+  it('tells a release from undefined', () => {
     const release = { realPath: '/a', version: undefined }
     assert.deepEqual(
       [

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { ReloadRate } from '../lib/reload-rate.ts'
 
 describe('ReloadRate', () => {
-  it('tells of the sixth within a minute, once', () => {
+  it('reports the sixth within a minute, once', () => {
     const rate = new ReloadRate()
     const told = Array.from({ length: 8 }, () => rate.isTooMany('/srv/aries'))
     assert.deepEqual(told, [false, false, false, false, false, true, false, false])
@@ -16,7 +16,7 @@ describe('ReloadRate', () => {
     assert.equal(rate.isTooMany('/srv/aries'), true)
   })
 
-  it('forgets what is longer ago than a minute', t => {
+  it('forgets what happened more than a minute ago', t => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const rate = new ReloadRate()
@@ -26,7 +26,7 @@ describe('ReloadRate', () => {
     assert.equal(rate.isTooMany('/srv/aries'), true)
   })
 
-  it('lets a release be, longer and longer, that has changed soon after each of sixty-one reloads', t => {
+  it('pauses, longer and longer, a release that has changed soon after each of sixty-one reloads', t => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const rate = new ReloadRate()
@@ -42,7 +42,7 @@ describe('ReloadRate', () => {
     assert.deepEqual(pauses, [...quick, 950, 1950, 3950, 7950, 9950, 9950, 9950])
   })
 
-  it('lets none be that changed later once, nor another one', t => {
+  it('pauses neither a release that changed later once, nor another one', t => {
     let now = 0
     t.mock.method(performance, 'now', () => now)
     const rate = new ReloadRate()

@@ -17,7 +17,7 @@ describe('readSmallFile', () => {
     await assert.rejects(readSmallFile(world.path('none')), { code: 'ENOENT' })
   })
 
-  it('refuses what is larger or no file, and holds nothing open', onUnix, async () => {
+  it('refuses what is too large or no file, and keeps nothing open', onUnix, async () => {
     await using world = new World()
     const opened = (): number => readdirSync('/dev/fd').length
     const before = opened()
@@ -31,7 +31,7 @@ describe('readSmallFile', () => {
     assert.equal(opened(), before)
   })
 
-  it('refuses what belongs to neither the owner nor root, where an owner is given', {
+  it('refuses what belongs neither to the given owner nor to root', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async () => {
     await using world = new World()

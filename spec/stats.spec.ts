@@ -7,7 +7,7 @@ import { eventually, World } from './support/world.ts'
 const NO_UPSTREAM = { pid: null, threadId: null, memory: null, cpu: null, restarts: 0, lastExit: null }
 
 describe('stats', () => {
-  it('are empty before anything was asked for, and know nothing of names that lead nowhere', async () => {
+  it('are empty before any request, and know nothing of names that lead nowhere', async () => {
     await using world = await World.start()
     const empty = {
       vhosts: [],
@@ -36,7 +36,7 @@ describe('stats', () => {
     assert.match(world.vhosts.metrics(), /^express_van_hostnames 0$/m)
   })
 
-  it('tell of what serves', async () => {
+  it('describe what serves', async () => {
     await using world = await World.start({ getVersion: () => 7 })
     world.write(
       'releases/1/app/index.js',
@@ -71,7 +71,7 @@ describe('stats', () => {
     assert.equal(totals.errors, 1)
   })
 
-  it('tell of a first load in progress', async () => {
+  it('describe a first load in progress', async () => {
     await using world = await World.start({ getVersion: () => 7 })
     world.write('aries.test/app/index.js', waits('aries'))
     const answer = world.body('aries.test')
@@ -98,7 +98,7 @@ describe('stats', () => {
     assert.equal(world.vhosts.stats().vhosts[0]?.state, 'serving')
   })
 
-  it('tell of what serves while a newer release loads beside it', async () => {
+  it('describe what serves while a newer release loads beside it', async () => {
     await using world = await World.start()
     world.site('aries.test', 'one')
     await world.get('aries.test')
@@ -113,7 +113,7 @@ describe('stats', () => {
     await reloaded
   })
 
-  it('tell of what drains, and count what it has in flight', async () => {
+  it('describe what drains, and count its requests in flight', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.write("begun")')
     const socket = await begin(world, 'aries.test')
@@ -136,7 +136,7 @@ describe('stats', () => {
     assert.equal(world.vhosts.stats().totals.draining, 0)
   })
 
-  it('tell of what failed with nothing to serve, and which version was refused', async () => {
+  it('describe what failed with nothing to serve, and which version was refused', async () => {
     await using world = await World.start({ getVersion: () => 'v1' })
     world.write('aries.test/app/index.js', 'throw new TypeError("boom")')
     const before = Date.now()
@@ -174,7 +174,7 @@ describe('stats', () => {
     assert.equal(world.vhosts.stats().totals.apps, 0)
   })
 
-  it('tell what serves in place of a release that failed: changed, or moved to', async () => {
+  it('say what serves in place of a release that failed, after a change or a move', async () => {
     let version = 1
     await using world = await World.start({ getVersion: () => version, updateInterval: 10 })
     world.site('releases/1', 'one')
@@ -203,7 +203,7 @@ describe('stats', () => {
     }
   })
 
-  it('tell what serves on although its folder cannot be read, until it can', async () => {
+  it('say what still serves although its folder cannot be read, until it can', async () => {
     let isFailing = false
     await using world = await World.start({
       updateInterval: 50,
@@ -226,7 +226,7 @@ describe('stats', () => {
     assert.match(world.vhosts.metrics(), /^express_van_release_refused\{hostname="aries.test"\} 0$/m)
   })
 
-  it('tell that all is well when a name is moved back from a release that failed', async () => {
+  it('say that all is well when a name is moved back from a release that failed', async () => {
     await using world = await World.start({ getVersion: () => 1, updateInterval: 10 })
     world.site('releases/1', 'one')
     world.write('releases/2/app/index.js', 'throw new Error("boom")')
@@ -275,7 +275,7 @@ describe('stats', () => {
     ['null', null, null],
     ['an object that hides', { toJSON: () => assert.fail(), toString: () => assert.fail() }, /toJSON/],
   ] satisfies [string, unknown, unknown][]) {
-    it(`say as plain JSON a version that is ${title}`, async () => {
+    it(`give as plain JSON a version that is ${title}`, async () => {
       await using world = await World.start({ getVersion: () => version })
       world.site('aries.test', 'aries')
       world.write('taurus.test/app/index.js', 'throw new Error("boom")')
@@ -302,7 +302,7 @@ describe('stats', () => {
     ['a symbol', 'Symbol("boom")', 'Symbol(boom)'],
     ['an object without a prototype', 'Object.create(null)', '[Object: null prototype] {}'],
   ] as const) {
-    it(`tell the cause where an app throws ${title}`, async () => {
+    it(`give the cause if an app throws ${title}`, async () => {
       await using world = await World.start()
       world.write('aries.test/app/index.js', `throw ${thrown}`)
       await world.get('aries.test')

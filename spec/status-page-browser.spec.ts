@@ -27,7 +27,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await browser?.close()
   })
 
-  it('follows what happens without being loaded again: a first request, a flip, a broken deploy, its repair', async () => {
+  it('follows what happens without a page load: a first request, a flip, a broken deploy, its repair', async () => {
     await using world = await serve({ updateInterval: 20 })
     await using opened = await open(browser, world.port)
     const { page } = opened
@@ -61,7 +61,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await eventually(async () => assert.match((await points.getAttribute('points')) ?? '', /^\d+/))
   })
 
-  it('shows what is broken first, why in the row, and its deploys by the same filter', async () => {
+  it('shows what is broken first, the reason in its row, and its deploys by the same filter', async () => {
     await using world = await serve({ getVersion: () => 1 })
     for (const name of ['aries.test', 'taurus.test']) {
       world.site(name, name)
@@ -97,7 +97,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.locator('#steps').getByText('500 Internal Server Error').waitFor()
   })
 
-  it('shows what loads, what drains, what was evicted', async () => {
+  it('shows what loads, what drains and what was evicted', async () => {
     await using world = await serve({ idleTimeout: 300 })
     world.write(
       'aries.test/app/index.js',
@@ -155,7 +155,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate(overflow), 0)
   })
 
-  it('keeps each deploy short, and opens what is cut', async () => {
+  it('shows each deploy in short, and opens what is cut', async () => {
     await using world = await serve()
     const long = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`
     world.write(`${long}/app/index.js`, `throw new Error('x'.repeat(3000) + 'end')`)
@@ -208,7 +208,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.deepEqual(cut, [])
   })
 
-  it('writes what would turn the direction of text, or hide, as an escape', async () => {
+  it('escapes characters that would hide or change the direction of text', async () => {
     await using world = await serve()
     world.write('releases/\u202etxt.1/app/index.js', `throw new Error('no \\u2066data\\u200bbase\\x1b')`)
     world.link('aries.test', world.path('releases/\u202etxt.1'))
@@ -224,7 +224,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.doesNotMatch(String(await page.locator('main').textContent()), /\p{Cf}/u)
   })
 
-  it('explains a host, hostile ones too', async () => {
+  it('explains a host, also a hostile one', async () => {
     await using world = await serve()
     world.site('aries.test', 'one')
     await using opened = await open(browser, world.port)
@@ -238,7 +238,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.locator('#steps script').count(), 0)
   })
 
-  it('explains the host that was asked for last, though it is answered first', async () => {
+  it('explains the host asked for last, even if its answer comes first', async () => {
     let answer = (): void => {}
     const slow = new Promise<void>(resolve => {
       answer = resolve
@@ -265,7 +265,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.ok((await page.locator('#steps').getByText('fast.test').count()) > 0)
   })
 
-  it('is used by keyboard alone: filter, sort, open, reload', async () => {
+  it('can be used by keyboard alone: filter, sort, open, reload', async () => {
     await using world = await serve()
     for (const name of ['aries', 'taurus', 'gemini']) {
       world.site(`${name}.test`, name)
@@ -310,7 +310,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await focused(page), 'host')
   })
 
-  it('has a screen reader say what one has filtered, and not each load', async () => {
+  it('makes a screen reader announce what the user has filtered, but not each load', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port)
     const { page } = opened
@@ -333,7 +333,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.deepEqual(await page.evaluate('said'), ['1 of 2 rows'])
   })
 
-  it('leaves the focus where it is: at the last page, and when a reload ends after one has gone elsewhere', async () => {
+  it('leaves the focus where it is: at the last page, and when a reload ends after the user has moved on', async () => {
     await using world = await serve({ maxApps: 200, getVersion: () => 1 })
     for (let i = 100; i < 160; i++) {
       world.site(`site-${i}.test`, `${i}`)
@@ -362,7 +362,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate('document.activeElement.id'), 'filter')
   })
 
-  it('keeps the focus at the table where the row that had it goes', async () => {
+  it('keeps the focus at the table when the focused row goes', async () => {
     await using world = await serve()
     for (const name of ['aries.test', 'taurus.test']) {
       world.site(name, name)
@@ -378,7 +378,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.evaluate('document.activeElement.ariaLabel'), 'Table of vhosts')
   })
 
-  it('keeps what is open among the deploys when it connects again, and what was refused among many loads', async () => {
+  it('keeps opened deploys open when it reconnects, and refusals among many loads', async () => {
     await using world = await serve({ maxApps: 300, getVersion: () => 1 })
     world.write('bad.test/app/index.js', 'throw new Error("boom")')
     await world.get('bad.test')
@@ -405,7 +405,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     assert.equal(await page.locator('#deploys details').getAttribute('open'), '')
   })
 
-  it('filters and sorts 5,000 rows while one looks on', async t => {
+  it('filters and sorts 5,000 rows while the user looks on', async t => {
     await using server = await serveRows(5000)
     await using opened = await open(browser, server.port)
     const { page } = opened
@@ -438,7 +438,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
   })
 
   for (const colorScheme of ['light', 'dark'] as const) {
-    it(`has nothing that axe objects to, ${colorScheme}, wide and 360 pixels narrow`, async () => {
+    it(`has nothing that axe objects to, ${colorScheme}, wide and at 360 pixels`, async () => {
       await using world = await serve()
       world.site('aries.test', 'one')
       world.write('bad.test/app/index.js', 'throw new Error("boom")')
@@ -461,7 +461,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     })
   }
 
-  it('waits for the server where a proxy says that it is gone, and does not show that instead', async () => {
+  it('waits for the server when a proxy says that it is gone, instead of showing that', async () => {
     let isGone = false
     const asked: string[] = []
     await using world = await serveBehind((req, res, next) => {
@@ -494,7 +494,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('live', { exact: true }).waitFor()
   })
 
-  it('says what a proxy answers in place of the server, and where nobody answers', async () => {
+  it('says what a proxy answers in place of the server, and when nobody answers', async () => {
     let isRefused = false
     await using world = await serveBehind((_, res, next) => {
       if (isRefused) res.status(403).send('<h1>Sign in</h1>')
@@ -518,7 +518,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     }
   })
 
-  it('is loaded anew by a server that was started again, so that it can reload there', async () => {
+  it('is loaded again from a restarted server, so that its reload buttons work there', async () => {
     let start = (): void => {}
     await using world = await World.start({}, (app, vhosts) => {
       let middleware = statusPage(vhosts, { host: HOST, authorize: () => true })
@@ -542,7 +542,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText(/^reloaded in \d+ ms$/).waitFor()
   })
 
-  it('waits where as many pages are open as may be, and is loaded once there is room', async () => {
+  it('waits when the maximum number of pages is open, and loads once there is room', async () => {
     const asked: string[] = []
     await using world = await serveBehind((req, _, next) => {
       asked.push(`${req.method} ${req.url}`)
@@ -571,7 +571,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('live', { exact: true }).waitFor()
   })
 
-  it('says that what it shows is old where the server is gone', async () => {
+  it('says that what it shows is old when the server is gone', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port, {}, { mayFail: true })
     const { page } = opened
@@ -583,7 +583,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await untilOld(page)
   })
 
-  it('says that what it shows is old where the server is there and tells nothing', async () => {
+  it('says that what it shows is old when the server is there but sends nothing', async () => {
     let isSilent = false
     await using world = await serveBehind((_, res, next) => {
       const { write } = res
@@ -601,7 +601,7 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('live', { exact: true }).waitFor()
   })
 
-  it('says nothing where a stream ends and the next begins, as each does after a quarter of an hour', async () => {
+  it('says nothing when one stream ends and the next begins, as happens every quarter of an hour', async () => {
     await using world = await serve()
     await using opened = await open(browser, world.port, {}, { mayFail: true })
     const { page } = opened

@@ -19,7 +19,7 @@ import { type Answer, eventually, type RequestOptions, World } from './support/w
 const HOST = 'status.test'
 
 describe('statusPage()', () => {
-  it('needs a host and a function that authorizes, and knows no other option', async () => {
+  it('needs a host and a function that authorizes, and accepts no unknown option', async () => {
     await using vhosts = vhostRouter()
     const authorize = () => true
     for (const [options, message] of [
@@ -38,7 +38,7 @@ describe('statusPage()', () => {
     }
   })
 
-  it('says so where it is given something else than a router', () => {
+  it('says so if it is given anything but a router', () => {
     for (const given of [undefined, null, { host: HOST, authorize: () => true }]) {
       assert.throws(() => statusPage(given as never, { host: HOST, authorize: () => true }), {
         code: 'ERR_VHOST_OPTION',
@@ -47,7 +47,7 @@ describe('statusPage()', () => {
     }
   })
 
-  it('answers on its own host alone, however that is written, and no vhost has that host', async () => {
+  it('answers on its own host alone, however that is spelt, and no vhost can have that host', async () => {
     await using world = await withPage({ host: 'Status.Test:3000' })
     world.site('status.test', 'a tenant')
     world.site('aries.test', 'aries')
@@ -75,7 +75,7 @@ describe('statusPage()', () => {
     )
   })
 
-  it('leaves no way to a vhost that has its name, or a wildcard for it', async () => {
+  it('leaves no way to a vhost with its name, or a wildcard for it', async () => {
     await using world = await World.start(
       { vhostDir: ['%0', '.any.%2+'], trustProxy: true },
       (app, vhosts) => {
@@ -107,7 +107,7 @@ describe('statusPage()', () => {
     assert.deepEqual([outcome, notes], ['no vhost', ['the name is reserved: no vhost has it']])
   })
 
-  it('tells a browser nothing for another site, but for the page itself, which may be linked to', async () => {
+  it('gives a browser nothing on behalf of another site, except the page itself, which may be linked to', async () => {
     await using world = await withPage()
     for (const path of ['/status.json', '/metrics', '/events', '/why?host=aries.test']) {
       for (const site of ['cross-site', 'same-site']) {
@@ -122,7 +122,7 @@ describe('statusPage()', () => {
     assert.equal((await world.get(HOST, '/', { headers: { 'sec-fetch-site': 'cross-site' } })).status, 200)
   })
 
-  it('shows nothing to whom it is not authorized', async () => {
+  it('shows nothing to anyone who is not authorized', async () => {
     let authorize: StatusPageOptions['authorize'] = () => false
     await using world = await withPage({ authorize: req => authorize(req) })
     world.site('aries.test', 'one')
@@ -185,7 +185,7 @@ describe('statusPage()', () => {
     }
   })
 
-  it('is one file that may load nothing, and its title is text', async () => {
+  it('is one file that may load nothing, and treats its title as text', async () => {
     const title = `</title><script>alert(1)</script> & "co"`
     await using world = await withPage({ title })
     const { body, headers } = await world.get(HOST)
@@ -201,7 +201,7 @@ describe('statusPage()', () => {
     assert.doesNotMatch(policy, /unsafe|\*|http/)
   })
 
-  it('tells stats and deploys as JSON', async () => {
+  it('gives stats and deploys as JSON', async () => {
     await using world = await withPage()
     world.site('aries.test', 'one')
     await world.get('aries.test')
@@ -213,7 +213,7 @@ describe('statusPage()', () => {
     )
   })
 
-  it('tells metrics to a monitor that has the right', async () => {
+  it('gives metrics to an authorized monitor', async () => {
     await using world = await withPage()
     world.site('aries.test', 'one')
     await world.get('aries.test')
@@ -223,7 +223,7 @@ describe('statusPage()', () => {
     assert.match(body, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
   })
 
-  it('is not one who listens to errors: they still go to stderr', async t => {
+  it('does not count as a listener of errors: they still go to stderr', async t => {
     const written = t.mock.method(console, 'error', () => {})
     const base = mkdtempSync(join(tmpdir(), 'express-van-'))
     mkdirSync(join(base, 'bad.test/app'), { recursive: true })
@@ -256,7 +256,7 @@ describe('statusPage()', () => {
   })
 
   describe('POST /reload', () => {
-    it('loads anew with the token of the page, and without it nothing', async () => {
+    it('loads anew with the token of the page, and does nothing without it', async () => {
       await using world = await withPage()
       world.site('aries.test', 'one')
       await world.get('aries.test')
@@ -283,7 +283,7 @@ describe('statusPage()', () => {
       assert.equal(world.events('reload').length, 2)
     })
 
-    it('says why it failed', async () => {
+    it('says why a reload failed', async () => {
       await using world = await withPage()
       world.write('bad.test/app/index.js', 'throw new Error("boom")')
       const token = await tokenOf(world)
@@ -309,7 +309,7 @@ describe('statusPage()', () => {
       assert.equal((await reload(world, 'a..b', token)).status, 400)
     })
 
-    it('has a token for each page that is made', async () => {
+    it('has a new token for each status page', async () => {
       await using one = await withPage()
       await using other = await withPage()
       assert.notEqual(await tokenOf(one), await tokenOf(other))
@@ -317,7 +317,7 @@ describe('statusPage()', () => {
   })
 
   describe('GET /events', () => {
-    it('tells the whole first, then what changes: a load, a flip, a refusal, its repair', async () => {
+    it('sends everything first, then what changes: a load, a flip, a refusal, its repair', async () => {
       await using world = await withPage({}, { updateInterval: 20 })
       const stream = await listen(world)
       const first = await stream.snapshot()
@@ -346,7 +346,7 @@ describe('statusPage()', () => {
       stream.end()
     })
 
-    it('takes what goes wrong while it serves for no deploy', async () => {
+    it('does not list the error of a serving app among the deploys', async () => {
       await using world = await withPage()
       const stream = await listen(world)
       world.write(
@@ -367,7 +367,7 @@ describe('statusPage()', () => {
       stream.end()
     })
 
-    it('takes a folder that cannot be read for a deploy that was refused', async () => {
+    it('lists a folder that cannot be read as a refused deploy', async () => {
       let isFailing = false
       const getVersion = (): number => {
         if (isFailing) throw Object.assign(new Error('EACCES: no luck'), { code: 'EACCES' })
@@ -384,7 +384,7 @@ describe('statusPage()', () => {
       stream.end()
     })
 
-    it('tells of a row what is different, and nothing of the others', async () => {
+    it('sends only what has changed in a row, and nothing about other rows', async () => {
       await using world = await withPage({}, { getVersion: () => 1 })
       for (const name of ['aries.test', 'taurus.test']) {
         world.site(name, name)
@@ -400,7 +400,7 @@ describe('statusPage()', () => {
       stream.end()
     })
 
-    it('keeps who was refused, and what replaced what, however many loads come after', async () => {
+    it('keeps refusals and replacements, however many loads come after', async () => {
       await using world = await withPage({}, { getVersion: () => 1, maxApps: 300 })
       world.write('bad.test/app/index.js', 'throw new Error("boom")')
       world.site('aries.test', 'one')
@@ -439,7 +439,7 @@ describe('statusPage()', () => {
       stream.end()
     })
 
-    it('counts requests while somebody looks', async () => {
+    it('counts requests while somebody is watching', async () => {
       await using world = await withPage()
       world.site('aries.test', 'one')
       await world.get('aries.test')
@@ -457,7 +457,7 @@ describe('statusPage()', () => {
       other.end()
     })
 
-    it('has no more than fifty listeners, and forgets who left', async () => {
+    it('has no more than fifty viewers, and forgets those who left', async () => {
       await using world = await withPage()
       const streams = await Promise.all(Array.from({ length: 50 }, () => listen(world)))
       const refused = await world.get(HOST, '/events')
@@ -471,7 +471,7 @@ describe('statusPage()', () => {
       for (const stream of streams) stream.end()
     })
 
-    it('counts nobody who left before being authorized', async () => {
+    it('does not count a client who left before being authorized', async () => {
       const asked: ((verdict: boolean) => void)[] = []
       let gone = 0
       await using world = await withPage({
@@ -495,7 +495,7 @@ describe('statusPage()', () => {
       end()
     })
 
-    it('counts nobody by HTTP/2 who left before being authorized', async () => {
+    it('does not count an HTTP/2 client who left before being authorized', async () => {
       await using vhosts = vhostRouter({ basePath: tmpdir() })
       const asked: ((verdict: boolean) => void)[] = []
       const authorize = (): Promise<boolean> => new Promise(resolve => void asked.push(resolve))

@@ -30,7 +30,7 @@ describe('placeOf()', () => {
     })
   }
 
-  it('gives none where there is none below the folder, or no stack', () => {
+  it('gives undefined if there is no place below the folder, or no stack', () => {
     for (const thrown of [
       undefined,
       'text',

@@ -112,7 +112,7 @@ function idOf({ cert }: Pair): string {
 }
 
 describe('SNICallback', () => {
-  it('finds the certificate of the vhost that a request would be routed to', async () => {
+  it('finds the certificate of the vhost to which a request would be routed', async () => {
     await using all = await TlsWorld.start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
     const { world } = all
     all.certify('aries.test', aries)
@@ -128,7 +128,7 @@ describe('SNICallback', () => {
     assert.deepEqual(all.faults, [])
   })
 
-  it('leaves names without a certificate, and clients that name none, to the server', async () => {
+  it('leaves names without a certificate, and clients that send no name, to the server', async () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', aries)
     all.world.site('leo.test', 'leo')
@@ -139,7 +139,7 @@ describe('SNICallback', () => {
     assert.equal(all.world.told.length, 0)
   })
 
-  it('proves that it holds the key: a client that checks is content', async () => {
+  it('proves that it holds the key: a client that checks accepts it', async () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', aries)
     all.world.site('aries.test', 'aries')
@@ -189,7 +189,7 @@ describe('SNICallback', () => {
     ['what is too large', all => all.world.write('aries.test/certs/cert.pem', aries.cert.padEnd(2 ** 21))],
   ]
   for (const [what, renew] of broken) {
-    it(`keeps the last good one for ${what}, tells it once, and heals`, async () => {
+    it(`keeps the last good certificate for ${what}, reports it once, and heals`, async () => {
       await using all = await TlsWorld.start()
       all.certify('aries.test', aries)
       assert.equal(await all.shown('aries.test'), idOf(aries))
@@ -204,7 +204,7 @@ describe('SNICallback', () => {
     })
   }
 
-  it('shows that of the server where none was good yet', async () => {
+  it('shows the certificate of the server if none was good yet', async () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', { ...aries, key: leo.key })
     for (let time = 0; time < 2; time++) assert.equal(await all.shown('aries.test'), idOf(fallback))
@@ -216,7 +216,7 @@ describe('SNICallback', () => {
     assert.equal(await all.shown('aries.test'), idOf(aries))
   })
 
-  it('takes no key of RSA that is so large that each handshake would hold up everybody', async () => {
+  it('refuses an RSA key so large that each handshake would hold up everybody', async () => {
     await using all = await TlsWorld.start()
     for (const [bits, message] of [
       [4096, 'the key is that of another certificate'],
@@ -229,7 +229,7 @@ describe('SNICallback', () => {
     }
   })
 
-  it('lets a certificate go whose files are both gone for good', async () => {
+  it('drops a certificate when both of its files are gone for good', async () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', aries)
     await all.shown('aries.test')
@@ -239,7 +239,7 @@ describe('SNICallback', () => {
     assert.deepEqual(all.faults, [])
   })
 
-  it('ends the handshake where the disk fails, and goes on', async () => {
+  it('ends the handshake when the disk fails, and goes on', async () => {
     let isFailing = true
     await using all = await TlsWorld.start({
       getVhostPath: hostname => {
@@ -253,7 +253,7 @@ describe('SNICallback', () => {
     assert.equal(await all.shown('aries.test'), idOf(aries))
   })
 
-  it('writes what it was not told to hand over to stderr', async t => {
+  it('writes faults to stderr if it has no onError', async t => {
     await using all = await TlsWorld.start({}, { onError: undefined })
     all.certify('aries.test', { ...aries, key: 'no key' })
     const { mock } = t.mock.method(console, 'error', () => {})
@@ -264,7 +264,7 @@ describe('SNICallback', () => {
     )
   })
 
-  it('shows the certificate before a bad one also where onError throws', async t => {
+  it('shows the certificate before a bad one even if onError throws', async t => {
     const onError = (): void => assert.fail('of the listener')
     await using all = await TlsWorld.start({}, { onError })
     const { mock } = t.mock.method(console, 'error', () => {})
@@ -276,7 +276,7 @@ describe('SNICallback', () => {
   })
 
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-    it(`shows keys of every kind by ${maxVersion} where the server has no pair of its own`, async () => {
+    it(`shows keys of every kind by ${maxVersion} if the server has no pair of its own`, async () => {
       const rsa = await issue(['leo.test'], { keyType: 'rsa' })
       await using all = new TlsWorld()
       all.server = https.createServer({ SNICallback: all.tls.SNICallback }, all.world.app)
@@ -289,7 +289,9 @@ describe('SNICallback', () => {
       await assert.rejects(all.shown('', { maxVersion }))
     })
 
-    it(`shows keys of another kind than the server has by ${maxVersion}`, { skip: mixingKinds }, async () => {
+    it(`shows keys of another kind than that of the server by ${maxVersion}`, {
+      skip: mixingKinds,
+    }, async () => {
       const rsa = await issue(['leo.test'], { keyType: 'rsa' })
       await using all = new TlsWorld()
       all.certify('aries.test', aries)
@@ -309,7 +311,7 @@ describe('SNICallback', () => {
     })
   }
 
-  it('tells once of each certificate beside which Node keeps the one of the server', async () => {
+  it('reports once each certificate for which Node keeps that of the server', async () => {
     await using all = await TlsWorld.start()
     all.certify('aries.test', aries)
     all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
@@ -320,7 +322,7 @@ describe('SNICallback', () => {
     assert.deepEqual(told, mixingKinds ? [{ realPath, serving: false, kinds }] : [])
   })
 
-  it('tells of it where the first client has gone before its certificate was found', {
+  it('reports it even if the first client left before its certificate was found', {
     skip: !mixingKinds,
   }, async () => {
     await using all = new TlsWorld()
@@ -340,7 +342,7 @@ describe('SNICallback', () => {
     assert.equal(all.faults.length, 1)
   })
 
-  it('is as good where the server calls it by a function of its own', async () => {
+  it('works as well if the server calls it from a function of its own', async () => {
     await using all = new TlsWorld()
     all.certify('leo.test', await issue(['leo.test'], { keyType: 'rsa' }))
     const { SNICallback } = all.tls
@@ -421,7 +423,7 @@ describe('SNICallback', () => {
   })
 })
 
-describe('SNICallback, where the disk has something else than what serves', () => {
+describe('SNICallback, when the disk differs from what serves', () => {
   /** Asserts that it is shown again and again until something missing would count as gone for good. */
   async function assertStaysShown(all: TlsWorld, name: string, pair: Pair): Promise<void> {
     const end = performance.now() + 400
@@ -438,7 +440,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     return all
   }
 
-  it('keeps the certificate over a short absence of the folder, which shows no catch-all', async () => {
+  it('keeps the certificate during a short absence of the folder, and does not show the catch-all', async () => {
     await using all = await TlsWorld.start({ vhostDir: ['%0', '.default'] })
     const { world } = all
     world.site('.default', 'default')
@@ -469,7 +471,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     assert.equal(await all.shown('aries.test'), idOf(ariesRenewed))
   })
 
-  it('shows that of the release that serves on where a newer one has none and does not load', async () => {
+  it('shows the certificate of the serving release if a newer one has none and does not load', async () => {
     await using all = await startWithReleases()
     const { world } = all
     world.write('releases/2/app/index.js', 'throw new Error("broken")')
@@ -484,7 +486,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     assert.equal(await all.shown('aries.test'), idOf(leo))
   })
 
-  it('keeps that of the release before for one that cannot be used, until both files are gone', async () => {
+  it('keeps the certificate of the release before if the new one is unusable, until both files are gone', async () => {
     await using all = await startWithReleases()
     const { world } = all
     world.site('releases/2', 'two')
@@ -508,7 +510,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     assert.equal(await all.shown('aries.test'), idOf(fallback))
   })
 
-  it('leaves a release without one that serves to the server', async () => {
+  it('leaves a serving release without a certificate to the server', async () => {
     await using all = await startWithReleases()
     all.world.site('releases/2', 'two')
     all.world.link('aries.test', 'releases/2')
@@ -516,7 +518,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     assert.equal(await all.shown('aries.test'), idOf(fallback))
   })
 
-  it('shows that of what serves while it cannot be looked up', async () => {
+  it('shows the certificate of what serves while it cannot be looked up', async () => {
     let isFailing = false
     await using all = await TlsWorld.start({
       getVhostPath: hostname => {
@@ -564,7 +566,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     }
   })
 
-  it('lets no name that a stranger makes up take from those that are served', async () => {
+  it('lets no name that a stranger makes up harm names that are served', async () => {
     await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
     const { world } = all
     world.site('releases/1', 'one')
@@ -580,7 +582,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     await assertStaysShown(all, 'one.any.test', wildcard)
   })
 
-  it('shows that of a release that is being loaded, to the names of a wildcard, too', async () => {
+  it('shows the certificate of a release that is being loaded, also to the names of a wildcard', async () => {
     await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
     const { world } = all
     world.site('releases/1', 'one')
@@ -614,7 +616,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
     assert.equal(await all.shown('aries.test'), idOf(fallback))
   })
 
-  it('looks no more often at the disk than for one that is not served', async () => {
+  it('looks no more often at the disk for a vhost that is served than for one that is not', async () => {
     await using all = await TlsWorld.start()
     for (const name of ['aries.test', 'leo.test', 'bare.test']) all.world.write(`${name}/static/x`, '')
     all.certify('aries.test', aries)
@@ -634,7 +636,7 @@ describe('SNICallback, where the disk has something else than what serves', () =
 })
 
 describe('misdirected', () => {
-  it('answers 421 where SNI and Host disagree and lead to different certificates', async () => {
+  it('answers 421 if SNI and Host differ and lead to different certificates', async () => {
     await using all = await TlsWorld.start({ vhostDir: ['%0', '.any.%2+'] })
     const { world } = all
     for (const name of ['aries.test', 'leo.test', 'bare.test', 'other.test', '.any.any.test']) {
@@ -681,7 +683,7 @@ describe('misdirected', () => {
     assert.ok(!error?.message.includes(world.base))
   })
 
-  it('lets a request without TLS, without SNI, or without Host pass', async () => {
+  it('lets requests without TLS, without SNI or without Host pass', async () => {
     await using all = new TlsWorld()
     let passed = 0
     const next = (error?: unknown): void => {
@@ -705,7 +707,7 @@ describe('misdirected', () => {
     assert.equal(passed, 5)
   })
 
-  it('hands a disk that fails over to the error handler', async () => {
+  it('passes the error of a failing disk to the error handler', async () => {
     await using all = await TlsWorld.start({
       getVhostPath: hostname => {
         if (hostname === 'leo.test') throw Object.assign(new Error('EIO'), { code: 'EIO' })
@@ -728,7 +730,7 @@ describe('ask', () => {
     return response.statusCode ?? 0
   }
 
-  it('says yes to a name with a folder of its own that has an app or a document root', async () => {
+  it('answers yes for a name with a folder of its own that has an app or a document root', async () => {
     await using world = await World.start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
     world.site('aries.test', 'aries')
     world.link('www.aries.test', 'aries.test')
@@ -775,7 +777,7 @@ describe('ask', () => {
     assert.equal(world.vhosts.stats().totals.hostnames, 0)
   })
 
-  it('says 500 where the disk fails', async () => {
+  it('answers 500 if the disk fails', async () => {
     await using world = await World.start({
       getVhostPath: () => {
         throw Object.assign(new Error('EIO'), { code: 'EIO' })
@@ -795,7 +797,7 @@ describe('ask', () => {
 })
 
 describe('vhostTls', () => {
-  it('says so where it is given something else than a router, and shows nothing of it', () => {
+  it('says so if it is given anything but a router, and shows nothing of that value', () => {
     for (const given of [undefined, null, 'vhosts', {}, { secureContext: { passphrase: 'secret' } }]) {
       assert.throws(() => vhostTls(given as never), {
         code: 'ERR_VHOST_OPTION',

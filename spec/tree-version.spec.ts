@@ -84,14 +84,14 @@ describe('treeVersion', () => {
     assert.equal(await treeVersion(vhost), before)
   })
 
-  it('tells a folder from a copy of it', async () => {
+  it('distinguishes a folder from a copy of it', async () => {
     const before = await treeVersion(vhost)
     renameSync(join(vhost, 'app'), join(vhost, 'old'))
     write('app/index.js', 'module.exports = 1')
     assert.notEqual(await treeVersion(vhost), before)
   })
 
-  it('takes another app folder', async () => {
+  it('supports another app folder', async () => {
     const before = await treeVersion(vhost, 'static')
     write('app/index.js', 'module.exports = 4')
     assert.equal(await treeVersion(vhost, 'static'), before)
@@ -99,7 +99,7 @@ describe('treeVersion', () => {
     assert.notEqual(await treeVersion(vhost, 'static'), before)
   })
 
-  it('throws ENOENT where the app folder is gone', async () => {
+  it('throws ENOENT if the app folder is gone', async () => {
     rmSync(join(vhost, 'app'), { recursive: true })
     await assert.rejects(treeVersion(vhost), { code: 'ENOENT' })
   })
@@ -118,7 +118,7 @@ describe('treeVersion', () => {
     await reading
   })
 
-  it('as getVersion, shows an edit in lib/ and takes a deleted app folder for gone', async () => {
+  it('as getVersion, sees an edit in lib/ and takes a deleted app folder for gone', async () => {
     await using world = await World.start({ getVersion: treeVersion, updateInterval: 50 })
     world.write('aries.test/app/lib/answer.js', 'module.exports = "one"')
     world.write(

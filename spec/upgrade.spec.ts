@@ -34,7 +34,7 @@ interface Row {
 }
 
 describe('upgrade', () => {
-  it("hands a WebSocket to the vhost's exported upgrade, loading it where it is cold", async () => {
+  it('passes a WebSocket to the upgrade function that a vhost exports, and loads the vhost first if need be', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', ECHO('aries'))
     for (const host of ['aries.test', 'ARIES.test.:80']) {
@@ -46,7 +46,7 @@ describe('upgrade', () => {
     assert.equal(world.events('load').length, 1)
   })
 
-  it('hands it to the upgrade listeners of an http.Server, exported or caught', async () => {
+  it('passes it to the upgrade listeners of an http.Server, exported or caught', async () => {
     await using world = await World.start()
     const server = `
       const server = require('node:http').createServer((req, res) => res.end('plain'))
@@ -92,7 +92,7 @@ describe('upgrade', () => {
     })
   }
 
-  it("lets no vhost see another's", async () => {
+  it('lets no vhost see the WebSockets of another', async () => {
     await using world = await World.start()
     for (const name of ['aries', 'taurus']) {
       world.write(
@@ -119,7 +119,7 @@ describe('upgrade', () => {
     assert.equal(await world.body('taurus.test'), '4')
   })
 
-  it('tells the vhost which it is, cold and warm', async () => {
+  it('gives the vhost its req.vhost, whether it is already loaded or not', async () => {
     await using world = await World.start()
     world.write(
       'releases/1/app/index.js',
@@ -140,7 +140,7 @@ describe('upgrade', () => {
     }
   })
 
-  it('answers 400 where Host is missing or refused', async () => {
+  it('answers 400 if Host is missing or refused', async () => {
     await using world = await World.start()
     const offer = 'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
     assert.match(await world.raw(`GET / HTTP/1.0\r\n${offer}`), /^HTTP\/1\.1 400 /)
@@ -150,7 +150,7 @@ describe('upgrade', () => {
     assert.deepEqual(world.told, [])
   })
 
-  it('answers 404 where there is no vhost, no app, or an app that takes none', async () => {
+  it('answers 404 if there is no vhost, no app, or an app that takes no upgrades', async () => {
     await using world = await World.start()
     world.write('aries.test/static/index.html', 'no app')
     world.site('taurus.test', 'takes none')
@@ -176,7 +176,7 @@ describe('upgrade', () => {
     client.socket.destroy()
   })
 
-  it('answers 500 where the app cannot be loaded', async () => {
+  it('answers 500 if the app cannot be loaded', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', 'throw new Error("boom")')
     for (let i = 0; i < 2; i++) {
@@ -185,7 +185,7 @@ describe('upgrade', () => {
     assert.equal(world.events('error').length, 1)
   })
 
-  it('answers 503 with Retry-After where the router is closed or the load takes too long', async () => {
+  it('answers 503 with Retry-After if the router is closed or the load takes too long', async () => {
     await using world = await World.start({ loadTimeout: 20 })
     world.write('aries.test/app/index.js', 'module.exports = new Promise(() => {})')
     assert.match(await upgrade(world, 'aries.test'), /^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/)
@@ -212,7 +212,7 @@ describe('upgrade', () => {
         'module.exports = server.listeners("request")[0]; setTimeout(() => server.listen(80), 50)',
       ],
     ] as const) {
-      it(`hands it to a server that ${how} and takes them later, and no longer; isolation: '${isolation}'`, async () => {
+      it(`passes it to a server that ${how}, only while that takes upgrades; isolation: '${isolation}'`, async () => {
         await using world = await World.start({ isolation })
         world.write('aries.test/app/index.js', `${SERVER}\n${ending}`)
         const answers = async (status: RegExp): Promise<void> => {
@@ -257,7 +257,7 @@ describe('upgrade', () => {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
-  it('lets a client go that has ended its side while the vhost loads', async () => {
+  it('drops a client that has ended its side while the vhost loads', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
@@ -330,7 +330,7 @@ describe('upgrade', () => {
     assert.equal((await evicted).reason, 'reloaded')
   })
 
-  it('closes with 1012 what is left at the deadline, where the app has switched protocols', async () => {
+  it('closes with 1012 what is left at the deadline if the app has switched protocols', async () => {
     await using world = await World.start()
     world.write(
       'aries.test/app/index.js',
@@ -384,7 +384,7 @@ describe('upgrade', () => {
   })
 
   for (const isolation of ['none', 'thread', 'process'] as const) {
-    it(`destroys the socket where the listener throws or rejects, counts the error, and tells of it, isolation: '${isolation}'`, async () => {
+    it(`destroys the socket if the listener throws or rejects, counts and reports the error, isolation: '${isolation}'`, async () => {
       await using world = await World.start({ isolation })
       world.write(
         'aries.test/app/index.js',
@@ -424,7 +424,7 @@ describe('upgrade', () => {
     })
   }
 
-  it('tells what serves where the app that fails has been replaced, or was deleted', async () => {
+  it('says what serves if the app that fails has been replaced or deleted', async () => {
     await using world = await World.start({ updateInterval: 10 })
     world.write(
       'releases/1/app/index.js',
@@ -457,7 +457,7 @@ describe('upgrade', () => {
     for (const client of clients) client.destroy()
   })
 
-  it('goes by X-Forwarded-Host where the option trustProxy says so, and never otherwise', async () => {
+  it('follows X-Forwarded-Host if the option trustProxy says so, and never otherwise', async () => {
     for (const [trustProxy, name] of [
       ['loopback', 'taurus'],
       [undefined, 'aries'],
@@ -502,7 +502,7 @@ describe('upgrade, to another protocol than WebSocket,', () => {
     })
   }
 
-  it('leaves nothing on the connection that offers it with each request', async () => {
+  it('leaves nothing on a connection that offers it with each request', async () => {
     await using world = await World.start()
     world.site('aries.test', 'answer')
     const sockets: Socket[] = []
@@ -519,7 +519,7 @@ describe('upgrade, to another protocol than WebSocket,', () => {
     client.destroy()
   })
 
-  it('reads its body, however it comes', async () => {
+  it('reads the body of the request, however it comes', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', APP)
     const head = `POST / HTTP/1.1\r\nHost: aries.test\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n`
@@ -566,7 +566,7 @@ describe('upgrade, to another protocol than WebSocket,', () => {
     await eventually(() => world.vhosts.stats().totals.inFlight === 0)
   })
 
-  it('is served by the whole of the server: static files, the outer app, its errors', async () => {
+  it('is served by the whole server: static files, the outer app, its errors', async () => {
     await using world = await World.start({}, (app, vhosts) => {
       app.get('/outer', (_req, res) => void res.send('outer'))
       app.use(vhosts.static(), vhosts)

@@ -94,7 +94,7 @@ describe('vectors, through the whole router over a raw socket', () => {
     })
   }
 
-  it('have rows of every group, and no other group of this server', () => {
+  it('have rows of every group, and of no other group of this server', () => {
     assert.deepEqual([...new Set(rows.map(({ group }) => group))].sort(), [...GROUPS].sort())
     const elsewhere = ['static path', 'upgrade', 'tls', 'http2', 'file system', 'load shape']
     assert.deepEqual(new Set(vectors.map(({ group }) => group)), new Set([...GROUPS, ...elsewhere]))
@@ -122,7 +122,7 @@ describe("vectors of the group 'file system'", () => {
     'fs-nfc': world => world.site('fs.example\u0301'.normalize('NFD'), 'this is another spelling'),
   }
 
-  it('are all here but fs-exit', () => {
+  it('are all here except fs-exit', () => {
     const ids = vectors.filter(({ group }) => group === 'file system').map(({ id }) => id)
     assert.deepEqual(ids.filter(id => id !== 'fs-exit').sort(), Object.keys(setups).sort())
   })
@@ -148,7 +148,7 @@ describe("vectors of the group 'file system'", () => {
     })
   }
 
-  it('fs-eacces, for root too: a folder that may not be entered is no vhost, told once', async () => {
+  it('fs-eacces, for root too: a folder that may not be entered is no vhost, and is reported once', async () => {
     await using world = await World.start()
     world.site('fs.example', 'this is fs.example')
     using _ = new PatchedFs((name, original) =>
@@ -169,7 +169,7 @@ describe("vectors of the group 'file system'", () => {
 })
 
 describe("vectors of the group 'load shape'", () => {
-  it('ld-unknown-flood: not found, and nothing is remembered or told', async () => {
+  it('ld-unknown-flood: not found, and nothing is remembered or reported', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     await world.get('aries.test')

@@ -12,11 +12,11 @@ describe('vhostAlias', () => {
     })
   }
 
-  it('takes a relative pattern', () => assert.equal(vhostAlias('%-2.0.%-1.0/%1')('a.b.c'), 'b.c/a'))
-  it('puts in the port where it is told one', () => assert.equal(vhostAlias('/%p')('a', 8080), '/8080'))
-  it('lowers the name, not the pattern', () => assert.equal(vhostAlias('/A/%0')('B\u212a'), '/A/b\u212a'))
-  it('lowers a name of capitals alone', () => assert.equal(vhostAlias('/%0')('ABC'), '/abc'))
-  it('splits a name of as many labels as Apache splits off', () => {
+  it('accepts a relative pattern', () => assert.equal(vhostAlias('%-2.0.%-1.0/%1')('a.b.c'), 'b.c/a'))
+  it('inserts the port if it is given one', () => assert.equal(vhostAlias('/%p')('a', 8080), '/8080'))
+  it('lowers the name, but not the pattern', () => assert.equal(vhostAlias('/A/%0')('B\u212a'), '/A/b\u212a'))
+  it('lowers a name that is all capitals', () => assert.equal(vhostAlias('/%0')('ABC'), '/abc'))
+  it('splits a name into as many labels as Apache does', () => {
     const name = Array.from({ length: 18 }, (_, label) => `l${label}`).join('.')
     assert.equal(vhostAlias('/%0/%-1')(name), `/${name}/l17`)
   })
@@ -35,11 +35,11 @@ describe('vhostAlias', () => {
     ['', ''],
   ]
   for (const [pattern, part] of bad) {
-    it(`refuses ${JSON.stringify(pattern)} and names the bad part`, () => {
+    it(`refuses ${JSON.stringify(pattern)} and names the faulty part`, () => {
       assert.throws(() => vhostAlias(pattern), isOptionError(JSON.stringify(part)))
     })
   }
-  it('refuses what is no string', () => {
+  it('refuses what is not a string', () => {
     const circle: unknown[] = []
     circle.push(circle)
     for (const [pattern, told] of [
@@ -54,7 +54,7 @@ describe('vhostAlias', () => {
       assert.throws(() => vhostAlias(pattern), isOptionError(told))
     }
   })
-  it('says how to write a dot that is meant as one', () => {
+  it('says how to write a literal dot', () => {
     assert.throws(() => vhostAlias('%0.static'), isOptionError('write %N.0 before one that is meant as such'))
   })
 })

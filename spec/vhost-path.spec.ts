@@ -46,7 +46,7 @@ describe('locateVhost', () => {
     })
   })
 
-  it('gives nothing where there is no such folder', async () => {
+  it('gives undefined if there is no such folder', async () => {
     assert.equal(await locate('aries.test'), undefined)
     assert.equal(await locate('aries.test', ['%0/current', '%0']), undefined)
   })
@@ -60,7 +60,7 @@ describe('locateVhost', () => {
     assert.equal(location?.realPath, release)
   })
 
-  it('gives an alias the real path and identity of what it leads to', async () => {
+  it('gives an alias the real path and identity of its target', async () => {
     await folder('aries.test')
     await link('www.aries.test', 'aries.test')
     const [alias, vhost] = [await locate('www.aries.test'), await locate('aries.test')]
@@ -69,7 +69,7 @@ describe('locateVhost', () => {
     assert.notEqual(alias?.vhostPath, vhost?.vhostPath)
   })
 
-  it('tries patterns in order and says how many it passed over', async () => {
+  it('tries patterns in order and counts those it passed over', async () => {
     const patterns = ['%0/current', '%0', '.any.%2+', '.default']
     const paths = [await folder('.default')]
     for (const path of ['.any.test', 'aries.test', 'aries.test/current']) paths.unshift(await folder(path))
@@ -80,7 +80,7 @@ describe('locateVhost', () => {
     }
   })
 
-  it('passes over a pattern that leads nowhere safe', async () => {
+  it('passes over a pattern whose path would not be safe', async () => {
     const path = await folder('.default')
     const location = await locate('ab.git', ['%0.3+', '.default'])
     assert.deepEqual([location?.vhostPath, location?.skipped], [path, 1])
@@ -113,7 +113,7 @@ describe('locateVhost', () => {
       assert.deepEqual(await Promise.all(locations), [undefined, 1, 1])
     })
 
-    it('a file or a loop where a folder on the way was to be', async () => {
+    it('a file or a loop in place of a folder on the way', async () => {
       await folder('.default')
       await writeFile(join(basePath, 'aries.test'), '')
       await link('taurus.test', 'taurus.test')
@@ -128,7 +128,7 @@ describe('locateVhost', () => {
       assert.equal(await locate(hostname, 'prefix-%0'), undefined)
     })
 
-    it('not, but an error, a folder that may not be searched', {
+    it('a folder that may not be searched, which is an error instead', {
       skip: cannotBeLockedOut(),
     }, async () => {
       await folder('.default')
@@ -144,7 +144,7 @@ describe('locateVhost', () => {
     })
   })
 
-  it('gives nothing for a link to the base path or a folder above it', async () => {
+  it('gives undefined for a link to the base path or a folder above it', async () => {
     await link('aries.test', basePath)
     await link('taurus.test', '..')
     await link('virgo.test', parse(basePath).root)
@@ -153,7 +153,7 @@ describe('locateVhost', () => {
     }
   })
 
-  it('finds the same where the base path is a link', async () => {
+  it('finds the same if the base path is a link', async () => {
     const vhost = await folder('aries.test')
     await link('taurus.test', '.')
     await symlink(basePath, join(root, 'www'), 'dir')
@@ -162,7 +162,7 @@ describe('locateVhost', () => {
     assert.equal(await locate('taurus.test', '%0', linked), undefined)
   })
 
-  it('takes a folder whose name begins like that of the base path, or the other way round', async () => {
+  it('accepts a folder whose name is a prefix of the name of the base path, or the reverse', async () => {
     for (const beside of [`${basePath}-2`, basePath.slice(0, -1)]) {
       await mkdir(beside)
       await link('aries.test', beside)
@@ -188,7 +188,7 @@ describe('locateVhost', () => {
     assert.deepEqual(calls.paths, [nobody, join(nobody, 'current')])
   })
 
-  it('looks for nothing at a folder that serves other names, and for what comes before it as ever', async () => {
+  it('does not look inside a folder that serves other names, but at all that comes before it', async () => {
     const served = { realPath: '/served', identity: '1:2', readAt: 3 }
     const [own, any] = [join(basePath, 'aries.test'), join(basePath, '.any')]
     const find = () =>
@@ -204,7 +204,7 @@ describe('locateVhost', () => {
     assert.equal((await find())?.realPath, own)
   })
 
-  it('saves a look where a name is known to lead somewhere', async () => {
+  it('saves a look if a name is known to lead somewhere', async () => {
     const path = await folder('aries.test')
     await folder('.default')
     const patterns = (vhostDir: string | string[]): PathSettings => ({
@@ -227,7 +227,7 @@ describe('locateVhost', () => {
     ['ENOENT', true],
     ['ENAMETOOLONG', true],
   ] as const) {
-    it(`${isGone ? 'takes it for gone' : 'rejects'} where the real path cannot be told: ${code}`, async () => {
+    it(`${isGone ? 'takes it for gone' : 'rejects'} if the real path cannot be found: ${code}`, async () => {
       await folder('aries.test')
       using _ = new PatchedFs(name => {
         if (name !== 'realpath.native') return undefined
@@ -238,7 +238,7 @@ describe('locateVhost', () => {
     })
   }
 
-  it('tells folders apart whose inodes are larger than a number can be', async () => {
+  it('distinguishes folders whose inodes are larger than a safe integer', async () => {
     await folder('aries.test')
     const ino = 2n ** 53n + 1n
     using _ = new PatchedFs((name, original) => {
@@ -251,7 +251,7 @@ describe('locateVhost', () => {
     assert.match((await locate('aries.test'))?.identity ?? '', new RegExp(`:${ino}$`))
   })
 
-  it('rejects where the way leads to a name that is no UTF-8', {
+  it('rejects if the way leads to a name that is not UTF-8', {
     skip: process.platform === 'linux' ? false : 'other systems have no such names',
     timeout: 10_000,
   }, async t => {
@@ -262,7 +262,7 @@ describe('locateVhost', () => {
     await assert.rejects(locate('aries.test'), { message: `not a path in UTF-8: ${root}-\ufffd` })
   })
 
-  it('gives nothing for a folder that goes while it is looked at', async () => {
+  it('gives undefined for a folder that goes away while it is looked at', async () => {
     const path = await folder('aries.test')
     using _ = new PatchedFs((name, original) => {
       if (name !== 'stat') return undefined
@@ -274,7 +274,7 @@ describe('locateVhost', () => {
     assert.equal(await locate('aries.test'), undefined)
   })
 
-  it('follows a link that is flipped, and what it led to deleted, while it is looked at', async () => {
+  it('follows a link that is flipped, and its old target deleted, while it is looked at', async () => {
     const [one, two] = [await folder('../one'), await folder('../two')]
     const link = join(basePath, 'aries.test')
     await symlink(one, link)
@@ -292,7 +292,7 @@ describe('locateVhost', () => {
     assert.equal((await locate('aries.test'))?.realPath, two)
   })
 
-  describe('whose links are looked at by their owners', () => {
+  describe('when the owners of links are checked', () => {
     /** Does something at the first look at the link, or at its target. */
     function atLookAt(path: string, act: () => void): PatchedFs {
       let isDone = false
@@ -308,7 +308,7 @@ describe('locateVhost', () => {
       })
     }
 
-    it('gives nothing for a folder that goes meanwhile', async () => {
+    it('gives undefined for a folder that goes away meanwhile', async () => {
       const path = await folder('aries.test')
       using _ = atLookAt(path, () => rmSync(path, { recursive: true }))
       assert.equal(await locate('aries.test', '%0', { user: 'owner' }), undefined)
@@ -324,7 +324,7 @@ describe('locateVhost', () => {
       assert.equal((await locate('aries.test', '%0', { user: 'owner' }))?.realPath, two)
     })
 
-    it('rejects where it is flipped again and again', async () => {
+    it('rejects if it is flipped again and again', async () => {
       const [one, two] = [await folder('../one'), await folder('../two')]
       const path = await link('aries.test', one)
       let flips = 0
@@ -342,7 +342,7 @@ describe('locateVhost', () => {
     })
   })
 
-  it('never gives node_modules, by whatever name it was to be found', async () => {
+  it('never gives node_modules, whatever the name', async () => {
     await folder('node_modules')
     assert.equal(await locate('node_modules'), undefined)
     assert.equal(await locate('node_modules', ['%0', '_%0']), undefined)
@@ -355,11 +355,11 @@ describe('locateVhost', () => {
     assert.equal(await locate('[::1]', '%0', { getVhostPath }), undefined)
   })
 
-  it('does not look at the disk where every pattern leads nowhere safe', async () => {
+  it('does not look at the disk if no pattern gives a safe path', async () => {
     assert.equal(await locate('ab.git', ['%0.3+', 'x/%0.3+'], { basePath: '\0' }), undefined)
   })
 
-  it('rejects with an error that does not say the folder is gone', async () => {
+  it('rejects with an error that does not mean the folder is gone', async () => {
     await assert.rejects(locate('aries.test', '%0', { basePath: '\0' }), { code: 'ERR_INVALID_ARG_VALUE' })
     await assert.rejects(locate('aries.test', ['%0', 'x'], { basePath: '\0' }), {
       code: 'ERR_INVALID_ARG_VALUE',
@@ -367,13 +367,13 @@ describe('locateVhost', () => {
   })
 
   describe('with getVhostPath', () => {
-    it('resolves what it gives against the base path', async () => {
+    it('resolves its result against the base path', async () => {
       const path = await folder('sites/aries')
       const location = await locate('aries.test', '%0', { getVhostPath: () => 'sites/aries' })
       assert.deepEqual([location?.vhostPath, location?.skipped], [path, 0])
     })
 
-    it('has captured nothing, and is the host\u2019s own where a folder below the base path bears its name', async () => {
+    it('captures nothing, and belongs to the host alone if a folder below the base path bears the name', async () => {
       for (const [base, path, isExact] of [
         ['base', 'aries.test/current', true],
         ['base', 'shared', false],
@@ -389,7 +389,7 @@ describe('locateVhost', () => {
       }
     })
 
-    it('awaits it, and takes an absolute path though there is no base path', async () => {
+    it('awaits it, and accepts an absolute path even if there is no base path', async () => {
       const path = join(root, 'elsewhere')
       await mkdir(path)
       const location = await locate('aries.test', '%0', {
@@ -399,25 +399,25 @@ describe('locateVhost', () => {
       assert.equal(location?.realPath, path)
     })
 
-    it('gives nothing where it gives nothing, or the base path', async () => {
+    it('gives undefined if it gives undefined, or the base path', async () => {
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => undefined }), undefined)
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => '' }), undefined)
       assert.equal(await locate('aries.test', '%0', { getVhostPath: () => null as never }), undefined)
     })
 
-    it('rejects where it rejects with nothing: that does not say that nothing is there', async () => {
+    it('rejects if it rejects with undefined: that does not mean that nothing is there', async () => {
       const getVhostPath = (): Promise<never> => Promise.reject()
       await assert.rejects(locate('aries.test', '%0', { getVhostPath }), { message: /getVhostPath/ })
     })
 
-    it('is not followed where its folder serves other names', async () => {
+    it('is not followed into a folder that serves other names', async () => {
       const served = { realPath: '/served', identity: '1:2', readAt: 3 }
       const servedFrom = (path: string) => (path === join(basePath, '.any') ? served : undefined)
       const given = await locate('aries.test', '%0', { servedFrom, getVhostPath: () => '.any' })
       assert.deepEqual([given?.realPath, given?.identity], ['/served', '1:2'])
     })
 
-    it('rejects where it gives no text', async () => {
+    it('rejects if it gives no string', async () => {
       const error = { code: 'ERR_VHOST_OPTION', message: "option 'getVhostPath' must give a path, not 5" }
       await assert.rejects(locate('aries.test', '%0', { getVhostPath: () => 5 as never }), error)
     })

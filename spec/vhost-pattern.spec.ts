@@ -39,7 +39,7 @@ describe('compileVhostDir', () => {
     ['%0', '', 'an empty hostname'],
   ]
   for (const [pattern, hostname, why] of unsafe) {
-    it(`gives nothing for ${why}: ${JSON.stringify(hostname)} by ${pattern}`, () => {
+    it(`gives undefined for ${why}: ${JSON.stringify(hostname)} by ${pattern}`, () => {
       assert.equal(only(pattern)(hostname), undefined)
     })
   }
@@ -116,7 +116,7 @@ describe('compileVhostDir', () => {
     })
   }
 
-  it('leads nowhere by a segment of one dot, whatever made it', () => {
+  it('gives no path with a segment of one dot, however it came about', () => {
     assert.equal(one('.%0').pathOf(''), undefined)
     assert.equal(one('.%0').pathOf('a'), '.a')
   })

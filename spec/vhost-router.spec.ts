@@ -52,7 +52,7 @@ function behaves(isolation: Isolation): void {
     assert.deepEqual(world.told, [])
   })
 
-  it('does for all what it does outside of the context of the request that came first', async () => {
+  it('does for every request what it does outside the context of the first', async () => {
     const context = new AsyncLocalStorage<string>()
     const seen: [what: string, context: string | undefined][] = []
     const note = (what: string): void => void seen.push([what, context.getStore()])
@@ -147,7 +147,7 @@ function behaves(isolation: Isolation): void {
     )
   })
 
-  it('tells the sub-app and who comes after which vhost it was', async () => {
+  it('tells the sub-app and later handlers which vhost it was', async () => {
     await using world = await start()
     world.write(
       'aries.test/app/index.js',
@@ -167,7 +167,7 @@ function behaves(isolation: Isolation): void {
     }
   })
 
-  it('tells what the vhost package would: the parts of the name that the pattern used', async () => {
+  it('gives what the vhost package would: the parts of the name that the pattern used', async () => {
     await using world = await start({ vhostDir: ['%0', '.any.%-2/%1', '.default'] })
     const app = `module.exports = (req, res) => {
       const { vhost } = req
@@ -183,7 +183,7 @@ function behaves(isolation: Isolation): void {
     }
   })
 
-  it('tells of no parts where getVhostPath chose the folder', async () => {
+  it('gives no parts if getVhostPath chose the folder', async () => {
     await using world = await start({ getVhostPath: () => 'aries' })
     world.write(
       'aries/app/index.js',
@@ -192,7 +192,7 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.body('aries.test'), '0')
   })
 
-  it('leads each name to its own folder where static() and the router trust differently', async () => {
+  it('leads each name to its own folder if static() and the router trust different proxies', async () => {
     await using world = await World.start({ updateInterval: 20 }, (app, vhosts) => {
       app.use(vhosts.static())
       const inner = express().set('trust proxy', true)
@@ -207,7 +207,7 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.body('aries.test'), 'aries')
   })
 
-  it('looks up where a folder lies, and loads nothing', async () => {
+  it('finds where a folder lies, and loads nothing', async () => {
     await using world = await start({ vhostDir: ['%0/current', '%0', '.any.%2+'] })
     world.write('releases/1/readme.txt', '')
     world.link('aries.test/current', '../releases/1')
@@ -226,7 +226,7 @@ function behaves(isolation: Isolation): void {
     assert.deepEqual(world.told, [])
   })
 
-  it('looks up by getVhostPath whether the folder bears the name', async () => {
+  it('finds by getVhostPath whether the folder bears the name', async () => {
     let fault: string | undefined
     await using world = await start({
       getVhostPath: hostname => {
@@ -253,7 +253,7 @@ function behaves(isolation: Isolation): void {
       },
     ],
   ] as [string, () => Promise<never>][]) {
-    it(`keeps what serves, and tells, where getVersion ${what}`, async () => {
+    it(`keeps what serves, and reports it, if getVersion ${what}`, async () => {
       let isDown = false
       await using world = await start({ updateInterval: 20, getVersion: () => (isDown ? fail() : 'v1') })
       world.site('aries.test', 'aries')
@@ -269,7 +269,7 @@ function behaves(isolation: Isolation): void {
     })
   }
 
-  it('takes a handler that rejects with nothing for one that failed, as Express 5 does', async () => {
+  it('treats a handler that rejects with undefined as failed, as Express 5 does', async () => {
     await using world = await start()
     world.write('aries.test/app/index.js', 'module.exports = () => Promise.reject()')
     for (let time = 0; time < 2; time++) assert.equal((await world.get('aries.test')).status, 500)
@@ -313,7 +313,7 @@ function behaves(isolation: Isolation): void {
     assert.equal(world.events('load').length, 1)
   })
 
-  it('takes a folder whose real path holds the base path for no vhost', async () => {
+  it('takes a folder whose real path contains the base path for no vhost', async () => {
     await using world = await start()
     world.link('up.test', '..')
     world.link('self.test', '.')
@@ -323,7 +323,7 @@ function behaves(isolation: Isolation): void {
     assert.equal((await world.get('self.test')).status, 404)
   })
 
-  it('follows vhostDir in order, and a dangling link never to the default', async () => {
+  it('follows vhostDir in order, and never a dangling link to the default', async () => {
     await using world = await start({ vhostDir: ['%0/current', '%0', '.any.%2+', '.default'] })
     world.site('aries.test/releases/1', 'release 1')
     world.link('aries.test/current', 'releases/1')
@@ -348,7 +348,7 @@ function behaves(isolation: Isolation): void {
     await eventually(async () => (await world.body('aries.test')) === 'aries')
   })
 
-  it('leads no name to the folder that another name is on its way to', async () => {
+  it('leads no name to the folder to which another name is just being led', async () => {
     await using world = await start({ vhostDir: ['%0', '.default'], loadTimeout: 1000 })
     world.site('.default', 'default')
     assert.equal(await world.body('aries.test'), 'default')
@@ -360,7 +360,7 @@ function behaves(isolation: Isolation): void {
     assert.equal(await world.body('taurus.test'), 'default')
   })
 
-  it('leads a reserved name nowhere, also where it was served until then', async () => {
+  it('leads a reserved name nowhere, even if it was served until then', async () => {
     await using world = await World.start({ vhostDir: ['%0', '.default'] })
     for (const folder of ['aries.test', '.default']) world.site(folder, folder)
     assert.deepEqual(await statusAndBody(world, 'aries.test'), [200, 'aries.test'])
@@ -388,7 +388,7 @@ function behaves(isolation: Isolation): void {
     assert.deepEqual(world.events('evict'), [])
   })
 
-  it('neither reads the release anew nor keeps an eye on it for each other name that a wildcard leads there', async () => {
+  it('neither reads the release again nor watches it for each further name that a wildcard leads there', async () => {
     await using world = await start({ vhostDir: ['%0', '.any'], updateInterval: 60_000 })
     world.site('.any', 'any')
     for (let name = 0; name < 100; name++) assert.equal(await world.body(`name-${name}.test`), 'any')
@@ -404,7 +404,7 @@ function behaves(isolation: Isolation): void {
   })
 
   if (isHere)
-    it('gives the documents of a release that is being loaded, where the one before it was deleted', async () => {
+    it('serves the documents of a release that is being loaded if the one before it was deleted', async () => {
       await using world = await start({}, (app, vhosts) => app.use(vhosts.static(), vhosts))
       for (const release of ['one', 'two']) world.write(`../${release}/static/name.txt`, release)
       world.site('../one', 'app one')
@@ -427,7 +427,7 @@ function behaves(isolation: Isolation): void {
     })
 
   if (isHere)
-    it('gives the documents of a release that is being loaded, where those of the one before it are being deleted', async () => {
+    it('serves the documents of a release that is being loaded while those of the one before it are being deleted', async () => {
       await using world = await start({}, (app, vhosts) => app.use(vhosts.static(), vhosts))
       for (const release of ['one', 'two']) world.write(`../${release}/static/name.txt`, release)
       world.write('../two/static/new.txt', 'new')
@@ -454,7 +454,7 @@ function behaves(isolation: Isolation): void {
     })
 
   if (isHere)
-    it('lets an app answer on whose name is crowded out by those that wildcards lead elsewhere', async () => {
+    it('lets an app finish its answer when its name is crowded out by names of wildcards that lead elsewhere', async () => {
       await using world = await start({ vhostDir: ['%0', '.any.%2+'], drainTimeout: 100 })
       world.write('aries.test/app/index.js', 'module.exports = (req, res) => req.pipe(res)')
       const request = http.request({
@@ -475,7 +475,7 @@ function behaves(isolation: Isolation): void {
       assert.deepEqual(world.events('evict'), [])
     })
 
-  it('goes by X-Forwarded-Host where the outer app trusts the proxy, and not otherwise', async () => {
+  it('follows X-Forwarded-Host if the outer app trusts the proxy, and not otherwise', async () => {
     const headers = { 'x-forwarded-host': 'taurus.test' }
     for (const [trust, served] of [
       [false, 'aries'],
@@ -500,7 +500,7 @@ function behaves(isolation: Isolation): void {
     ['gives a promise, even of false', async () => false, /'trustProxy' must give true or false at once/],
     ['gives a promise that rejects', async () => assert.fail('boom'), /'trustProxy' must give true or false/],
   ] as const) {
-    it(`trusts nobody where the option trustProxy ${how}, and says so`, async () => {
+    it(`trusts nobody if the option trustProxy ${how}, and says so`, async () => {
       await using world = await start({ trustProxy: trustProxy as () => boolean })
       world.site('aries.test', 'aries')
       world.site('taurus.test', 'taurus')
@@ -548,7 +548,7 @@ function behaves(isolation: Isolation): void {
       for (const name of ['aries', 'taurus', 'virgo']) assert.equal(await world.body(`${name}.test`), name)
     })
 
-    it('runtime isolation: a module of the same name is its own, when it is required late too', async () => {
+    it('runtime isolation: a module of the same name is its own, even if it is required late', async () => {
       await using world = await start()
       for (const name of ['aries', 'taurus']) {
         world.write(`${name}.test/app/lib.js`, `module.exports = '${name}'`)
@@ -593,7 +593,7 @@ function behaves(isolation: Isolation): void {
       assert.equal((await world.get('taurus.test')).status, 500)
     })
 
-    it('reload: a touch shows', async () => {
+    it('reload: a touch takes effect', async () => {
       await using world = await start()
       world.site('aries.test', 'one')
       assert.equal(await world.body('aries.test'), 'one')
@@ -650,7 +650,7 @@ function behaves(isolation: Isolation): void {
       await eventually(async () => (await world.body('aries.test')) === 'late')
     })
 
-    it('takes an app folder without an entry for a failure, an empty vhost for none', async () => {
+    it('treats an app folder without an entry as a failure, but not an empty vhost', async () => {
       await using world = await start()
       world.write('aries.test/app/readme.txt', 'nothing to run')
       world.write('taurus.test/.keep', '')
@@ -659,7 +659,7 @@ function behaves(isolation: Isolation): void {
       assert.equal((await world.get('taurus.test')).status, 404)
     })
 
-    it('answers 503 with Retry-After when the load takes too long, and lets the others be', async () => {
+    it('answers 503 with Retry-After when the load takes too long, and leaves other vhosts alone', async () => {
       await using world = await start({ loadTimeout: isHere ? 100 : 1000 })
       // An app in a process of its own would end if it had nothing left to wait for.
       const holds = isHere ? '' : 'setInterval(() => {}, 1000);'
@@ -675,7 +675,7 @@ function behaves(isolation: Isolation): void {
   })
 
   describe('under load', () => {
-    it('sees every one of 50 flips with no failed request and no wrong host', async () => {
+    it('sees each of 50 flips with no failed request and no wrong host', async () => {
       await using world = await start()
       for (const release of ['1', '2']) {
         world.write(
@@ -753,7 +753,7 @@ function behaves(isolation: Isolation): void {
   })
 
   describe('load and reload', () => {
-    it('load a vhost ahead, and tell what was loaded', async () => {
+    it('load a vhost ahead, and return what was loaded', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')
       const release = await world.vhosts.load('Aries.test:80')
@@ -763,7 +763,7 @@ function behaves(isolation: Isolation): void {
       assert.equal(world.events('load').length, 1)
     })
 
-    it('give nothing where there is no vhost or no app', async () => {
+    it('return undefined if there is no vhost or no app', async () => {
       await using world = await start()
       world.write('leo.test/static/index.html', 'leo')
       for (const hostname of ['nobody.test', 'leo.test']) {
@@ -841,7 +841,7 @@ function behaves(isolation: Isolation): void {
       assert.equal((await world.vhosts.why('aries.test')).status, 503)
     })
 
-    it('refuses options that are none, changes nothing by it, and can be asked again', async () => {
+    it('refuses invalid options, without any effect, and can be called again', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')
       await world.body('aries.test')
@@ -861,7 +861,7 @@ function behaves(isolation: Isolation): void {
       assert.equal((await world.get('aries.test')).status, 503)
     })
 
-    it('settles, as a load does, where nothing else holds the process', async () => {
+    it('settles, like a load, if nothing else keeps the process alive', async () => {
       const { code, output, errors } = await runChild(`
         import { World } from 'support/world.js'
         const world = await World.start({ loadTimeout: 200 })
@@ -882,7 +882,7 @@ function behaves(isolation: Isolation): void {
       ])
     })
 
-    it('waits for a load in progress and disposes what it gave', async () => {
+    it('waits for a load in progress and disposes its app', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.mjs',

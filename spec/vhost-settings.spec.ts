@@ -8,7 +8,7 @@ function write(world: World, vhost: unknown, folder = 'aries.test'): void {
 }
 
 describe('"vhost" in a package.json', () => {
-  it('names module and export of the one vhost, over those of the router', async () => {
+  it('sets module and export of its own vhost, over those of the router', async () => {
     await using world = await World.start({ moduleName: 'index', exportName: 'app' })
     world.write('aries.test/app/main.js', 'exports.make = () => (req, res) => res.end("made")')
     write(world, { moduleName: 'main', exportName: 'make()' })
@@ -35,7 +35,7 @@ describe('"vhost" in a package.json', () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'index'))
   })
 
-  it('has the module watched that it names', async () => {
+  it('makes the router watch the module that it names', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.write('aries.test/app/lib/main.js', 'module.exports = (req, res) => res.end("one")')
     write(world, { moduleName: 'lib/main' })
@@ -44,7 +44,7 @@ describe('"vhost" in a package.json', () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
   })
 
-  it('is read in the vhost itself where that is the app folder', async () => {
+  it('is read in the vhost itself if that is the app folder', async () => {
     await using world = await World.start({ appDir: '.', getVersion: () => 1 })
     world.write('aries.test/main.js', 'module.exports = (req, res) => res.end("aries")')
     write(world, { moduleName: 'main' })
@@ -123,7 +123,7 @@ describe('"vhost" in a package.json', () => {
     })
   }
 
-  it('has unknown keys told by why(), by their names alone', async () => {
+  it('has its unknown keys reported by why(), by name only', async () => {
     await using world = await World.start()
     world.site('aries.test', 'aries')
     world.write(

@@ -5,7 +5,7 @@ import { type Vhost, VhostTable } from '../lib/vhost-table.ts'
 import { eventually } from './support/world.ts'
 
 describe('VhostTable', () => {
-  it('gives what a name leads to, and nothing for a name it does not know', () => {
+  it('gives what a name leads to, and undefined for a name it does not know', () => {
     const { table } = tableOf(10)
     const aries = vhost('aries.test', '/aries')
     table.set(aries)
@@ -30,7 +30,7 @@ describe('VhostTable', () => {
     assert.deepEqual(table.hostnames('/aries'), [])
   })
 
-  it('follows a name to another real path, and keeps it where it is entered anew', () => {
+  it('follows a name to another real path, and keeps it where it is when it is set again', () => {
     const { table, left } = tableOf(10)
     table.set(vhost('aries.test', '/releases/1'))
     table.set(vhost('aries.test', '/releases/1'))
@@ -43,7 +43,7 @@ describe('VhostTable', () => {
     assert.deepEqual(left, [], 'whoever re-points a name knows')
   })
 
-  it('lets the least recently asked for go when it is full, and says which', () => {
+  it('drops the least recently used name when it is full, and says which', () => {
     const { table, left } = tableOf(2)
     table.set(vhost('aries.test', '/aries'))
     table.set(vhost('taurus.test', '/taurus'))
@@ -57,7 +57,7 @@ describe('VhostTable', () => {
     assert.deepEqual([table.size, table.peek('virgo.test')?.realPath], [2, '/virgo'])
   })
 
-  it('lets one in a hundred go at once where it is large', () => {
+  it('drops one in a hundred at once if it is large', () => {
     const { table, left } = tableOf(300)
     for (let name = 0; name < 300; name++) table.set(vhost(`${name}.test`, `/${name}`))
     table.get('0.test')
@@ -66,7 +66,7 @@ describe('VhostTable', () => {
     assert.deepEqual([table.size, left], [298, ['1.test', '2.test', '3.test']])
   })
 
-  it('keeps the last name of an app that is busy, and is over its limit until the next one comes', () => {
+  it('keeps the last name of a busy app, and exceeds its limit until the next one comes', () => {
     const { table, left } = tableOf(3, '/aries')
     for (const name of ['aries', 'taurus', 'virgo', 'libra']) table.set(vhost(`${name}.test`, `/${name}`))
     assert.deepEqual([table.size, left], [4, []])
@@ -77,7 +77,7 @@ describe('VhostTable', () => {
     assert.ok(table.size <= 4)
   })
 
-  it('lets other names of an app that is busy go', () => {
+  it('drops other names of a busy app', () => {
     const { table, left } = tableOf(2, '/aries')
     for (const name of ['aries.test', 'www.aries.test']) table.set(vhost(name, '/aries'))
     table.set(vhost('taurus.test', '/taurus'))
@@ -96,7 +96,7 @@ describe('VhostTable', () => {
     assert.deepEqual(apps, [undefined, undefined, app])
   })
 
-  it('keeps a hundred names of one release, the first among them, and lets the least recently used of the others go', () => {
+  it('keeps a hundred names of one release, among them the first, and drops the least recently used of the others', () => {
     const { table, left } = tableOf(1000)
     table.set(vhost('taurus.test', '/taurus'))
     for (let i = 0; i < 102; i++) table.set(vhost(`${i}.aries.test`, '/aries'))
@@ -114,7 +114,7 @@ describe('VhostTable', () => {
     assert.deepEqual(table.hostnames('/taurus'), ['taurus.test'])
   })
 
-  it('has room for one more than a hundred names of a release now and then', async () => {
+  it('makes room now and then for another name of a release that has a hundred', async () => {
     const { table } = tableOf(1000)
     const enter = (name: number): void => table.set(vhost(`${name}.aries.test`, '/aries'))
     for (let name = 0; name < 100; name++) {
@@ -158,7 +158,7 @@ describe('VhostTable', () => {
     assert.ok(table.peek('leo.test'))
   })
 
-  it('gives what was read last of a release, not what a name of it is to be led to', () => {
+  it('gives what was last read of a release, not what one of its names will lead to', () => {
     const { table } = tableOf(10)
     const lastRead = { realPath: '/aries', version: 1, entry: undefined, entryStamp: undefined }
     table.set({ ...vhost('aries.test', '/aries'), lastRead })
@@ -170,7 +170,7 @@ describe('VhostTable', () => {
     assert.equal(table.lastRead('/taurus'), own)
   })
 
-  it('gives the name that was led last to a folder that it shares with others', () => {
+  it('gives the latest name that was led to a folder which it shares with others', () => {
     const { table } = tableOf(10)
     const vhostPath = '/var/www/.any'
     const shared = (name: string, readAt: number) =>
@@ -186,7 +186,7 @@ describe('VhostTable', () => {
     assert.equal(table.sharing(vhost('virgo.test', '/virgo').vhostPath), undefined)
   })
 
-  it('says nothing of a name that was deleted', () => {
+  it('says nothing of a deleted name', () => {
     const { table, left } = tableOf(2)
     table.set(vhost('aries.test', '/aries'))
     table.delete('aries.test')
@@ -194,7 +194,7 @@ describe('VhostTable', () => {
     assert.deepEqual(left, [])
   })
 
-  it('gives lists that later changes leave alone', () => {
+  it('gives lists that later changes do not affect', () => {
     const { table } = tableOf(10)
     table.set(vhost('aries.test', '/aries'))
     const before = table.hostnames('/aries')

@@ -39,7 +39,7 @@ describe('addPlaces', () => {
     )
   }
 
-  it('looks at nothing twice for places that are looked for together', async () => {
+  it('looks at nothing twice for places that are looked up together', async () => {
     link('www/aries.test', '../releases/1')
     folder('releases/1/app')
     using calls = new FsCalls()
@@ -53,12 +53,12 @@ describe('addPlaces', () => {
     assert.equal(calls.paths.length - looks.length, 2)
   })
 
-  it('watches the folder alone where no link is on the way', async () => {
+  it('watches the folder alone if no link is on the way', async () => {
     folder('www/aries.test/app')
     assert.deepEqual(await placesOf('www/aries.test/app'), { 'www/aries.test/app': '*' })
   })
 
-  it('watches for names alone where some are given', async () => {
+  it('watches for names alone if some are given', async () => {
     folder('www/aries.test')
     assert.deepEqual(await placesOf('www/aries.test', ['app', 'tmp']), { 'www/aries.test': 'app tmp' })
   })
@@ -94,7 +94,7 @@ describe('addPlaces', () => {
     assert.deepEqual(await placesOf('www/now/aries.test'), { www: 'now', 'sets/s1/aries.test': '*' })
   })
 
-  it('hears of the folder of all releases where the folder around it is watched anyway', async () => {
+  it('watches the folder of all releases if the folder around it is watched anyway', async () => {
     folder('www/aries.test/releases/r1')
     link('www/aries.test/current', 'releases/r1')
     assert.deepEqual(await placesOf('www/aries.test/current'), {
@@ -103,7 +103,7 @@ describe('addPlaces', () => {
     })
   })
 
-  it('takes back what a link goes up', async () => {
+  it('resolves the steps upwards in a link', async () => {
     folder('www/aries.test/app')
     link('www/taurus.test', './x/../../www/./aries.test')
     folder('www/x')
@@ -113,7 +113,7 @@ describe('addPlaces', () => {
     })
   })
 
-  it('watches for what is missing where the way ends', async () => {
+  it('watches for what is missing at the point where the way ends', async () => {
     folder('www')
     link('www/aries.test', '../releases/r1')
     assert.deepEqual(await placesOf('www/aries.test/app'), { '.': 'releases www', www: 'aries.test' })
@@ -126,7 +126,7 @@ describe('addPlaces', () => {
     assert.deepEqual(await placesOf('www/aries.test/app'), { www: 'aries.test taurus.test' })
   })
 
-  it('tells whether the way leads anywhere', async () => {
+  it('says whether the way leads anywhere', async () => {
     folder('releases/r1/app')
     link('www/aries.test', '../releases/r1')
     link('www/taurus.test', '../releases/r2')
@@ -142,7 +142,7 @@ describe('addPlaces', () => {
     assert.deepEqual(await placesOf('www/aries.test/app'), { 'www/aries.test': 'app' })
   })
 
-  it('joins what is asked of one folder; all names outdo some', async () => {
+  it('merges what is wanted of one folder; all names outweigh some', async () => {
     folder('www/aries.test')
     const places: Places = new Map()
     await placesOf('www/aries.test', ['app'], places)

@@ -22,12 +22,12 @@ describe('WatchedFolder', () => {
 
   // If there are many links, they are told apart in another way.
   for (const others of [0, 20]) {
-    describe(`with ${others} links more`, () => {
+    describe(`with ${others} more links`, () => {
       beforeEach(() => {
         for (let other = 0; other < others; other++) folder.add({ names: [`other-${other}`] })
       })
 
-      it('gives the links to which a name matters', () => {
+      it('gives the links for which a name matters', () => {
         const [current, both, all] = [
           { names: ['current'] },
           { names: ['current', 'app'] },
@@ -46,14 +46,14 @@ describe('WatchedFolder', () => {
         assert.deepEqual(folder.linksFor('app'), [both])
       })
 
-      it('gives all links for an event of the folder itself, which comes with its own name, or none', () => {
+      it('gives all links for an event of the folder itself, which comes with its own name, or with none', () => {
         folder.add({ names: ['current'] })
         for (const name of [null, basename(path)]) assert.equal(folder.linksFor(name).length, others + 1)
       })
     })
   }
 
-  it('goes through thousands of links once, not at each event', () => {
+  it('goes through thousands of links once, not for each event', () => {
     let asked = 0
     for (let link = 0; link < 5000; link++) {
       const names = [`${link}.test`]

@@ -114,14 +114,14 @@ describe('Watcher, by events', () => {
     assert.equal(await armed('a'), 1)
   })
 
-  it('compares at an event in a watched folder', async () => {
+  it('compares on an event in a watched folder', async () => {
     start().watch('a', watched({ [folder('a')]: undefined }))
     const before = await armed('a')
     writeFileSync(at('a', 'file'), '')
     await eventually(() => timesOf('a') > before)
   })
 
-  it('compares at an event of a name that matters, and of no other', async () => {
+  it('compares on an event for a name that matters, and for no other', async () => {
     start().watch('a', watched({ [folder('www')]: ['a'] }))
     watcher?.watch('b', watched({ [folder('www')]: ['b'] }))
     const before = (await armed('a')) + (await armed('b')) - timesOf('b')
@@ -132,7 +132,7 @@ describe('Watcher, by events', () => {
     assert.equal(timesOf('a'), before)
   })
 
-  it('hears of a second event, and of one after the folder was replaced twice', async () => {
+  it('notices a second event, and one after the folder was replaced twice', async () => {
     start().watch('a', watched({ [folder('a')]: undefined }))
     await armed('a')
     for (let round = 0; round < 3; round++) {
@@ -147,7 +147,7 @@ describe('Watcher, by events', () => {
     }
   })
 
-  it('hears of a folder that took the place of another while nobody listened', async () => {
+  it('notices a folder that replaced another while nobody listened', async () => {
     const places = { [folder('a')]: undefined }
     start().watch('a', watched(places))
     await armed('a')
@@ -162,7 +162,7 @@ describe('Watcher, by events', () => {
   })
 
   it(
-    'keeps those who share a folder listening when it is replaced, and leaves no watch behind',
+    'keeps all that share a folder listening when it is replaced, and leaves no watch behind',
     onLinux,
     async () => {
       const keys = ['a', 'b', 'c']
@@ -183,7 +183,7 @@ describe('Watcher, by events', () => {
     },
   )
 
-  it('opens a watch anew that could not be opened', async () => {
+  it('reopens a watch that could not be opened', async () => {
     let fails = true
     using _ = new PatchedFs((name, original) =>
       name !== 'watch'
@@ -204,7 +204,7 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
-  it('opens a watch anew, for all who share it, that is deaf without having told so', async () => {
+  it('reopens, for all that share it, a watch that has silently become deaf', async () => {
     let isDeaf = true
     folder('elsewhere')
     using _ = new PatchedFs((name, original) =>
@@ -225,7 +225,7 @@ describe('Watcher, by events', () => {
     for (const key of ['a', 'b']) await eventually(() => timesOf(key) > (before.get(key) as number))
   })
 
-  it('looks the places up anew when something on the way changed', async () => {
+  it('looks the places up again when something on the way changed', async () => {
     let place = folder('one')
     folder('two')
     start().watch('a', {
@@ -271,7 +271,7 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
-  it('looks no place up anew for what happens in a folder of which all matters', async () => {
+  it('looks no place up again for events in a folder in which every name matters', async () => {
     const a = counted({ [folder('a')]: undefined })
     start().watch('a', a)
     const before = await armed('a')
@@ -281,7 +281,7 @@ describe('Watcher, by events', () => {
     assert.equal(a.looks, 1)
   })
 
-  it('looks up the places of a few at a time after an event of a folder that many share', async () => {
+  it('looks up the places of a few keys at a time after an event of a folder that many share', async () => {
     const shared = folder('shared')
     const watcher = start()
     let [under, most, looks] = [0, 0, 0]
@@ -302,7 +302,7 @@ describe('Watcher, by events', () => {
     await eventually(() => [...compared.values()].every(times => times >= 3))
   })
 
-  it('looks for a place that is not there ten times more, and then leaves it to the interval', async () => {
+  it('looks for a missing place ten more times, then leaves it to the interval', async () => {
     const late = counted({ [at('late')]: undefined })
     start().watch('late', late)
     await eventually(() => late.looks === 11)
@@ -310,7 +310,7 @@ describe('Watcher, by events', () => {
     assert.equal(late.looks, 11)
   })
 
-  it('looks no more for the places of a key that is gone, or that is looked for anew', async () => {
+  it('stops looking for the places of a key that is gone, or whose look-up has started again', async () => {
     const [gone, first, second] = [1, 2, 3].map(() => counted({ [at('late')]: undefined }))
     assert.ok(gone && first && second)
     start().watch('gone', gone)
@@ -324,7 +324,7 @@ describe('Watcher, by events', () => {
     assert.deepEqual([gone.looks, first.looks, second.looks], [1, 1, 11])
   })
 
-  it('watches what was looked up last, whichever look ends first', onLinux, async () => {
+  it('watches what was looked up last, whichever look-up ends first', onLinux, async () => {
     const gate = new Gate()
     const watches = inotifyWatches()
     folder('old')
@@ -345,7 +345,7 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
-  it('looks again where the places could not be looked up', async () => {
+  it('looks again if the places could not be looked up', async () => {
     let looks = 0
     const { places, ...rest } = watched({ [folder('a')]: undefined })
     start().watch('a', {
@@ -359,7 +359,7 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('a') > before)
   })
 
-  it('gives back the watch of a folder that is no place any more', onLinux, async () => {
+  it('gives back the watch of a folder that is no longer a place', onLinux, async () => {
     const watches = inotifyWatches()
     start().watch('a', watched({ [folder('one')]: undefined, [folder('two')]: undefined }))
     await armed('a')
@@ -378,7 +378,7 @@ describe('Watcher, by events', () => {
     await eventually(() => timesOf('b') > before)
   })
 
-  it('opens a watch once for all who share a folder, and anew where the folder itself had an event', async () => {
+  it('opens a watch once for all that share a folder, and reopens it if the folder itself had an event', async () => {
     const opened: string[] = []
     using _ = new PatchedFs((name, original) =>
       name !== 'watch'
@@ -411,7 +411,7 @@ describe('Watcher, by events', () => {
     assert.equal(timesOf('a'), 2)
   })
 
-  it('compares a key no more that is gone when its comparison ends', async () => {
+  it('stops comparing a key that is gone when its comparison ends', async () => {
     const gate = new Gate()
     start({}, { a: () => gate.pass() }).watch('a', watched({ [folder('a')]: undefined }))
     await gate.reached()
@@ -471,7 +471,7 @@ describe('Watcher, by events', () => {
     assert.deepEqual(listed, [])
   })
 
-  it('opens one watch for all who share a folder, and closes it with the last', onLinux, async () => {
+  it('opens one watch for all that share a folder, and closes it with the last', onLinux, async () => {
     const before = inotifyWatches()
     start()
     for (const key of ['a', 'b', 'c']) watcher?.watch(key, watched({ [folder('www')]: [key] }))
@@ -533,14 +533,14 @@ describe('Watcher, by events', () => {
 })
 
 describe('Watcher, by looking', () => {
-  it('compares what has no watch at each interval', async () => {
+  it('compares keys without watches at each interval', async () => {
     start({ updateInterval: 10, watch: false }).watch('complete', watched({}))
     watcher?.watch('incomplete', watched({}, false))
     await eventually(() => timesOf('incomplete') >= 30)
     assert.ok(timesOf('complete') > 15, `${timesOf('complete')}`)
   })
 
-  it('compares what has its watches at every tenth', async () => {
+  it('compares keys with watches at every tenth interval', async () => {
     start({ updateInterval: 10 }).watch('armed', watched({ [folder('a')]: undefined }))
     watcher?.watch('incomplete', watched({ [folder('b')]: undefined }, false))
     await armed('armed')
@@ -553,7 +553,7 @@ describe('Watcher, by looking', () => {
     assert.ok(ratio > 5 && ratio < 15, `1 of ${ratio}`)
   })
 
-  it('compares at each interval where a watch could not be opened', async () => {
+  it('compares at each interval if a watch could not be opened', async () => {
     start({ updateInterval: 10 }).watch('armed', watched({ [folder('a')]: undefined }))
     watcher?.watch('deaf', watched({ [at('nowhere')]: undefined }))
     await armed('armed')
@@ -564,7 +564,7 @@ describe('Watcher, by looking', () => {
     assert.ok(ratio > 5, `1 of ${ratio}`)
   })
 
-  it('compares each at a tenth interval of its own', async () => {
+  it('spreads the keys over the ten intervals', async () => {
     const keys = ['a', 'b', 'c']
     start({ updateInterval: 10 })
     for (const key of keys) watcher?.watch(key, watched({ [folder(key)]: undefined }))
@@ -577,7 +577,7 @@ describe('Watcher, by looking', () => {
     ['one of two watches', at => at.endsWith('deaf')],
     ['the one watch', () => true],
   ] as [string, (path: string) => boolean][]) {
-    it(`compares at each interval where ${what} could not be opened`, async () => {
+    it(`compares at each interval if ${what} could not be opened`, async () => {
       using _ = new PatchedFs((name, original) =>
         name !== 'watch'
           ? undefined
@@ -627,7 +627,7 @@ describe('Watcher, by looking', () => {
     await eventually(() => looks > before + 2)
   })
 
-  it('compares no key that went during the sweep', async () => {
+  it('compares no key that was removed during the sweep', async () => {
     const keys = Array.from({ length: 40 }, (_, n) => `key${n}`)
     start(
       { updateInterval: 10, watch: false },
@@ -643,7 +643,7 @@ describe('Watcher, by looking', () => {
     for (const key of keys.slice(1)) assert.equal(timesOf(key), 1, key)
   })
 
-  it('compares once more, at once, where an interval passes during a comparison', async () => {
+  it('compares again, at once, if an interval passes during a comparison', async () => {
     const gate = new Gate()
     let isFirst = true
     start(
@@ -665,7 +665,7 @@ describe('Watcher, by looking', () => {
     assert.equal(timesOf('a'), 3)
   })
 
-  it('opens no watch where none is wanted', onLinux, async () => {
+  it('opens no watch if none is wanted', onLinux, async () => {
     const before = inotifyWatches()
     start({ updateInterval: 10, watch: false }).watch('a', watched({ [folder('a')]: undefined }))
     await eventually(() => timesOf('a') >= 10)
@@ -677,7 +677,7 @@ describe('Watcher, by looking', () => {
     ['the base path alone', 'www', 'releases'],
     ['a folder above', 'releases', 'releases'],
   ] as const) {
-    it(`compares all at the next interval when ${what} is another one`, async () => {
+    it(`compares all at the next interval when ${what} has been replaced`, async () => {
       folder('www')
       folder('releases')
       watcher = new Watcher({ basePath: at('www'), updateInterval: 50, watch: true }, async key => {
@@ -700,7 +700,7 @@ describe('Watcher, by looking', () => {
   }
 
   for (const watch of [true, false]) {
-    it(`looks ${watch ? 'up anew what to watch' : 'for nothing to watch'} when a folder above is another one, watch: ${watch}`, async () => {
+    it(`looks ${watch ? 'up anew what to watch' : 'for nothing to watch'} when a folder above has been replaced, watch: ${watch}`, async () => {
       folder('releases')
       const one = counted({ [folder('a')]: undefined })
       start({ updateInterval: 20, watch }).watch('one', Object.assign(one, { above: at('releases') }))
@@ -733,7 +733,7 @@ describe('Watcher, by looking', () => {
     assert.equal(most, 1)
   })
 
-  it('is not held up by a folder above that hangs, and asks it no second time meanwhile', async () => {
+  it('is not held up by a folder above that hangs, and does not ask about it again meanwhile', async () => {
     const answers: (() => void)[] = []
     using _ = new PatchedFs((name, original) =>
       name !== 'stat'
@@ -752,7 +752,7 @@ describe('Watcher, by looking', () => {
     await eventually(() => answers.length === 1)
   })
 
-  it('looks at a folder above once an interval, and not where a watch tells of it', async () => {
+  it('looks at a folder above once per interval, and not at all if a watch reports it', async () => {
     const looks: Record<string, number> = {}
     using _ = new PatchedFs((name, original) =>
       name !== 'stat'
@@ -775,7 +775,7 @@ describe('Watcher, by looking', () => {
     assert.ok(above > 5 && Math.abs(above - own) <= 1, `${above} beside ${own} of the base path`)
   })
 
-  it('takes a folder above that hangs for what it was, and sees what it became when it answers', async () => {
+  it('assumes that a hanging folder above is unchanged, and notices the change when it answers', async () => {
     let isHung = false
     const answers: (() => void)[] = []
     using _ = new PatchedFs((name, original) =>
@@ -862,7 +862,7 @@ describe('Watcher, without watches', () => {
     })
   }
 
-  it('does not warn of a folder that is gone already', async t => {
+  it('does not warn of a folder that has already gone', async t => {
     const warnings: unknown[] = []
     const listener = (warning: Error): unknown => warnings.push(warning)
     process.on('warning', listener)
@@ -877,21 +877,18 @@ describe('Watcher, without watches', () => {
     ['max_inotify_instances', 0, 'EMFILE'],
   ]
   for (const [name, value, code] of limits) {
-    it(
-      `serves and follows changes where the system has no watch left: ${name} = ${value}`,
-      onLinux,
-      async t => {
-        const before = [
-          'unshare',
-          '-Ur',
-          'sh',
-          '-c',
-          `echo ${value} > /proc/sys/user/${name} && exec "$0" "$@"`,
-        ]
-        const { code: canLimit } = await runChild('', { before }).catch(() => ({ code: 1 }))
-        if (canLimit !== 0) return t.skip('no user namespaces here')
-        const seen = await resultOfChild<{ bodies: string[]; warnings: string[] }>(
-          `import { eventually, World } from 'support/world.js'
+    it(`serves and follows changes if the system has no watch left: ${name} = ${value}`, onLinux, async t => {
+      const before = [
+        'unshare',
+        '-Ur',
+        'sh',
+        '-c',
+        `echo ${value} > /proc/sys/user/${name} && exec "$0" "$@"`,
+      ]
+      const { code: canLimit } = await runChild('', { before }).catch(() => ({ code: 1 }))
+      if (canLimit !== 0) return t.skip('no user namespaces here')
+      const seen = await resultOfChild<{ bodies: string[]; warnings: string[] }>(
+        `import { eventually, World } from 'support/world.js'
         const warnings = []
         process.on('warning', ({ code, message }) => code === 'EXPRESS_VAN_WATCH' && warnings.push(message))
         const world = await World.start({ updateInterval: 30 })
@@ -905,14 +902,13 @@ describe('Watcher, without watches', () => {
         const bodies = await Promise.all(names.map(name => world.body(name)))
         await world[Symbol.asyncDispose]()
         console.log(JSON.stringify({ bodies, warnings }))`,
-          { before },
-        )
-        assert.deepEqual(seen.bodies, Array(10).fill('two'))
-        assert.deepEqual(seen.warnings, [
-          `A folder cannot be watched (${code}): changes are seen within 30 ms instead of at once`,
-        ])
-      },
-    )
+        { before },
+      )
+      assert.deepEqual(seen.bodies, Array(10).fill('two'))
+      assert.deepEqual(seen.warnings, [
+        `A folder cannot be watched (${code}): changes are seen within 30 ms instead of at once`,
+      ])
+    })
   }
 })
 

@@ -6,7 +6,7 @@ import { timers } from './support/process-state.ts'
 const never = new Promise<never>(() => {})
 
 describe('within', () => {
-  it('gives what the promise gives in time, and leaves no timer behind', async () => {
+  it('gives the result of a promise that is in time, and leaves no timer behind', async () => {
     const before = timers()
     assert.equal(await within(60_000, Promise.resolve('given'), () => 'late'), 'given')
     assert.equal(timers(), before)
@@ -22,7 +22,7 @@ describe('within', () => {
     assert.equal(timers(), before)
   })
 
-  it('gives what stands for a promise that takes longer', async () => {
+  it('gives the substitute for a promise that takes longer', async () => {
     assert.equal(await within(1, never, () => 'late'), 'late')
   })
 

@@ -28,7 +28,7 @@ describe('writeLine', () => {
       ))
   }
 
-  it('writes a name that is one line', t => {
+  it('keeps a name on one line', t => {
     const written = writtenBy(t, () => writeLine('1\nleo.test | forged\x1b[8m', 'stderr', 'line'))
     assert.equal(written, '1\ufffdleo.test | forged\ufffd | line\n')
   })
@@ -37,7 +37,7 @@ describe('writeLine', () => {
 describe('what isolated apps write', () => {
   const full = '/dev/full'
   for (const isolation of ['thread', 'process']) {
-    it(`ends nobody where it cannot be written: ${isolation}`, {
+    it(`does not end the router if it cannot be written: ${isolation}`, {
       skip: existsSync(full) ? false : `needs ${full}`,
     }, async () => {
       const { code, errors } = await runChild(
@@ -61,7 +61,7 @@ describe('what isolated apps write', () => {
 })
 
 describe('roomToWrite', () => {
-  it('waits until what was written has gone out, once for all', async t => {
+  it('waits until what was written has gone out, once for all callers', async t => {
     Object.defineProperty(process.stderr, 'writableLength', { configurable: true, value: 64 * 1024 + 1 })
     t.after(() => Reflect.deleteProperty(process.stderr, 'writableLength'))
     const listeners = process.stderr.listenerCount('drain')
@@ -77,8 +77,8 @@ describe('roomToWrite', () => {
   })
 })
 
-describe('the line of an app that no name leads to any more', () => {
-  it('stands after its path, which is no name of another', async t => {
+describe('the line of an app to which no name leads any more', () => {
+  it('begins with the path of the app, which cannot pass for the name of another', async t => {
     await using world = await World.start({ isolation: 'thread', vhostDir: ['%0/current', '%0'] })
     world.write(
       'aries.test/releases/leo.test/app/index.js',
