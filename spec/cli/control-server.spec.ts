@@ -212,13 +212,13 @@ describe('startControl()', () => {
   })
 })
 
-/** The socket of a server that was killed. */
+/** Makes the socket of a server that was killed. */
 async function leaveBehind(path: string): Promise<void> {
   await runChild(`import { createServer } from 'node:net'
     createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`)
 }
 
-/** Connects until there is no room for one more. */
+/** Connects until there is no room for another connection. */
 async function fillUp(path: string): Promise<Socket[]> {
   const sockets: Socket[] = []
   for (;;) {

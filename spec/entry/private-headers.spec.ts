@@ -12,7 +12,7 @@ function requestOf(url: string, more: Partial<Mounted> = {}): Mounted {
   return Object.assign(new IncomingMessage(new Socket()), { url }, more)
 }
 
-/** What the app's side makes of a request, after it went over the wall. */
+/** What the app's side makes of a request that the router has forwarded. */
 function crossed(sent: Mounted, client: Client, between: readonly string[] = []): Mounted {
   const headers: string[] = []
   addPrivateHeaders(headers, sent, client)

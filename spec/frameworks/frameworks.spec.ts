@@ -17,7 +17,7 @@ function tellsWhatWasProved(line: Line, rows: string[][]): void {
   const [, , unknown, error, webSockets] =
     rows.find(([what]) => what?.startsWith(line)) ?? assert.fail('absent')
   for (const shape of SHAPES.filter(shape => shape.line === line)) {
-    // What a function or a fetch() of a framework answers itself is that framework's own.
+    // A function or fetch() of a framework may answer unknown paths itself, though its row says next().
     if (shape.unknown === 'outer') assert.equal(unknown, '`next()`', shape.name)
     if (shape.unknown === 'own') assert.match(unknown ?? '', /^its own 404$|next/, shape.name)
     if (shape.error === 'outer') assert.match(error ?? '', /`next\(error\)`$/, shape.name)

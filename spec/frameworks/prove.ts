@@ -10,7 +10,7 @@ import { moduleOf, SHAPES, type Shape, type System } from './shapes.ts'
 
 const HOST = 'aries.test'
 
-/** Every way to write a web app, in both module systems, where apps run as `isolation` says: the same sentences. */
+/** Proves the same behaviour of every way to write a web app, in both module systems, with this isolation. */
 export function proveAll(isolation: Isolation): void {
   for (const shape of SHAPES) {
     for (const system of shape.systems ?? (['CommonJS', 'ES module'] as const)) {
@@ -24,7 +24,7 @@ function prove(shape: Shape, system: System, isolation: Isolation): void {
   let world: World
   const clients: WebSocket[] = []
   const notes = (): string => world.path('ended')
-  /** Who was told of its end. */
+  /** The names of apps that were told of their end. */
   const ended = (): string[] => readFileSync(notes(), 'utf8').split('\n').slice(0, -1)
 
   before(async () => {

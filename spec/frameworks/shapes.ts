@@ -1,18 +1,21 @@
-/** A way to write a web app. Each answers `/` with `NAME`, and fails at `/boom`. */
+/** A way to write a web app. Each app answers `/` with `NAME`, and fails at `/boom`. */
 export interface Shape {
   readonly name: string
-  /** How its line in README begins. */
+  /** How its row in README begins. */
   readonly line: Line
-  /** What it imports: names, by package. */
+  /** What it imports: names, with their package. */
   readonly uses: Readonly<Record<string, string>>
-  /** Makes `app`, and calls `ended()` by a hook of its own if it has one. */
+  /** Source that makes `app`, and calls `ended()` in a hook of its own if it has one. */
   readonly app: string
-  /** Its `http.Server`; where it has none, the module exports `upgrade`, and `close` with it. */
+  /** Its `http.Server`; if it has none, the module exports `upgrade`, and with it `close`. */
   readonly server?: string
   /** Whether it exports nothing. */
   readonly isProgram?: boolean
   readonly exportName?: string
-  /** Who answers a path that it does not know, and where an error of it goes: it, or the app around the router. */
+  /**
+   * Who answers a path that the app does not know, and where its errors go: the app itself, or the app around the
+   * router.
+   */
   readonly unknown: 'own' | 'outer'
   readonly error: 'own' | 'outer'
   readonly systems?: readonly System[]
@@ -291,8 +294,8 @@ export const SHAPES: readonly Shape[] = [
 ]
 
 /**
- * The app as a module that answers with a name, echoes it with what comes by WebSocket, and notes it in a file when it is
- * told of its end.
+ * The app as a module that answers with a name, echoes WebSocket messages with that name, and writes the name to a file
+ * when it is told of its end.
  */
 export function moduleOf(shape: Shape, system: System, name: string, notes: string): string {
   const { uses, app, server, isProgram, exportName } = shape

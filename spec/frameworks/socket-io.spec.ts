@@ -10,7 +10,7 @@ import { eventually, World } from '../support/world.ts'
 
 const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']] as const
 
-/** Tells a client its name, and tells all of its clients what one of them says. */
+/** Sends each client its name, and sends what one client says to all of its clients. */
 const ROOM = (server: string, name: string): string => `
   const room = new (require('socket.io').Server)(${server})
   room.on('connection', socket => {
@@ -100,7 +100,7 @@ function behaves(isolation: Isolation): void {
     await world.vhosts.reload('aries.test')
     using next = new Client(world, 'aries', ['websocket'])
     await next.named('renewed')
-    // The new release does not know its session, so it begins another.
+    // The new release does not know the client's session, so the client begins another.
     polling.say('lost')
     await polling.named('renewed')
     old.say('still here')
@@ -171,7 +171,7 @@ class Client {
     this.socket = io(`http://127.0.0.1:${world.port}`, {
       path,
       transports: [...transports],
-      // Its polling sets Host itself.
+      // The client's polling sets Host itself.
       extraHeaders: { 'x-forwarded-host': `${host}.test` },
       forceNew: true,
       reconnectionDelay: 10,
@@ -195,7 +195,7 @@ class Client {
     await eventually(() => assert.equal(this.#name, name))
   }
 
-  /** Resolves where it has heard exactly this. */
+  /** Resolves once the client has heard exactly this. */
   async heard(...texts: string[]): Promise<void> {
     await eventually(() => assert.deepEqual(this.#heard, texts))
   }

@@ -8,7 +8,7 @@ const HOST = 'aries.test'
 const RELOADS = Number(process.env.SPEC_RELOADS ?? 60)
 const FAILURES = RELOADS / 2
 
-/** What apps in threads or processes leave in that of the router. */
+/** What apps in threads or processes leave in the process of the router. */
 export function leavesNothing(isolation: 'thread' | 'process'): void {
   describe(`the process, isolation: '${isolation}',`, { concurrency: 1 }, () => {
     it(`is as it was after ${RELOADS} reloads`, async t => {
@@ -27,7 +27,7 @@ export function leavesNothing(isolation: 'thread' | 'process'): void {
     })
 
     it(`is as it was after ${FAILURES} crashes`, async t => {
-      // One crash each: what crashes again and again is waited for.
+      // One crash per site: an app that crashes again and again has to wait before it restarts.
       await using world = await World.start({ isolation, maxApps: 5 })
       let sites = 0
       const crash = (count: number) => async (): Promise<void> => {

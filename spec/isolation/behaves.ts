@@ -14,7 +14,7 @@ import { eventually, World } from '../support/world.ts'
 
 const packages = resolve('node_modules')
 
-/** What isolated apps and their routers do, whether they run in a thread or in a process. */
+/** What isolated apps and their routers do, in a thread as in a process. */
 export function behaves(isolation: 'thread' | 'process'): void {
   type Values = Parameters<typeof World.start>
   const start = (options: Values[0] = {}, set?: Values[1]): Promise<World> =>
@@ -405,7 +405,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
           ['aries.test', '81', 'yes', process.env.PATH],
         )
         const known = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR', 'NODE_ENV', 'SITE', 'PORT', 'OWN']
-        // Node hands it to each process that it starts, while coverage is counted.
+        // While coverage is counted, Node passes this to each process that it starts.
         if (process.env.NODE_V8_COVERAGE !== undefined) known.push('NODE_V8_COVERAGE')
         assert.deepEqual(
           Object.keys(env).filter(name => !known.includes(name)),
@@ -566,7 +566,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
           .vhosts.find(({ hostnames }) => hostnames.includes('aries.test')) as AppStats
         assert.equal(restarts, 1)
         const isStill = /loop|Atomics|expression/.test(what)
-        // What fills its memory may be so busy with it that it stands still.
+        // An app that fills its memory may be so busy with it that it misses its heartbeats.
         const how = isStill
           ? /it stood still for 1\.5 s and was killed/
           : /it (ended with code \d|was ended by SIG|stood still)/
@@ -619,7 +619,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       for (const name of ['aries.test', 'leo.test']) world.write(`${name}/app/index.js`, source)
       const limited = Number(await world.body('aries.test'))
       const usual = Number(await world.body('leo.test'))
-      // Beside the old generation, which is limited, stands a young one, whose size is the version's.
+      // The limit applies to the old generation of the heap; the size of the young one depends on Node's version.
       assert.ok(limited >= 96 && limited < usual / 2, `${limited} and ${usual} MiB`)
     })
 
@@ -704,7 +704,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
             async () => (await world.get(host, '/', { agent, method: 'POST' })).status,
           ),
         )
-      // So that all are there at once.
+      // Makes the requests below arrive at once.
       await all('leo.test')
       const busy = world.body('aries.test', '/busy')
       await eventually(() => existsSync(world.path('is-busy')))
@@ -736,7 +736,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await world.body('aries.test')
       const cut = assert.rejects(world.get('aries.test', '/hang'), { code: 'ECONNRESET' })
       await eventually(() => world.vhosts.stats().totals.inFlight === 1)
-      // It comes when the app has ended, and its connections before it.
+      // The event comes after the app has ended, which is after its connections have.
       const evicted = world.event('evict')
       await world.vhosts.reload('aries.test')
       await cut
@@ -746,7 +746,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
     })
 
     describe('a request that was redone', () => {
-      /** Its first app crashes at the first request. */
+      /** An app whose first instance crashes at the first request. */
       const crashing = (world: World, rest: string): void =>
         world.write(
           'aries.test/app/index.js',
@@ -864,7 +864,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
-        // In a thread there is no way to the router for the app.
+        // A thread gives its app no way to the router.
         `const { parentPort } = require('worker_threads')
          const { writeSync } = require('fs')
          const say = report => '${isolation}' === 'process' && writeSync(3, JSON.stringify(report) + '\\n')
@@ -1131,7 +1131,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
   })
 }
 
-/** What a request for an upgrade is answered with. */
+/** The status with which an upgrade request is answered. */
 async function upgradeStatus(port: number, host: string, path = '/'): Promise<number> {
   const socket = connect(port, '127.0.0.1').setEncoding('latin1')
   socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`)
@@ -1140,7 +1140,7 @@ async function upgradeStatus(port: number, host: string, path = '/'): Promise<nu
   return Number(String(head).split(' ')[1])
 }
 
-/** The first from there on at which nothing listens on this machine; below those that the system gives to whoever asks for any. */
+/** The first unused port of this machine from there on, below the range from which the system picks ports. */
 async function unusedPort(from: number): Promise<number> {
   const isUsed = await connected(from).then(
     () => true,

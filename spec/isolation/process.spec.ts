@@ -196,7 +196,7 @@ describe("isolation: 'process' alone", () => {
   describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
     it('runs each app as the owner of its folder, with none of the rights of root', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })
-      // The owner has to reach it.
+      // The owner must be able to reach the folder.
       for (const path of [world.base, world.path()]) chownSync(path, 65_534, 65_534)
       world.write(
         'aries.test/app/index.js',
@@ -281,7 +281,7 @@ describe("isolation: 'process' alone", () => {
           symlinkSync(world.path('leo.test'), world.path(release))
           return 1
         },
-        // Asked when the package.json has been read.
+        // Called once the package.json has been read.
         isolation: () => {
           unlinkSync(world.path(release))
           renameSync(world.path(away), world.path(release))

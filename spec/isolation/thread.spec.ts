@@ -23,7 +23,7 @@ describe("isolation: 'thread'", () => {
       assert.equal(await world.body('aries.test'), 'sent')
       assert.equal(await world.body('leo.test'), '1')
       assert.equal(await world.body('aries.test'), 'sent')
-      // Those before it have come by then.
+      // Earlier signals have arrived by then.
       process.kill(process.pid, 'SIGUSR1')
       await once(process, 'SIGUSR1')
       assert.equal(heard, 1)

@@ -22,7 +22,7 @@ interface Seen {
 }
 const globals = globalThis as unknown as { seen: Seen }
 
-/** A port that nobody listens on. */
+/** Asserts that nobody listens on a port. */
 async function assertFree(port: number): Promise<void> {
   const socket = connect(port)
   const [error] = await once(socket, 'error')
@@ -507,7 +507,7 @@ describe('LoadScope', () => {
       process.on('express-van-spec', () => { globalThis.seen.told = (globalThis.seen.told ?? 0) + 1 })
       process.once('express-van-spec', () => { globalThis.seen.once = (globalThis.seen.once ?? 0) + 1 })`
     const before = (world: World): Promise<number[]> => {
-      // What express-van and Node listen for themselves stands after a first load.
+      // Listeners of express-van and Node themselves are there after a first load.
       world.site('first.test', 'first')
       return world.body('first.test').then(count)
     }

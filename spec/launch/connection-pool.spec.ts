@@ -44,13 +44,13 @@ describe('ConnectionPool', () => {
     const sockets = new Set<Socket>()
     app.used = socket => {
       sockets.add(socket)
-      // In use.
+      // The socket is in use.
       socket.emit('free')
     }
     for (let round = 0; round < 5; round++) {
       const paths = Array.from({ length: 4 }, (_, n) => `/${round}${n}`)
       assert.deepEqual(await Promise.all(paths.map(path => app.ask(path))), paths)
-      // It waits already.
+      // The socket already waits for a request.
       for (const socket of sockets) socket.emit('free')
     }
     assert.equal(app.connections, 4)
@@ -147,7 +147,7 @@ describe('ConnectionPool', () => {
           all.push(ask())
           await asked(1)
         }
-        // Not by opening as many as there may be: another thread, of V8, may close one a moment later.
+        // Not by opening as many files as possible: another thread, of V8, may close one a moment later.
         execFileSync('prlimit', ['--pid', process.pid, '--nofile=0:'])
         all.push(ask(), ask())
         if (${isOpen}) {
@@ -209,7 +209,7 @@ describe('ConnectionPool', () => {
       await delay(50)
       app.server.kill()
       const ends = await Promise.all(requests.map(({ end }) => end))
-      // Those whom the system had taken in meet a broken connection.
+      // Requests that the system had already accepted meet a broken connection instead.
       assert.ok(ends.filter(end => /^connect ECONNREFUSED/.test(end)).length > 10, ends.join())
     })
   })
@@ -228,12 +228,12 @@ describe('ConnectionPool', () => {
   })
 })
 
-/** A server of bare bytes behind a private socket, and a pool before it. */
+/** A raw byte server behind a private socket, and a pool that connects to it. */
 class App {
   readonly pool: ConnectionPool
   readonly open = new Set<Socket>()
   connections = 0
-  /** Is told of the connection that a request is given. */
+  /** Called with the connection that a request is given. */
   used: (socket: Socket) => void = () => {}
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
   readonly #server: Server
@@ -248,7 +248,7 @@ class App {
     })
   }
 
-  /** `backlog` is how many connections the system keeps for it. */
+  /** `backlog` is how many connections the system queues for it. */
   static async start(answer: (head: string, socket: Socket) => void, backlog?: number): Promise<App> {
     const app = new App(answer)
     await once(app.#server.listen({ path: join(app.#folder, '1'), backlog }), 'listening')
@@ -271,7 +271,7 @@ class App {
   }
 }
 
-/** A server in a process that stands still, and a pool before it. */
+/** A server in a stopped process, and a pool that connects to it. */
 class BusyApp {
   readonly pool: ConnectionPool
   readonly server: StoppedServer
@@ -285,7 +285,7 @@ class BusyApp {
     return new BusyApp(await StoppedServer.start())
   }
 
-  /** A request, and how it ends: its answer or its error. */
+  /** Sends a request; `end` resolves to its answer or its error. */
   ask(): { request: ClientRequest; end: Promise<string> } {
     const request = http.get({ agent: this.pool, headers: { host: 'a.test' } })
     const end = new Promise<string>(resolve => {

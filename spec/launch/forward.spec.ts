@@ -27,7 +27,7 @@ import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
 import type { RoutedRequest } from '../../lib/vhost-info.ts'
 import { eventually } from '../support/world.ts'
 
-/** Where an error was made: a file of this machine. */
+/** A stack frame, which would show where on this machine an error was made. */
 const FRAME = /\n {4}at /
 
 describe('Forward', () => {
@@ -364,7 +364,7 @@ describe('Forward', () => {
       )
       assert.equal((await wall.ask({})).status, 502)
       assert.match(String((wall.errors[0] as VhostError).cause), /more than 1000 interim answers/)
-      // What came in the same read is told to nobody, who would cut the connection for it.
+      // If anything of the same read were passed on, the connection would be cut for it.
       const two = await wall.raw(
         'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
       )
@@ -563,7 +563,7 @@ describe('Forward', () => {
         setTimeout(() => res.end(), 20)
       })
       await using slow = await Wall.start((req, res) => {
-        // As express-van's own boot would not write it, and other servers do: the head first.
+        // Sends the head first, as other servers do, but not the private server of express-van.
         req.socket.write('HTTP/1.1 200 OK\r\nX-Name: caf\u00e9\r\nContent-Length: 2\r\n\r\n', 'latin1')
         setTimeout(() => req.socket.write('ok'), 50)
         res.on('error', () => {})
@@ -1131,7 +1131,8 @@ describe('Forward', () => {
           assert.equal((await wall.ask({ signal: AbortSignal.timeout(3000) })).body, 'well')
         }
       }
-      // The slow one's, and two or three that wait for requests; each upload would have kept its own.
+      // Besides the connection of the slow upload, two or three wait for requests; otherwise each upload would have
+      // kept its own.
       await eventually(async () => (await wall.connections()) <= 4)
       await eventually(() => clients.every(({ writableLength }) => writableLength === 0))
       slow.write('more')
@@ -1266,7 +1267,7 @@ describe('Forward', () => {
       await using wall = await Wall.start(
         (_, res) => {
           res.end('in time')
-          // The timer of the router comes first, then what has long been there to read.
+          // The router's timer comes first, then whatever has long been there to read.
           t.mock.timers.tick(100)
         },
         { requestTimeout: 100 },
@@ -1843,17 +1844,17 @@ describe('Forward', () => {
         assert.equal(await bodyOf(stream), 'early')
         stream.destroy()
       }
-      // One or two wait for requests by then; each of them would have kept its own.
+      // One or two connections wait for requests by then; otherwise each upload would have kept its own.
       await eventually(async () => (await wall.connections()) < 5)
-      // Which HTTP/2 has no header for.
+      // HTTP/2 has no header for this.
       const other = session.request({ ':path': '/426', ':authority': 'a.test' })
       assert.equal((await once(other.resume(), 'response'))[0][':status'], 426)
-      // What the app breaks off is no whole answer.
+      // An answer that the app breaks off is not complete.
       const half = session.request({ ':path': '/half', ':authority': 'a.test' })
       half.resume()
       await once(half, 'close').catch(() => {})
       assert.equal(half.rstCode, http2.constants.NGHTTP2_INTERNAL_ERROR)
-      // What breaks off is no whole upload.
+      // An upload that breaks off is not complete.
       const [arrived, whole] = [wall.atUpstream, wholeUploads]
       const broken = session.request(slow)
       broken.on('error', () => {}).write('some')
@@ -1874,13 +1875,13 @@ class Wall {
   readonly errors: unknown[] = []
   atUpstream = 0
   upstreamAborts = 0
-  /** Runs before a request goes on. */
+  /** Runs before a request is forwarded. */
   before: (req: IncomingMessage, res: ServerResponse) => void = () => {}
   mount = ''
-  /** Runs around what comes next, and after the router. */
+  /** Runs around what comes next; `after` runs after the router. */
   around: (req: IncomingMessage, res: ServerResponse, next: () => void) => void = (_, __, next) => next()
   after: (req: IncomingMessage) => void = () => {}
-  /** Answers what the router does not; by default it is 404. */
+  /** Answers what the router does not answer; by default with 404. */
   otherwise: ((req: IncomingMessage, res: ServerResponse) => Promise<void>) | undefined
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-forward-'))
   readonly #front: Server = createFront()
@@ -1972,7 +1973,7 @@ class Wall {
     return { status: response.statusCode as number, headers: response.headers, body: await bodyOf(response) }
   }
 
-  /** Of the app. */
+  /** The connections to the app. */
   async connections(): Promise<number> {
     return await promisify(this.#front.getConnections.bind(this.#front))()
   }
@@ -1999,7 +2000,7 @@ class Wall {
   }
 }
 
-/** All that comes until the end, however that comes. */
+/** Everything that comes until the end, however the stream ends. */
 async function bodyOf(stream: NodeJS.ReadableStream): Promise<string> {
   let text = ''
   stream.setEncoding('latin1')
@@ -2010,7 +2011,7 @@ async function bodyOf(stream: NodeJS.ReadableStream): Promise<string> {
   return text
 }
 
-/** Different bytes everywhere, so that one that lies elsewhere is seen. */
+/** Bytes that differ everywhere, so that a misplaced one is noticed. */
 function patternOf(seed: number, length: number): Buffer {
   const words = new Uint32Array(Math.ceil(length / 4))
   for (let at = 0; at < words.length; at++)

@@ -15,11 +15,11 @@ interface Globals {
   evaluated?: string[]
 }
 const globals = globalThis as unknown as Globals
-/** Why to skip what only hooks of the same thread can know; false where there are such. */
+/** Why to skip what only hooks of the same thread can know; false if there are such hooks. */
 const noHooks = 'registerHooks' in Module ? false : 'Node 20 asks no hook'
 const isTypeScriptStripped = Boolean((process.features as { typescript?: unknown }).typescript)
 
-/** Hooks by which modules named `slow.mjs` arrive once there is a file `go` beside them. */
+/** Hooks that delay modules named `slow.mjs` until a file `go` is beside them. */
 const SLOW_LOADER = `data:text/javascript,${encodeURIComponent(`
   import { existsSync } from 'node:fs'
   import { setTimeout } from 'node:timers/promises'
@@ -54,7 +54,7 @@ class Site {
     this.#world.link(`${this.#name}/${link}`, target)
   }
 
-  /** Its files in Node's cache. */
+  /** The site's files in Node's cache. */
   get cached(): string[] {
     return Object.keys(createRequire(import.meta.url).cache).filter(file => file.startsWith(this.path))
   }
@@ -67,7 +67,7 @@ class Site {
     return exports
   }
 
-  /** As `load`, for a load that fails. */
+  /** Like `load`, for a load that fails. */
   async fail(entry: string): Promise<Error> {
     this.last = new FreshImport(this.path)
     const error = await this.last.load(join(this.path, entry), []).then(
@@ -78,7 +78,7 @@ class Site {
     return error
   }
 
-  /** What the function that an entry exports gives. */
+  /** Calls the function that an entry exports. */
   async ask(entry: string, ...values: unknown[]): Promise<unknown> {
     return await call(await this.load(entry), ...values)
   }
@@ -89,7 +89,7 @@ async function call(exports: unknown, ...values: unknown[]): Promise<unknown> {
   return await ((inner ?? exports) as (...values: unknown[]) => unknown)(...values)
 }
 
-/** What each module of a graph says of itself: all name the generation that was written. */
+/** Graphs whose modules each report their generation; all must name the one last written. */
 const GRAPHS: Record<string, { entry: string; tree: (generation: string) => Tree }> = {
   'CommonJS with its own files, JSON and packages': {
     entry: 'app/index.js',
@@ -414,7 +414,7 @@ describe('FreshImport', () => {
       it(name, async () => {
         await using world = new World()
         const site = new Site(world)
-        // So that what comes next is not all that Node has by then.
+        // Makes sure that the cache holds other modules besides those that follow.
         const other = new Site(world, 'gemini.test')
         other.write({ 'app/index.js': 'module.exports = {}' })
         await other.load('app/index.js')
@@ -723,7 +723,7 @@ describe('FreshImport', () => {
   })
 
   describe('finds what links within the release lead to since they were flipped:', () => {
-    /** As pnpm installs packages, and a folder of the app behind a link. */
+    /** A package as pnpm installs it, and a folder of the app behind a link. */
     const linked = (n: string): Tree => ({
       [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/package.json`]: `
         { "exports": { "import": "./index.mjs", "require": "./index.js" } }`,
@@ -780,7 +780,7 @@ describe('FreshImport', () => {
     await using world = new World()
     const site = new Site(world)
     const entry = join(site.path, 'app/index.mjs')
-    // A package within a release is loaded anew with it, and has its own copy each time.
+    // A copy of this library inside a release is loaded anew with the release, so there may be several.
     const copies: (typeof FreshImport)[] = [FreshImport]
     for (const name of ['one', 'two'])
       copies.push((await import(`../../lib/launch/fresh-import.js?copy=${name}`)).FreshImport)
@@ -972,7 +972,7 @@ describe('FreshImport', () => {
   })
 
   describe('of what a required ES module imports', () => {
-    // Node 20 asks the hooks of another thread, which are not told of `require()`.
+    // Node 20 runs hooks in another thread, which does not hear of `require()`.
 
     it('knows that Node keeps no more at each load, within a package', async () => {
       await using world = new World()
@@ -1032,7 +1032,7 @@ describe('FreshImport', () => {
       try {
         for (let round = 0; round < 3; round++) {
           await site.load('app/index.cjs')
-          // Node 22 asks no more for what a module imports that could not be linked.
+          // Node 22 does not ask hooks again for the imports of a module that could not be linked.
           assert.equal(site.last?.isKeptByNode, imported.size > 1, `${imported.size}`)
         }
       } finally {
@@ -1244,7 +1244,7 @@ describe('FreshImport', () => {
         for (const folder of ['shared-one', 'aries.test/lib-one']) world.remove(folder)
         assert.deepEqual(await call(old), [true, true, 'one', 'one'])
         if (newer) assert.deepEqual(await call(newer), [true, true, 'two', 'two'])
-        // Who serves holds it until then.
+        // Until then, the serving app holds its modules.
         last?.forget()
       })
     }
@@ -1275,7 +1275,7 @@ describe('FreshImport', () => {
       const old = await site.load('app/index.js')
       site.write(app(2))
       const newer = await site.load('app/index.js')
-      // On disk there is the newer one; what it requires in turn is its own.
+      // The newer module is on disk; what it requires in turn is the old app's own.
       const late = [1, true, { late: 2, lib: 1, path: sep }]
       assert.deepEqual(await call(old, './late'), late)
       assert.deepEqual(await call(newer, './late'), [2, true, { late: 2, lib: 2, path: sep }])
@@ -1334,7 +1334,7 @@ describe('FreshImport', () => {
     const among = await tenLoads()
     other.last?.forget()
     assert.deepEqual(other.cached, [])
-    // To go through them at each load and end took 500 ms.
+    // Going through them at each load and end took 500 ms.
     assert.ok(among < 3 * alone + 60, `${among} ms among others, ${alone} ms alone`)
   })
 

@@ -7,7 +7,7 @@ import { World } from '../support/world.ts'
 
 describe('hookGenerations', () => {
   it('fails each load where Node takes no hook, as under Jest, and not the first alone', async () => {
-    // A copy that has not been asked yet.
+    // A fresh copy, which has not been called yet.
     const copy: string = '../../lib/launch/generation-hook.js?copy'
     const { hookGenerations } = await import(copy)
     const hookable = Module as unknown as Record<string, unknown>
@@ -79,7 +79,7 @@ describe('hookGenerations', () => {
   })
 })
 
-/** In the manner of jiti, and of the loaders in Node's own documentation: knows nothing of queries. */
+/** In the manner of jiti, and of the loaders in Node's own documentation: it knows nothing of queries. */
 const LOADER = `
 import { readFileSync } from 'node:fs'
 export function resolve(specifier, context, next) {
@@ -97,7 +97,7 @@ export function load(url, context, next) {
 }
 `
 
-/** In the manner of import-in-the-middle: what it has not found by the URL that it is to load is a fault. */
+/** In the manner of import-in-the-middle: it fails if it has not found a module by the URL that it is to load. */
 const MIDDLE = `
 const found = new Set()
 const plain = url => url.replace(/([?&])middle=1&?/, '$1').replace(/[?&]$/, '')

@@ -92,7 +92,7 @@ describe('registerImportHooks', { skip }, () => {
     assert.deepEqual(asked, ['own: import ./found.mjs'])
   })
 
-  // The last of all, as from here on they stay.
+  // Must be the last spec, as from here on the hooks stay.
   it('has others that come after them asked first, by whatever name they have the function, as long as they are there', async () => {
     write('order.js', `exports.late = specifier => import(specifier)`)
     for (const file of ['4.mjs', '5.mjs', '6.mjs']) write(file, '')

@@ -19,7 +19,7 @@ interface Seen {
 }
 const globals = globalThis as unknown as { seen: Seen }
 
-/** A world in which nothing is loaded anew but by reload(). */
+/** A world in which only reload() makes anything load anew. */
 async function still(options: VhostRouterOptions = {}): Promise<World> {
   globals.seen = {}
   return await World.start({ getVersion: () => 1, watch: false, ...options })

@@ -33,7 +33,7 @@ describe('parentCgroups', () => {
 
 describe('MemoryCgroups', () => {
   it('limit nothing, and say nothing, where the process may not make any', async () => {
-    // No process has this number.
+    // No process has this id.
     assert.equal(await new MemoryCgroups().limit(2 ** 22 + 1, 2 ** 30), undefined)
   })
 })

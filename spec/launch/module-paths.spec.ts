@@ -6,7 +6,7 @@ import { World } from '../support/world.ts'
 
 const HOST = 'aries.test'
 
-/** Packages of every build; each gives its own name and the folder that it stands in. */
+/** Packages of every kind; each exports its own name and the folder that it is in. */
 function install(world: World, folder: string): void {
   const value = (name: string): string => JSON.stringify(`${name} of ${folder}`)
   const write = (file: string, source: string): void => world.write(`${folder}/${file}`, source)
@@ -52,7 +52,7 @@ const NAMES = [
   'nested',
 ]
 
-/** An app that answers with what the package in the URL gives. */
+/** An app that answers with what the package named in the URL exports. */
 const SYSTEMS: [system: string, file: string, source: string, subpath: string][] = [
   ['CommonJS', 'index.js', 'module.exports = (req, res) => res.end(require(req.url.slice(1)))', 'plain/sub'],
   [

@@ -9,7 +9,7 @@ import { ownFile } from '../../lib/launch/own-file.ts'
 
 const message = /cannot find a file of its own, .*: where it is part of a bundle, .* external/
 
-/** A module of the library under another name, and without what Node is to load, as a bundler puts it elsewhere. */
+/** A module of the library under another name, and without the files that Node loads itself, as after bundling. */
 async function importBundled(module: string): Promise<Record<string, (given: object) => unknown>> {
   const temporary = mkdtempSync(join(tmpdir(), 'express-van-bundled-'))
   try {

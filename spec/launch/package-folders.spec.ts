@@ -82,7 +82,7 @@ describe('a package that is absent', () => {
 
     it(`is told of as Node does, and found as soon as it is installed: ${system}`, async () => {
       await using world = await World.start({ watch: false })
-      // Where there is no such folder at all Node does not look, and remembers nothing.
+      // If there were no such folder at all, Node would not look, and would remember nothing.
       mkdirSync(world.path('aries.test/node_modules'), { recursive: true })
       for (const name of ['late', '@scope/late', 'late-exports/part']) {
         site(world, 'aries.test', name)

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import type { VhostError } from '../../lib/index.ts'
 import { eventually, World } from '../support/world.ts'
 
-/** Exports a handler that is asked at /healthz, with what stands in for the answer there. */
+/** A site whose handler is probed at /healthz and runs `healthz` there instead of its normal answer. */
 function site(world: World, name: string, healthz: string, probe: unknown = '/healthz'): void {
   world.write(
     `${name}/app/index.js`,

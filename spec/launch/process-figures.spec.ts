@@ -14,7 +14,7 @@ describe('readProcessFigures', () => {
   })
 
   it('tells nothing of a process that is not there', () => {
-    // Above the highest number that Linux gives.
+    // Above the highest process id on Linux.
     assert.equal(readProcessFigures(2 ** 22 + 1), undefined)
   })
 })

@@ -35,7 +35,7 @@ describe('startProcess', () => {
       { watch: () => {}, forget: () => {} } as unknown as Reaper,
       { limit: limited } as unknown as MemoryCgroups,
     )
-    // The runner itself keeps nothing running.
+    // The runner itself does not keep the process alive.
     const held = setInterval(() => {}, 1000)
     try {
       runner.stdout.once('data', text => told.push(String(text).trim()))

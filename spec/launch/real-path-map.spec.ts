@@ -62,7 +62,7 @@ describe('RealPathMap', () => {
     const start = performance.now()
     for (const name of names) assert.equal(map.around(join(ROOT, name)).length, 1)
     const took = performance.now() - start
-    // To go through them took 40 seconds.
+    // Going through all of them took 40 seconds.
     assert.ok(took < 4000, `${took} ms`)
   })
 })

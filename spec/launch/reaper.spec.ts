@@ -46,17 +46,17 @@ describe('Reaper', onLinux, () => {
   })
 })
 
-/** As `spawn()` of node:child_process uses it. */
+/** The method that `spawn()` of node:child_process uses. */
 const Startable = ChildProcess.prototype as unknown as { spawn(this: unknown, options: object): unknown }
 
-/** In a process group of its own, as each app is. */
+/** Starts a process in a process group of its own, as each app is. */
 function startSleep(): number {
   const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' })
   child.unref()
   return child.pid as number
 }
 
-/** Its folder is among its arguments. */
+/** The process id of the reaper's shell, whose arguments include the folder. */
 function shellOf(folder: string): number {
   const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name) && commandOf(name).includes(folder))
   assert.equal(pids.length, 1)

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { SocketFolder } from '../../lib/launch/socket-folder.ts'
 
-/** Of `sun_path`, with the byte that ends it: unix(7). */
+/** The size of `sun_path` without its final byte: unix(7). */
 const LONGEST = 107
 
 describe('SocketFolder', () => {
@@ -25,7 +25,7 @@ describe('SocketFolder', () => {
     assert.notEqual(one, other)
     writeFileSync(one, '')
     await folder.release(one)
-    // What never listened, or removed its socket itself, has none.
+    // A server that never listened, or removed its socket itself, leaves none.
     await folder.release(other)
     assert.ok(!existsSync(one))
     writeFileSync(other, '')

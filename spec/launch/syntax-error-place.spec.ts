@@ -5,7 +5,7 @@ import { FreshImport } from '../../lib/launch/fresh-import.ts'
 import { tellPlace } from '../../lib/launch/syntax-error-place.ts'
 import { World } from '../support/world.ts'
 
-/** What is thrown where the entry of a release is loaded. */
+/** What loading the entry of a release throws. */
 async function thrown(world: World, entry = 'aries.test/app/index.mjs'): Promise<Error> {
   const modules = new FreshImport(world.path('aries.test'))
   return await modules.load(world.path(entry), []).then(

@@ -60,7 +60,7 @@ describe('UpgradeExchange', () => {
     app.kill()
     const [last] = await door.enter(1)
     assert.match(await text(last as Socket), /^HTTP\/1\.1 502 /)
-    // That of the last one, and of those whom the system had taken in.
+    // Only the last upgrade fails, and those that the system had already accepted.
     assert.ok(door.failures.length < CLIENTS / 2, door.failures.join('; '))
   })
 
@@ -138,7 +138,7 @@ describe('UpgradeExchange', () => {
       t.mock.timers.enable({ apis: ['setTimeout'] })
       await using app = await UpgradeApp.start(socket => {
         socket.end(`${SWITCHED}in time`)
-        // The timer of the router comes first, then what has long been there to read.
+        // The router's timer comes first, then whatever has long been there to read.
         t.mock.timers.tick(100)
       })
       await using door = await Door.open(app.path, 100)
@@ -176,10 +176,10 @@ describe('UpgradeExchange', () => {
   })
 })
 
-/** The socket of a client that reads nothing until it goes on. */
+/** The socket of a client that reads nothing until it is told to. */
 class SlowSocket extends Duplex {
   text = ''
-  /** How often it was to wait for the client to read. */
+  /** How often it had to wait for the client to read. */
   waits = 0
   #isReading = false
   #goOn: () => void = () => {}
@@ -261,7 +261,7 @@ class Door {
     return door
   }
 
-  /** Clients that ask for an upgrade, which has been passed on. */
+  /** Opens clients that ask for an upgrade. Resolves when their requests have been passed on. */
   async enter(count: number, options: { allowHalfOpen?: boolean } = {}): Promise<Socket[]> {
     const { port } = this.#server.address() as AddressInfo
     const before = this.#sockets.length

@@ -12,14 +12,14 @@ import type { Runner } from '../../lib/launch/runner.ts'
 import { Upstream } from '../../lib/launch/upstream.ts'
 
 const FIGURES = { memory: null, cpu: null }
-/** How often it is asked whether it is alive. */
+/** How often the app is asked whether it is alive, in milliseconds. */
 const BEAT = 750
 
 describe('Upstream', () => {
   it('is not killed for an answer that the router, held up itself, has not read yet', async t => {
     await using busy = await Busy.start(t.mock.timers)
     for (let beat = 0; beat < 6; beat++) {
-      // The timer of the router comes first, then what has long been there to read.
+      // The router's timer comes first, then whatever has long been there to read.
       t.mock.timers.tick(BEAT)
       if (beat % 2 === 1) setImmediate(() => busy.runner.onReport?.({ type: 'pong', figures: FIGURES }))
       await busy.turns()
@@ -86,7 +86,7 @@ class Busy {
     return busy
   }
 
-  /** More than anything waits for that waits for no clock. */
+  /** More turns than anything needs that does not wait for a clock. */
   async turns(): Promise<void> {
     for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
   }

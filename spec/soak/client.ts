@@ -2,10 +2,10 @@ import http from 'node:http'
 import { clock } from './clock.ts'
 import type { About, Answer, Asked, MotionLog } from './motion-log.ts'
 
-/** An answer that takes longer than it was asked to, by so much, has not come. */
+/** An answer that takes this much longer than it was asked to counts as missing. */
 const PATIENCE = 10 * 1000
 
-/** Asks on one connection that is kept alive. */
+/** Sends requests on one keep-alive connection. */
 export class Client {
   readonly #port: number
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -15,8 +15,8 @@ export class Client {
   }
 
   /**
-   * `path` may hold how many milliseconds the answer is to take: `/slow?500`. `body`: of an upload. `abortAfter`
-   * milliseconds the client goes away, and there is no answer.
+   * `path` may contain how many milliseconds the answer should take: `/slow?500`. `body` is uploaded. After
+   * `abortAfter` milliseconds the client leaves, and there is no answer.
    */
   async ask(log: MotionLog, path = '/', how: { body?: Buffer; abortAfter?: number } = {}): Promise<Answer> {
     const { body, abortAfter } = how

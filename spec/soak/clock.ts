@@ -1,4 +1,4 @@
-/** Milliseconds by the machine's monotonic clock, which reads the same in every process on Linux. */
+/** Milliseconds on the machine's monotonic clock, which is the same in every process on Linux. */
 export function clock(): number {
   return Number(process.hrtime.bigint()) / 1e6
 }

@@ -9,7 +9,7 @@ import type { VhostError } from '../../lib/index.ts'
 import { eventually, World } from '../support/world.ts'
 import { Random } from './random.ts'
 
-// More sites than there is room for, deployed, reloaded, evicted and closed under clients who seldom behave.
+// More sites than there is room for: deployed, reloaded, evicted and closed while clients often misbehave.
 
 const NAMES = ['a', 'b', 'c', 'd', 'e']
 const MILLISECONDS = 4000
@@ -39,7 +39,7 @@ describe('more sites than apps may be loaded', { concurrency: 1 }, () => {
 class Crowd {
   readonly #world: World
   readonly #random: Random
-  /** What was wrong, by a line for each. */
+  /** What was wrong, one line each. */
   readonly #wrong: string[] = []
   #answers = 0
   #releases = 0
@@ -48,7 +48,7 @@ class Crowd {
   constructor(world: World, seed: string) {
     this.#world = world
     this.#random = new Random(seed)
-    // Told by the apps themselves.
+    // The apps themselves add to it.
     Object.assign(globalThis, { wrongInCrowd: this.#wrong })
   }
 
@@ -69,7 +69,7 @@ class Crowd {
       assert.deepEqual([inFlight, draining], [0, 0])
       assert.ok(apps <= maxApps, `${apps} apps`)
     })
-    // Nothing holds a place for ever, and each name leads to what is there.
+    // No app occupies a place for ever, and each name leads to what is there.
     for (let round = 0; round < 2; round++) {
       for (const name of NAMES) {
         const release = basename(realpathSync(this.#world.path(`${name}.test`)))
@@ -164,7 +164,7 @@ class Crowd {
     return this.#random.chance(0.3) ? `www.${name}.test` : `${name}.test`
   }
 
-  /** Either the site's own answer, or 503 with Retry-After. */
+  /** Expects either the site's own answer, or 503 with Retry-After. */
   async #get(path: string): Promise<void> {
     const host = this.#host()
     const { status, headers, body } = await this.#world.get(host, path)
@@ -174,7 +174,7 @@ class Crowd {
     if (!isOwn && !isRefused) this.#wrong.push(`${host}${path}: ${status} ${body}`)
   }
 
-  /** Goes away before there is an answer, or in the midst of an upload. */
+  /** Leaves before there is an answer, or in the middle of an upload. */
   async #leave(method: string, path: string): Promise<void> {
     const request = http.request({
       port: this.#world.port,

@@ -12,11 +12,11 @@ import { eventually, World } from '../support/world.ts'
 const run = promisify(execFile)
 
 const INTERVAL = 1000
-/** Files of a release besides those that answer. */
+/** How many files a release has besides those that answer. */
 const FILES = 300
 const MANY = 2000
 
-/** Lets the deploy of a release end: without it, what changed in `lib/` alone is not seen. */
+/** How a deploy ends: without a `touch`, changes in `lib/` alone are not seen. */
 type Finish = 'touch' | 'nothing'
 
 interface Deploy {
@@ -27,9 +27,9 @@ interface Deploy {
   readonly options?: VhostRouterOptions
   /** How many files there are. @default FILES */
   readonly files?: number
-  /** Called once, before anything is asked. */
+  /** Called once, before the first request. */
   prepare?(site: Site): void
-  /** Brings a release of that version where another one is, while requests run. */
+  /** Replaces one release by that of the given version, while requests run. */
   act(site: Site, version: string): Promise<void>
 }
 
@@ -134,7 +134,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     world.link('aries.test', next)
     await delay(400)
     const files = await filesOf(site.release('2'))
-    // What answers comes last.
+    // The files that produce the answer come last.
     files.sort((a, b) => Number(b.includes('other')) - Number(a.includes('other')))
     for (const file of files) {
       assert.deepEqual(client.last, '1 1')
@@ -227,7 +227,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
   })
 })
 
-/** A vhost in the making, and whole releases of it beside. */
+/** A vhost that is being deployed to, with complete releases of it beside. */
 class Site {
   readonly live: string
   readonly #world: World
@@ -243,7 +243,7 @@ class Site {
         writeFileSync(part, `module.exports = '${version}'\n`)
       }
     }
-    // Built at another time, as two releases are: rsync takes files of one size and second for the same.
+    // Built at another time, as two releases are: rsync takes files of the same size and second for identical.
     const earlier = new Date(Date.now() - 60_000)
     for (const file of readdirSync(this.release('2'), { recursive: true, encoding: 'utf8' })) {
       utimesSync(join(this.release('2'), file), earlier, earlier)
@@ -255,7 +255,7 @@ class Site {
 
   write(folder: string, version: string, entry: string): void {
     mkdirSync(join(folder, 'app', 'lib'), { recursive: true })
-    // The last files by name are those that a deploy brings last.
+    // The last files by name are those that a deploy writes last.
     writeFileSync(join(folder, 'app', 'lib', 'part.js'), `module.exports = '${version}'\n`)
     writeFileSync(join(folder, 'app', 'index.js'), `const version = '${version}'\n${entry}`)
   }
@@ -271,10 +271,10 @@ module.exports = (req, res) => res.end(version + ' ' + part)
 `
 const STRICT_ENTRY = `if (require('./lib/part.js') !== version) throw new Error('half of it is another')\n${ENTRY}`
 
-/** Some who ask all the time. */
+/** Several clients that send requests all the time. */
 class Client {
   readonly failures: string[] = []
-  /** What was answered, without repetitions. */
+  /** The answers, without repetitions. */
   readonly story: string[] = []
   readonly #world: World
   readonly #asking: Promise<unknown>
@@ -293,10 +293,10 @@ class Client {
     await eventually(() => assert.equal(this.last, answer))
   }
 
-  /** The right answer comes within two intervals, and no other one after it. */
+  /** The right answer comes within two intervals, and no other after it. */
   async stays(answer: string): Promise<void> {
     await eventually(() => assert.equal(this.last, answer), 2 * INTERVAL)
-    // One that had begun before may be answered after.
+    // A request that had begun before may be answered later.
     await delay(50)
     const { length } = this.story
     await delay(INTERVAL + 200)
@@ -328,7 +328,7 @@ function isMissing(program: string, t: TestContext): boolean {
   }
 }
 
-/** In the order of names, as these programs go. */
+/** In the order of names, in which these programs proceed. */
 async function filesOf(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   return entries
@@ -337,7 +337,10 @@ async function filesOf(folder: string): Promise<string[]> {
     .sort()
 }
 
-/** Each file beside and renamed over, with its times; what is not there any more is deleted first; then the folders. */
+/**
+ * Writes each file beside its target and renames it over, keeping its times. Deletes what no longer exists first; sets
+ * the times of folders last.
+ */
 async function rsync(from: string, to: string): Promise<void> {
   const files = await filesOf(from)
   for (const file of await filesOf(to)) if (!files.includes(file)) await unlink(join(to, file))
@@ -375,12 +378,12 @@ async function gitCheckout({ live }: Site, version: string): Promise<void> {
   await run('git', ['checkout', '--quiet', `release-${version}`], { cwd: live, env: gitEnvironment() })
 }
 
-/** Without what a hook of git, from which the specs may run, says of another repository. */
+/** The environment without what a git hook, from which the specs may run, says of another repository. */
 function gitEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_')))
 }
 
-/** A release whose answer comes of its packages, and what `npm ci` needs to install them from a folder beside. */
+/** A release whose answer comes from its packages, and what `npm ci` needs to install them from a folder beside. */
 async function prepareNpm({ live, release }: Site, version: string): Promise<void> {
   const packages = join(dirname(release(version)), 'packages', version)
   const names = Array.from({ length: 20 }, (_, n) => `package-${n}`)

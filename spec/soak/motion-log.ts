@@ -1,31 +1,31 @@
 import { clock } from './clock.ts'
 
-/** What a request for a name finds on disk. `absent`: no vhost or no app folder. `broken`: it would not load. */
+/** What a request for a name finds on disk. `absent`: no vhost or no app folder. `broken`: it does not load. */
 export type Find =
   | { readonly kind: 'good'; readonly entry: string; readonly lib: string }
   | { readonly kind: 'broken' }
   | { readonly kind: 'absent' }
 
-/** What was on disk for a name, from when to when, by the clock: never what the router says. */
+/** What was on disk for a name during a period of the clock, never according to the router. */
 export interface State {
   readonly index: number
   readonly find: Find
   readonly motion: string
-  /** Before the system call that made it so. */
+  /** The time before the system call that brought the state about. */
   readonly from: number
-  /** After that call. */
+  /** The time after that call. */
   done: number
-  /** The same by the time that the server was able to work. */
+  /** The same, in time during which the server was able to work. */
   doneForServer: number
-  /** After the call that ended it. */
+  /** The time after the call that ended the state. */
   until: number
-  /** Whether the router is to notice: a changed file in `lib/` is not seen until something else changes. */
+  /** Whether the router should notice: a changed file in `lib/` is not seen until something else changes. */
   readonly isSeen: boolean
-  /** Whether only what was loaded afterwards will do, though nothing in it has changed. */
+  /** Whether only what was loaded afterwards counts, although nothing in it has changed. */
   readonly isFresh: boolean
 }
 
-/** What the app of a site says of itself. Times are by the clock. */
+/** What a site's app says about itself. Times are by the clock. */
 export interface About {
   readonly site: string
   readonly vhost: string
@@ -44,12 +44,12 @@ export interface About {
 export interface Answer {
   readonly path: string
   readonly asked: Asked
-  /** When all of it had arrived. */
+  /** When the whole answer had arrived. */
   readonly end: number
-  /** 0: none came. */
+  /** 0 if no answer came. */
   readonly status: number
   readonly about?: About | undefined
-  /** Of an answer that is no success, or why none came. */
+  /** The body of an unsuccessful answer, or why no answer came. */
   readonly text: string
 }
 
@@ -70,22 +70,22 @@ export interface Violation {
 }
 
 export interface Rules {
-  /** What was deployed must be live within so many milliseconds in which the server was able to work. */
+  /** A deploy must be live within this many milliseconds during which the server was able to work. */
   readonly bound: number
-  /** How many those were until now: a machine may be busy with other things. */
+  /** The milliseconds so far during which the server was able to work: the machine may be busy with other things. */
   serverTime(): number
 }
 
-/** Gone counts when seen twice, this far apart. */
+/** In milliseconds: something counts as gone when seen missing twice, this far apart. */
 const GONE_AFTER = 250
-/** Two modules of one app are evaluated within this time. */
+/** In milliseconds: two modules of one app are evaluated within this time. */
 const LOADED_WITHIN = 5000
-/** What is there again for so short a time may be missed. */
+/** In milliseconds: what is back for no longer than this may be missed. */
 const UNNOTICED = 200
-/** A file may be read this long before it is evaluated, with a busy machine in between. */
+/** In milliseconds: a file may be read this long before it is evaluated, if the machine is busy. */
 const EVALUATED_WITHIN = 1000
 
-/** The log of one name: what was on disk when, and whether an answer goes with it. */
+/** The log of one name: what was on disk when, and whether an answer is consistent with that. */
 export class MotionLog {
   readonly name: string
   readonly site: string
@@ -133,14 +133,14 @@ export class MotionLog {
     this.#lastGone = now
   }
 
-  /** To be called when a request starts. */
+  /** Call when a request starts. */
   ask(): Asked {
     const start = clock()
     this.#raiseFloor()
     return { start, floor: this.#floor, isWarm: this.#isWarm && !this.#isGone(start) }
   }
 
-  /** Whether a state, or what came after it, was answered: it was live then. */
+  /** Whether the answer shows that a state, or a later one, was live. */
   shows(answer: Answer, state: State): boolean {
     return answer.status !== 0 && this.#candidates(answer).some(({ index }) => index >= state.index)
   }
@@ -150,12 +150,12 @@ export class MotionLog {
     return this.#rules.serverTime() - state.doneForServer >= this.#rules.bound
   }
 
-  /** The state is known to be live now. */
+  /** Notes that the state is known to be live now. */
   settle(state: State): void {
     this.#floor = Math.max(this.#floor, state.index)
   }
 
-  /** Gives the rule that an answer breaks, if any. */
+  /** Returns the rule that an answer breaks, if any. */
   judge(answer: Answer): string | undefined {
     const { about, status, asked } = answer
     if (status === 0) return 'a request got no whole answer'
@@ -167,7 +167,7 @@ export class MotionLog {
     }
     const first = this.#candidates(answer)[0]
     if (first) {
-      // What fell through may serve again if it was absent for a moment only.
+      // After falling through, the same state may serve again if the absence was only brief.
       if (about || asked.isWarm) this.#floor = Math.max(this.#floor, first.index)
       return undefined
     }
@@ -176,7 +176,7 @@ export class MotionLog {
     return 'a request failed that an earlier release could have answered'
   }
 
-  /** The last so many states, as text. */
+  /** The last states, as text. */
   tell(states = 40): string {
     const rows = this.states.slice(-states).map(state => {
       const { index, find, from, done, motion, isSeen, isFresh } = state
@@ -194,7 +194,7 @@ export class MotionLog {
     return undefined
   }
 
-  // Files changed one by one may be read one by one too. What matters is that it does not stay so.
+  // Files that change one by one may also be read one by one. What matters is that the mixture does not last.
   #judgeMixed(about: About, asked: Asked): string | undefined {
     for (const late of this.states.slice(asked.floor)) {
       if (late.find.kind !== 'good' || late.find.lib !== about.lib || late.from > about.took) continue
@@ -209,7 +209,7 @@ export class MotionLog {
     return 'an app answered that was not what was deployed'
   }
 
-  /** The states that an answer may come from, the first one first. */
+  /** The states that an answer may come from, in order. */
   #candidates(answer: Answer): State[] {
     const { asked, about, end, status } = answer
     return this.states.slice(asked.floor).filter(state => {
@@ -232,7 +232,7 @@ export class MotionLog {
     return last?.find.kind === 'absent' && now - this.#absentSince(last) >= GONE_AFTER
   }
 
-  /** When an absence began, or the one before it where the two may look like one. */
+  /** When an absence began; if the one before may look like the same, when that began. */
   #absentSince(state: State): number {
     let since = state.from
     for (let index = state.index; index >= 0; index--) {

@@ -1,6 +1,6 @@
 import { FAULTS, LAYOUTS, type Layout, type Release, type Site } from './site.ts'
 
-/** Something that is done to a site, beginning and ending with an app that works. */
+/** Something done to a site, which begins and ends with a working app. */
 export interface Motion {
   readonly name: string
   readonly on: readonly Layout[]
@@ -9,16 +9,16 @@ export interface Motion {
 
 /** What a motion needs of the soak. */
 export interface Hands {
-  /** Resolves when what is on disk is answered, for every name of the site. */
+  /** Resolves when every name of the site is answered from what is on disk. */
   live(): Promise<void>
-  /** Waits a random time, at most so many milliseconds. */
+  /** Waits a random time of at most this many milliseconds. */
   pause(most: number): Promise<void>
   reload(): Promise<void>
 }
 
 const all = LAYOUTS
 const linked = all.filter(layout => layout !== 'plain')
-/** Shorter than what counts as gone, with room for a machine that is slow. */
+/** In milliseconds: shorter than what counts as gone, with allowance for a slow machine. */
 const BRIEF = 120
 
 export const motions: readonly Motion[] = [
@@ -144,7 +144,7 @@ export const motions: readonly Motion[] = [
     name: 'lose a file of lib/, and get it back',
     on: all,
     act: async (site, { live, pause }) => {
-      // It is tried again after an interval at first, then ever less often.
+      // The release is tried again after an interval at first, then ever less often.
       await live()
       await site.removeLib()
       await site.touch()
@@ -329,7 +329,7 @@ export const motions: readonly Motion[] = [
     name: 'lead an alias to what serves',
     on: ['aliased'],
     act: async (site, { live }) => {
-      // Names share an app: one that joins gets what the others are served still.
+      // Names share an app: a name that joins gets what the others still get.
       await live()
       await site.pin(site.release)
     },
@@ -354,7 +354,7 @@ export const motions: readonly Motion[] = [
   },
 ]
 
-/** Builds the app in a folder that is not there. */
+/** Builds the app in a folder that does not exist yet. */
 async function fill(site: Site, pause: () => Promise<void>): Promise<void> {
   const content = site.newContent()
   const isEntryFirst = site.random.chance(0.3)

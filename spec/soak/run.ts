@@ -15,28 +15,28 @@ import { type Layout, Site, type System } from './site.ts'
 export interface SoakOptions {
   readonly seed: number
   readonly milliseconds: number
-  /** Within so many milliseconds what was deployed must be live. */
+  /** A deploy must be live within this many milliseconds. */
   readonly bound: number
   readonly watch: boolean
   readonly isolation: Isolation
-  /** Told how it goes, now and then. */
+  /** Called with the progress now and then. */
   readonly tell?: (text: string) => void
 }
 
 export interface SoakReport {
   requests: number
-  /** By what was asked for. */
+  /** Counts by kind of request. */
   readonly kinds: Record<string, number>
   readonly statuses: Record<string, number>
   readonly motions: Record<string, { count: number; longest: number }>
   /** Milliseconds from the end of a motion to the first answer of what it deployed, in ascending order. */
   latencies: number[]
-  /** Which share of the time the server was able to work, on a machine that may do other things. */
+  /** The share of the time during which the server was able to work, on a machine that may do other things. */
   serverShare: number
-  /** Answers of two files that were never on disk together, or not for long. */
+  /** Answers from two files that were never on disk together, or not for long. */
   mixed: number
   readonly violations: Violation[]
-  /** Of the serving process: before the motions, after them, after `close()`. */
+  /** The states of the serving process: before the motions, after them, after `close()`. */
   readonly states: (ProcessState & { heap: number })[]
   stats: VhostStats | undefined
   complaints: string
@@ -45,30 +45,32 @@ export interface SoakReport {
 const CLIENTS = 32
 /** How many sites of each layout; an aliased one has three names: fifty in all. */
 const SITES: Record<Layout, number> = { plain: 15, link: 11, current: 7, chain: 5, aliased: 4 }
-/** Of so many sites one is made of ES modules, which Node keeps for ever, and one has packages. */
+/** Of this many sites, one is made of ES modules, which Node keeps for ever, and one has packages. */
 const SYSTEMS_EVERY = 6
-/** Milliseconds between two questions whether the server is able to work, and the most that one of them counts. */
+/** Milliseconds between two checks that the server is able to work, and the most that one check counts. */
 const BEAT = 10
 const MOST_BEAT = 20
-/** The longest that an answer takes of its own. */
+/** In milliseconds: how long an answer takes at most by itself. */
 const MOST_SLOW = 2000
-/** What may be left, in MB: of each graph of ES modules that Node keeps, of each folder that had packages, and of the rest. */
+/**
+ * What may remain, in MB: per ES module graph that Node keeps, per folder that had packages, and for everything else.
+ */
 const MOST_GRAPH = 0.05
 const MOST_PACKAGED = 0.02
 const MOST_GROWTH = 15
-/** Watched folders of a name: of the app, of the release, and of each link on the way. */
+/** Watched folders per name: of the app, of the release, and of each link on the way. */
 const MOST_WATCHES = 5
-/** Pipes of an isolated app, and connections to it that are kept for the next request. */
+/** Pipes of an isolated app, and idle connections to it. */
 const MOST_DESCRIPTORS = 4
-/** By then the soak has gone so wrong that more would tell nothing new. */
+/** The soak stops here: more violations would tell nothing new. */
 const MAX_VIOLATIONS = 10
 
-/** Deploys at random under requests at random, and judges each answer by the log of what was deployed. */
+/** Deploys at random under random requests, and judges each answer by the log of what was deployed. */
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const base = await realpath(await mkdtemp(join(tmpdir(), 'express-van-soak-')))
   try {
     for (const folder of ['www', 'middle', 'aside']) await mkdir(join(base, folder))
-    // What `.js` is must not depend on where the machine keeps temporary files.
+    // The meaning of `.js` must not depend on where the machine keeps temporary files.
     await writeFile(join(base, 'package.json'), '{}')
     await using server = await ServingProcess.start(join(base, 'www'), options)
     const run = new Soak(base, server, options)
@@ -154,7 +156,7 @@ class Soak {
     report.latencies.sort((a, b) => a - b)
   }
 
-  /** Measures for how long the server was able to work: another question is asked when one is answered. */
+  /** Measures how long the server was able to work: each check begins when the one before has been answered. */
   async #beat(): Promise<void> {
     for (let last = clock(); !this.#isAtRest; ) {
       await delay(BEAT)
@@ -209,7 +211,7 @@ class Soak {
   }
 
   /**
-   * Asks until what is on disk is answered for every name. Resolves to how long that took since it was put there, of
+   * Asks until every name is answered from what is on disk. Resolves to how long that took since it was put there, for
    * names to which something was done since `start`.
    */
   async #live(site: Site, client: Client, start = 0): Promise<number> {
@@ -266,7 +268,7 @@ class Soak {
     return answer
   }
 
-  /** What is on disk serves, and nothing else; nothing drains, nothing is in flight. */
+  /** Waits until only what is on disk serves, and nothing drains or is in flight. */
   async #quiesce(clients: Client[]): Promise<void> {
     for (const site of this.#sites) await this.#live(site, clients[0] as Client)
     const limit = this.#serverTime + this.#options.bound + MOST_SLOW
@@ -299,7 +301,7 @@ class Soak {
     const folders = packaged.reduce((sum, { builds }) => sum + builds, 0)
     const kept = (this.report.stats?.staleGraphs ?? 0) * MOST_GRAPH + folders * MOST_PACKAGED
     const grown = after.heap - before.heap - kept
-    // Of isolated apps there are more by then, as an alias keeps a release of its own, and each has some.
+    // There are more isolated apps by then, as an alias keeps a release of its own, and each app has some descriptors.
     const mostDescriptors =
       before.descriptors + 10 + (this.#options.isolation === 'none' ? 0 : names * MOST_DESCRIPTORS)
     const leaks = {

@@ -5,9 +5,9 @@ import express from 'express'
 import { type Isolation, vhostRouter } from '../../lib/index.ts'
 import { heapInUse, type ProcessState, processState } from '../support/process-state.ts'
 
-/** What the soak may ask of the process that serves. */
+/** What the soak may ask the serving process to do. */
 export interface Verbs {
-  /** Answers when it has come to it, and has read something from the disk. */
+  /** Resolves when the process has got round to it, and has read something from the disk. */
   beat(): Promise<void>
   stats(): ReturnType<typeof vhosts.stats>
   reload(host: string): Promise<boolean>
@@ -44,7 +44,7 @@ app.use((req, res) => {
 app.use((error: Error & { status?: number }, _: unknown, res: express.Response, __: unknown) => {
   res.status(error.status ?? 500).send(`${error.message}: ${error.cause}`)
 })
-// Else a connection may be closed just when the client uses it again.
+// Otherwise a connection may be closed just when the client uses it again.
 const server = createServer({ keepAliveTimeout: 60 * 60 * 1000 }, app)
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
 

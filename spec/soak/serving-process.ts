@@ -5,10 +5,10 @@ import { text } from 'node:stream/consumers'
 import type { Isolation } from '../../lib/index.ts'
 import type { Question, Reply, Verbs } from './server.ts'
 
-/** The router, in a process of its own: what is done to the folders falls into the midst of its work. */
+/** The router in a process of its own, so that changes to folders come in the middle of its work. */
 export class ServingProcess {
   readonly port: number
-  /** What it wrote to stderr, when it has ended. */
+  /** What the process wrote to stderr; resolves when it has ended. */
   readonly complaints: Promise<string>
   readonly #child: ChildProcess
   readonly #waiting = new Map<number, PromiseWithResolvers>()

@@ -6,33 +6,36 @@ import type { Random } from './random.ts'
 export const LAYOUTS = ['plain', 'link', 'current', 'chain', 'aliased'] as const
 export type Layout = (typeof LAYOUTS)[number]
 
-/** What apps are made of; packages are of an app's own, and one has Node require an ES module, as Express 5 does. */
+/**
+ * What apps are made of. With packages, each app has its own, one of which makes Node require an ES module, as Express
+ * 5 does.
+ */
 export type System = 'CommonJS' | 'ES modules' | 'packages'
 
 export const FAULTS = ['syntax', 'throw', 'dependency', 'handler'] as const
 export type Fault = (typeof FAULTS)[number]
 
-/** What lies in a folder of a release. */
+/** What is in the folder of a release. */
 export interface Release {
   folder: string
   hasApp: boolean
-  /** What the entry says it is; undefined where there is none, or one that does not load. */
+  /** What the entry says it is; undefined if there is none, or one that does not load. */
   entry: string | undefined
   lib: string | undefined
 }
 
-/** Where a name leads. */
+/** A hostname and where it leads. */
 interface Name {
   readonly log: MotionLog
   lead(): Release | undefined
 }
 
-/** A step that only changes files: nothing of what is loaded need change. */
+/** A step that only changes files: nothing loaded need change. */
 const UNSEEN = { isSeen: false, isFresh: false }
 const SEEN = { isSeen: true, isFresh: false }
 const FRESH = { isSeen: true, isFresh: true }
 
-/** One site on disk, and the log of all that is done to it. */
+/** A site on disk, and the log of everything that is done to it. */
 export class Site {
   readonly layout: Layout
   readonly host: string
@@ -41,12 +44,12 @@ export class Site {
   readonly random: Random
   /** The release that the first name leads to. */
   release: Release
-  /** Releases that it led to before, the latest last. */
+  /** Releases that the first name led to before, the latest last. */
   readonly earlier: Release[] = []
-  /** Of an aliased site: what `old.` leads to by a link of its own. */
+  /** For an aliased site: the release to which `old.` leads by a link of its own. */
   pinned: Release | undefined
   hasAlias = false
-  /** What is being done, for the log. */
+  /** The motion under way, for the log. */
   motion = 'start'
   readonly #base: string
   #releases = 0
@@ -83,7 +86,7 @@ export class Site {
     return join(this.app, 'lib', 'part.js')
   }
 
-  /** How many folders were built for it so far, and asides. */
+  /** How many folders and places aside have been made for it so far. */
   get builds(): number {
     return this.#releases
   }
@@ -115,7 +118,7 @@ export class Site {
     await this.pin(release)
   }
 
-  /** Builds a whole release where no name leads yet. */
+  /** Builds a complete release that no name leads to yet. */
   async build(): Promise<Release> {
     const folder = this.#newFolder()
     const content = this.newContent()
@@ -126,7 +129,7 @@ export class Site {
     return { folder, hasApp: true, entry: content, lib: content }
   }
 
-  /** A release that is nothing yet but an empty app folder. */
+  /** A release that so far is only an empty app folder. */
   async buildEmpty(): Promise<Release> {
     const folder = this.#newFolder()
     await this.#makeFolder(folder)
@@ -134,7 +137,7 @@ export class Site {
     return { folder, hasApp: true, entry: undefined, lib: undefined }
   }
 
-  /** Has a release that no name leads to not load. */
+  /** Makes a release that no name leads to fail to load. */
   async spoil(release: Release, fault: Fault): Promise<void> {
     await writeFile(join(release.folder, 'app', 'index.js'), this.entrySource('', fault))
     release.entry = undefined
@@ -144,7 +147,7 @@ export class Site {
     return `${this.#contents++}`
   }
 
-  /** Where something can be put aside. */
+  /** A place where something can be put aside. */
   aside(): string {
     return join(this.#base, 'aside', `${this.host}-${this.#releases++}`)
   }
@@ -161,14 +164,14 @@ export class Site {
     await this.#change({}, FRESH, () => writeFile(join(folder, 'restart.txt'), this.newContent()))
   }
 
-  /** For what makes the router load anew although nothing on disk has changed. */
+  /** For actions that make the router load anew although nothing on disk has changed. */
   async renew(act: () => Promise<void>): Promise<void> {
     await this.#change({}, FRESH, act)
     const { log } = this.names[0] as Name
     log.settle(log.current)
   }
 
-  /** Adds a file, or replaces it: nothing that the app needs. */
+  /** Adds or replaces a file that the app does not need. */
   async addOther(name: string): Promise<void> {
     await this.#change({}, SEEN, () => writeFile(join(this.app, name), this.newContent()))
   }
@@ -177,7 +180,7 @@ export class Site {
     await this.#change({}, SEEN, () => rm(join(this.app, name), { force: true }))
   }
 
-  /** Writes the entry as most programs do: it is empty for `pause` milliseconds or the blink of an eye. */
+  /** Writes the entry as most programs do: it is empty for `pause` milliseconds, or for an instant. */
   async writeEntry(content: string, pause?: () => Promise<void>): Promise<void> {
     const source = this.entrySource(content)
     let file: Awaited<ReturnType<typeof open>> | undefined
@@ -191,7 +194,7 @@ export class Site {
     await file?.close()
   }
 
-  /** Writes the entry beside and renames it over. */
+  /** Writes the entry beside its place and renames it over. */
   async replaceEntry(content: string, fault?: Fault): Promise<void> {
     await writeFile(`${this.entry}~`, this.entrySource(content, fault))
     await this.#change({ entry: fault ? undefined : content }, SEEN, () =>
@@ -216,7 +219,7 @@ export class Site {
     await this.#change({ lib: undefined }, SEEN, () => unlink(this.lib))
   }
 
-  /** Puts the missing file back, which no version tells of: it is found by trying again. */
+  /** Puts the missing file back, which changes no version: the router finds it by trying again. */
   async healLib(content: string): Promise<void> {
     const part = this.aside()
     await writeFile(part, this.libSource(content))
@@ -237,7 +240,7 @@ export class Site {
     await this.#makeLib(join(this.app, 'lib'))
   }
 
-  /** Takes the whole folder of the release away at once. */
+  /** Moves the whole folder of the release away at once. */
   async moveReleaseAway(): Promise<void> {
     const place = this.aside()
     await this.#change({ hasApp: false, entry: undefined, lib: undefined }, SEEN, () =>
@@ -254,7 +257,7 @@ export class Site {
     await this.#change({ hasApp: true }, SEEN, () => rename(place, this.app))
   }
 
-  /** Renames a folder away and a new one in, the app folder or that of the whole release. */
+  /** Renames a folder away and a new one into place: the app folder, or that of the whole release. */
   async swap(what: 'app' | 'release'): Promise<void> {
     const next = await this.build()
     const part = what === 'app' ? 'app' : ''
@@ -292,13 +295,13 @@ export class Site {
     await this.#lead(this.#setLinked(false), () => rename(`${this.link}~`, this.link))
   }
 
-  /** Of a chain: leads the first link to a new second one, which leads to a release. */
+  /** For a chain: leads the first link to a new second one, which leads to a release. */
   async flipFirst(to: Release): Promise<void> {
     const second = join(this.#base, 'middle', `${this.host}-${this.#releases++}`)
     await symlink(to.folder, second)
     await symlink(second, `${this.vhostPath}~`)
     await this.#leadTo(to, () => rename(`${this.vhostPath}~`, this.vhostPath))
-    // And back to where the next flip is expected, by way of the same release.
+    // Then back to where the next flip is expected, through the same release.
     await symlink(to.folder, `${this.link}~`)
     await rename(`${this.link}~`, this.link)
     await symlink(this.link, `${this.vhostPath}~`)
@@ -344,7 +347,7 @@ export class Site {
     )
   }
 
-  /** Deletes releases that nothing has led to for a while. */
+  /** Deletes releases to which nothing has led for a while. */
   async tidy(): Promise<void> {
     while (this.earlier.length > 4) {
       const oldest = this.earlier.shift() as Release
@@ -422,7 +425,7 @@ export class Site {
     await this.#step(SEEN, change, act)
   }
 
-  /** One system call that changes what is there for names; the log says so before and after. */
+  /** One system call that changes what names find; logged before and after. */
   async #step(
     { isSeen, isFresh }: typeof SEEN,
     change: () => void,
@@ -441,7 +444,10 @@ export class Site {
   }
 }
 
-/** A package with both systems, and what requires it and hands on what is deployed; large, so that one that stays is seen. */
+/**
+ * A package with both module systems, and a file that requires it and passes on what is deployed. It is large, so that
+ * one that stays in memory shows up.
+ */
 const PACKAGED = {
   'use.js': `
     if (require('dual').name !== 'dual') throw new Error('no package')

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type SoakReport, soak } from './run.ts'
 
-// The short form of `npm run soak`, so that decay shows. What a violation means is told by that, with the same seed.
+// A short form of `npm run soak`, so that a regression shows. With the same seed, that explains a violation.
 describe('deploys at random under requests at random', () => {
   for (const watch of [true, false]) {
     it(`break no rule, ${watch ? 'with events' : 'by looking alone'}`, { timeout: 180_000 }, async () => {

@@ -23,7 +23,7 @@ describe('Viewers', () => {
     const before = asked()
     for (let i = 0; i < 100; i++) vhosts.emit('load', LOADED)
     t.mock.timers.tick(SAMPLE_INTERVAL - 1)
-    // A machine that is busy has it told by the next sample.
+    // On a busy machine, the next sample sends it.
     assert.ok(asked() - before <= 1)
     tick(3)
     assert.ok([3, 4].includes(asked() - before), `${asked() - before}`)
