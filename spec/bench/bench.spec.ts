@@ -38,20 +38,20 @@ describe('bench', () => {
       assert.equal(quantile(samples, 0.25), 10)
     })
 
-    it('are never 0 for want of samples', () => {
+    it('are never 0 for lack of samples', () => {
       assert.deepEqual(medianOf([]), { reason: 'no sample' })
       assert.deepEqual(medianOf([Number.NaN]), { reason: 'a sample is no number' })
       assert.equal(numberOf({ reason: 'no sample' }), undefined)
       assert.equal(inWords({ reason: 'no sample' }, 'ms'), 'not measured: no sample')
     })
 
-    it('in words say of a maximum that the others are quartiles, and are no less than nothing', () => {
+    it('say for a maximum that the other figures are quartiles, and show no -0', () => {
       assert.equal(inWords(figureOf(2, [1, 2, 3]), 'ms'), '2 ms (1 to 3)')
       assert.equal(inWords(figureOf(9, [1, 2, 3, 9]), 'ms'), '9 ms (quartiles 1 to 3)')
       assert.equal(inWords(figureOf(-0.001), 'MB'), '0 MB')
     })
 
-    it('of peers that were measured elsewhere name their source', () => {
+    it('from peers measured elsewhere name their source', () => {
       const { 'Passenger, elsewhere': passenger } = measuredElsewhere('flip')
       assert.match(passenger?.source ?? '', /^Passenger 6/)
       assert.throws(() => measuredElsewhere('flop'), /nothing is recorded of flop/)
@@ -59,7 +59,7 @@ describe('bench', () => {
   })
 
   describe('rounds', () => {
-    it('have each contender once, in any order, and leave out those of the warm-up', async () => {
+    it('include each contender once, in any order, and leave out the warm-up', async () => {
       const orders: string[] = []
       const contender = (name: string) => (round: number) => {
         orders[round] = (orders[round] ?? '') + name
@@ -74,7 +74,7 @@ describe('bench', () => {
       assert.deepEqual(samples, { a: rounds, b: rounds, c: rounds })
     })
 
-    it('are compared one by one, but for those with a sample missing', () => {
+    it('are compared one by one, leaving out those with a missing sample', () => {
       assert.deepEqual(
         roundByRound([5, undefined, 7], [1, 2, 3], (one, other) => one - other),
         [4, 4],
@@ -103,19 +103,19 @@ describe('bench', () => {
       }
     })
 
-    it('is what the lower quartiles came to: what else the machine did only adds', () => {
+    it('is judged by the lower quartiles: other work of the machine only adds', () => {
       const noisy = { ...measureOf(0, 1), ours: figureOf(30, [2, 2, 30, 40, 50]) }
       const slower = { ...measureOf(0, 1), ours: figureOf(30, [9, 9, 30, 40, 50]) }
       const decays = [noisy, slower].map(measure => comparedWith(recorded, [measure])[0]?.isDecayed)
       assert.deepEqual(decays, [false, true])
     })
 
-    it('is sought in the short form too, which has fewer flips', () => {
+    it('is looked for in the short form too, which has fewer flips', () => {
       const short = { ...measureOf(9, 1), name: 'median of 25 flips' }
       assert.equal(comparedWith(recorded, [short])[0]?.isDecayed, true)
     })
 
-    it('is no matter of what was not measured, or has no yardstick', () => {
+    it('does not concern what was not measured, or has no yardstick', () => {
       assert.deepEqual(comparedWith(recorded, [{ ...measureOf(9, 1), ours: { reason: 'no sample' } }]), [])
       assert.deepEqual(comparedWith(undefined, [measureOf(9, 1)]), [])
       const { yardstick: _, ...without } = measureOf(9, 1)
@@ -126,13 +126,13 @@ describe('bench', () => {
   describe('names', () => {
     const all = ['http', 'flip', 'flips-under-load', 'cold-load']
 
-    it('choose those that contain one of them, or the one that is meant', () => {
+    it('choose the benches that contain one of them, or the one that equals it', () => {
       assert.deepEqual(chooseBenches([], all), all)
       assert.deepEqual(chooseBenches(['load', 'http'], all), ['http', 'flips-under-load', 'cold-load'])
       assert.deepEqual(chooseBenches(['flip'], all), ['flip'])
     })
 
-    it('that lead to none end the run with an error', async () => {
+    it('that match no bench end the run with an error', async () => {
       const run = new URL('./run.js', import.meta.url).href
       const { code, errors } = await runChild(`process.argv.push('flop'); await import('${run}')`)
       assert.equal(code, 1)
@@ -140,7 +140,7 @@ describe('bench', () => {
     })
   })
 
-  it('collects requests as Node parsed them, and answers them in the end', async () => {
+  it('collects requests as Node has parsed them, and answers them at the end', async () => {
     using exchanges = new Exchanges()
     for (const hosts of [['a.test', 'b.test'], ['c.test']]) {
       const collected = await exchanges.collect(hosts)
@@ -153,7 +153,7 @@ describe('bench', () => {
     }
   })
 
-  it('has clients that count nothing but 200', async () => {
+  it('has clients that count only answers with 200', async () => {
     const server = createServer((req, res) => {
       res.statusCode = req.headers.host === 'a.test' ? 200 : 404
       res.end('hello')

@@ -8,7 +8,7 @@ import { ask, ControlError } from '../../lib/cli/control-client.ts'
 import { eventually } from '../support/world.ts'
 
 describe('ask()', () => {
-  it('gives up on a server that says nothing, but for a load', async t => {
+  it('gives up on a server that says nothing, except during a load', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'van-'))
     const path = join(folder, 'control.sock')
     const waiting = new Map<string | undefined, ServerResponse>()

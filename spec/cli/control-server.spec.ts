@@ -24,7 +24,7 @@ import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 describe('startControl()', () => {
-  it('cuts off who asks for events and does not read them', async () => {
+  it('cuts off clients that ask for events and do not read them', async () => {
     const vhosts = new EventEmitter()
     await withFolder(async folder => {
       const socketPath = join(folder, 'control.sock')
@@ -41,7 +41,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('outlives a target that is no URL', async () => {
+  it('survives a target that is no URL', async () => {
     await withFolder(async folder => {
       const socketPath = join(folder, 'control.sock')
       const server = await startControl(socketPath, new EventEmitter() as unknown as VhostRouter)
@@ -59,7 +59,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('tells a host whose folder cannot be read, or is away, from one that leads nowhere', async () => {
+  it('distinguishes a host whose folder cannot be read, or is away, from one that leads nowhere', async () => {
     await withFolder(async folder => {
       const socketPath = join(folder, 'control.sock')
       const error = { code: 'ERR_VHOST_LOAD', message: 'its folder cannot be read', cause: 'Error: EACCES' }
@@ -80,7 +80,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('takes a number for the name of a file, not for a port that anyone may ask', async t => {
+  it('treats a number as a file name, not as a port that anyone could ask', async t => {
     await withFolder(async folder => {
       const before = process.cwd()
       process.chdir(folder)
@@ -115,7 +115,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('says that there is no folder for the socket', async () => {
+  it('says that the folder for the socket does not exist', async () => {
     await withFolder(async folder => {
       const path = join(folder, 'run', 'control.sock')
       const started = startControl(path, new EventEmitter() as unknown as VhostRouter)
@@ -125,7 +125,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('leaves a socket to who has made it in the same moment', async () => {
+  it('leaves a socket to whoever has made it in the same moment', async () => {
     await withFolder(async folder => {
       const vhosts = new EventEmitter() as unknown as VhostRouter
       const left = join(folder, 'left.sock')
@@ -140,7 +140,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('leaves a socket to who is suspended and has no room for more', async () => {
+  it('leaves a socket to a suspended server that has no room for more connections', async () => {
     await using stopped = await StoppedServer.start()
     const waiting = await fillUp(stopped.path)
     const vhosts = new EventEmitter() as unknown as VhostRouter
@@ -151,7 +151,7 @@ describe('startControl()', () => {
     for (const socket of waiting) socket.destroy()
   })
 
-  it('leaves a socket to another user, who may have it in use', {
+  it('leaves a socket to another user, who may be using it', {
     skip: process.getuid?.() !== 0 && 'needs root to be another user',
   }, async () => {
     await withFolder(async folder => {
@@ -176,7 +176,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('makes a socket anew that somebody has removed, with its folder, and takes no other one for its own', async t => {
+  it('makes a socket again that somebody has removed, with its folder, and never replaces another socket', async t => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     await withFolder(async above => {
       const folder = join(above, 'run')
@@ -199,7 +199,7 @@ describe('startControl()', () => {
     })
   })
 
-  it('does not wait for an answer of who listens there already', async () => {
+  it('does not wait for an answer from whoever already listens there', async () => {
     await withFolder(async folder => {
       const path = join(folder, 'control.sock')
       const suspended = createServer(() => {}).listen(path)

@@ -9,7 +9,7 @@ const LONG = [...'abc']
 const HEAD = ['HOST', 'STATE', 'RELEASE', 'COUNT', 'LOAD']
 
 describe('formatTable()', () => {
-  it('gives each column the room it needs, and numbers the right side', () => {
+  it('gives each column the room it needs, and aligns numbers right', () => {
     assert.equal(
       formatTable(
         ['HOST', 'N', 'STATE'],
@@ -23,7 +23,7 @@ describe('formatTable()', () => {
     assert.equal(formatTable(['HOST', 'N'], []), 'HOST  N')
   })
 
-  it('fits a terminal: without what is spare, first what is named first', () => {
+  it('fits a terminal: drops spare columns, in the order given', () => {
     const rows = [
       ['a.test', 'serving older', `/srv/${'x'.repeat(300)}/releases/2`, 1, '1 ms'],
       [LONG, 'serving', '/srv/a', 1_000_000, '-'],
@@ -48,7 +48,7 @@ describe('formatTable()', () => {
     assert.equal(formatTable(['HOST'], [['aries.test\nleo.test']]), 'HOST\naries.test leo.test')
   })
 
-  it('shows all of it where nobody knows how wide a line is', () => {
+  it('shows everything if the width of a line is unknown', () => {
     assert.ok(formatTable(['HOST'], [[LONG]], { width: undefined, spare: ['HOST'] }).includes(LONG))
   })
 })

@@ -16,7 +16,7 @@ describe('isReport', () => {
     { type: 'stopped', error },
     { type: 'stopped', error: undefined },
   ]) {
-    it(`knows '${report.type}'`, () => assert.ok(isReport(report)))
+    it(`accepts '${report.type}'`, () => assert.ok(isReport(report)))
   }
 
   for (const made of [
@@ -36,6 +36,6 @@ describe('isReport', () => {
     { type: 'pong', figures: { memory: '1', cpu: 1 } },
     { type: 'stopped', error: 5 },
   ]) {
-    it(`takes no ${JSON.stringify(made)} for one`, () => assert.ok(!isReport(made)))
+    it(`does not accept ${JSON.stringify(made)}`, () => assert.ok(!isReport(made)))
   }
 })

@@ -22,7 +22,7 @@ describe('plainError', () => {
     })
   }
 
-  it('takes what cannot be made text for an error that says nothing', () => {
+  it('turns what cannot be made text into an error without a message', () => {
     const { proxy, revoke } = Proxy.revocable({}, {})
     revoke()
     const nothing = { name: 'Error', message: '' }
@@ -30,14 +30,14 @@ describe('plainError', () => {
     assert.deepEqual(plainError(Object.assign(() => {}, { toString: ends })), nothing)
   })
 
-  it('gives what JSON makes of a property, for threads would clone it', () => {
+  it('gives the JSON value of a property, which a thread can clone', () => {
     const headers = { Allow: 'GET', of: ends, toJSON: () => ({ Allow: 'GET' }) }
     assert.deepEqual(plainError({ headers }), { name: 'Error', message: '', headers: { Allow: 'GET' } })
   })
 })
 
 describe('toError', () => {
-  it('makes what plainError() was given, with what Express looks for', () => {
+  it('restores what plainError() was given, with what Express looks for', () => {
     const thrown = Object.assign(new TypeError('boom'), {
       code: 'E_BOOM',
       status: 418,
@@ -51,21 +51,21 @@ describe('toError', () => {
     )
   })
 
-  it('cuts what is too long: an app may write to the channel by itself', () => {
+  it('cuts what is too long: an app may write to the channel itself', () => {
     const long = 'x'.repeat(1_000_000)
     const error = toError({ name: long, message: long, stack: long, code: long, headers: { a: long } })
     for (const text of [error.name, error.message, error.stack]) assert.equal(text?.length, 4002)
     assert.deepEqual(Object.keys(error), [])
   })
 
-  it('takes nothing that no error has', () => {
+  it('adds no property that errors do not have', () => {
     const made = JSON.parse('{"name":"Error","message":"m","__proto__":{"status":200},"toString":1}')
     const error = toError(made as PlainError)
     assert.equal(Object.getPrototypeOf(error), Error.prototype)
     assert.equal(String(error), 'Error: m')
   })
 
-  it('takes only what can be a status and headers: Express sets them where nobody catches an error', () => {
+  it('accepts only a valid status and valid headers: Express sets them where nobody catches an error', () => {
     const headers = {
       'retry-after': 5,
       'www-authenticate': ['Basic', 'Bearer'],

@@ -29,7 +29,7 @@ function crossed(sent: Mounted, client: Client, between: readonly string[] = [])
 const CLIENT: Client = { address: '192.0.2.7', port: 4444, family: 'IPv4', isEncrypted: true }
 
 describe('private headers', () => {
-  it('tell the client, and are gone when the app sees the request', () => {
+  it('tell the app its client, and are gone when the app sees the request', () => {
     const got = crossed(requestOf('/path'), CLIENT, ['Connection', 'keep-alive'])
     const { remoteAddress, remotePort, remoteFamily } = got.socket
     assert.deepEqual([remoteAddress, remotePort, remoteFamily], ['192.0.2.7', 4444, 'IPv4'])
@@ -39,7 +39,7 @@ describe('private headers', () => {
     assert.deepEqual([got.baseUrl, got.originalUrl], ['', '/path'])
   })
 
-  it('of the next request on a connection take the place of those before', () => {
+  it('of the next request on a connection replace those before', () => {
     const socket = new Socket()
     for (const [address, isEncrypted] of [
       ['192.0.2.1', true],

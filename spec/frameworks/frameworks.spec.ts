@@ -9,7 +9,7 @@ describe('README has a line', () => {
     /## What an app may export\n+(.*?)\n\n/s.exec(readFileSync('README.md', 'utf8')) ?? []
   const rows = table.split('\n').map(row => row.split(' | ').map(cell => cell.replace(/^\| /, '')))
   for (const line of new Set(SHAPES.map(shape => shape.line))) {
-    it(`for ${line}, which tells what was proved`, () => tellsWhatWasProved(line, rows))
+    it(`for ${line}, which says what was proved`, () => tellsWhatWasProved(line, rows))
   }
 })
 

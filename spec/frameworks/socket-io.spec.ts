@@ -89,7 +89,7 @@ function behaves(isolation: Isolation): void {
     outer.engine.close()
   })
 
-  it('keeps its WebSockets at a reload until the deadline; who comes anew finds the new release', async () => {
+  it('keeps its WebSockets at a reload until the deadline; new clients reach the new release', async () => {
     const source = SITES['a program that listens'] as Source
     await using world = await withSites(source, 'aries')
     using old = new Client(world, 'aries', ['websocket'], '/socket.io/', { reconnection: false })
@@ -134,7 +134,7 @@ function behaves(isolation: Isolation): void {
     await eventually(() => world.vhosts.stats().totals.inFlight === 1)
   })
 
-  it('beside an app of Express 4 leaves that its query', async () => {
+  it('beside an app of Express 4 leaves that app its query', async () => {
     await using world = await withSites(
       name => `
       const app = require('express4')().get('/', (req, res) => res.send('${name} ' + req.query.a))

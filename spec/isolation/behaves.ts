@@ -21,14 +21,14 @@ export function behaves(isolation: 'thread' | 'process'): void {
     World.start({ isolation, ...options }, set)
   const onlyOf = (world: World): AppStats => world.vhosts.stats().vhosts[0] as AppStats
 
-  describe('what an option that is a function gives', () => {
+  describe('the result of an option that is a function', () => {
     const bad: [name: string, values: unknown[]][] = [
       ['memoryLimit', ['64m', Number.NaN, {}, 0, -1, null, 1.5]],
       ['env', [Promise.resolve({}), 5, ['x'], 'A=b', { A: null }, null, undefined, new Map([['A', 'b']])]],
       ['getModulePaths', [5, '/srv', undefined, [5], new Array(1), Promise.resolve([])]],
     ]
     for (const [name, values] of bad) {
-      it(`fails the load where ${name} gives what it must not`, async () => {
+      it(`fails the load if ${name} returns an invalid value`, async () => {
         for (const value of values) {
           await using world = await start({ [name]: () => value })
           world.site('aries.test', 'aries')
@@ -40,7 +40,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     }
 
-    it('fails the load, and nothing else, where it is a promise that rejects', async () => {
+    it('fails the load, and nothing else, if it is a promise that rejects', async () => {
       for (const name of ['memoryLimit', 'env', 'getModulePaths', 'isolation']) {
         await using world = await start({ [name]: () => Promise.reject(new Error('no such table')) })
         world.site('aries.test', 'aries')
@@ -50,7 +50,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('leaves a variable out that is undefined, as the value itself does', async () => {
+    it('leaves out a variable that is undefined, as the value itself does', async () => {
       const variables = { NAME: 'leo', NONE: undefined }
       for (const env of [variables, () => variables]) {
         await using world = await start({ env })
@@ -63,7 +63,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('is not shown in the error where it may be secret', async () => {
+    it('is not shown in the error if it may be secret', async () => {
       for (const value of [{ PASSWORD: 'secret', PORT: 80 }, 'PASSWORD=secret', ['secret']]) {
         await using world = await start({ env: () => value as never })
         world.site('aries.test', 'aries')
@@ -74,7 +74,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('may be no memoryLimit, and is as good as the value itself', async () => {
+    it('may be undefined for memoryLimit, and counts like the value itself', async () => {
       await using world = await start({
         memoryLimit: () => undefined,
         env: () => ({ NAME: 'leo' }),
@@ -128,7 +128,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       ['https', `require('https').createServer((q, r) => r.end(said)).listen(3000, done)`],
     ]
     for (const [name, source] of listening) {
-      it(`that listens with ${name} is served as it is, on no port`, async () => {
+      it(`that listens with ${name} is served unchanged, on no port`, async () => {
         await using world = await start()
         const port = await unusedPort(3000)
         world.write(
@@ -159,7 +159,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       for (const asked of [port, other]) await assert.rejects(connected(asked))
     })
 
-    it('may take WebSockets by its server', async () => {
+    it('may take WebSockets through its server', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -198,7 +198,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(await world.body('leo.test'), 'dep')
     })
 
-    it('that forks a cluster, or listens by HTTP/2 alone, is told so', async () => {
+    it('that forks a cluster, or listens by HTTP/2 alone, gets an error that says so', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', `require('cluster').fork()`)
       world.write('leo.test/app/index.mjs', `import { fork } from 'node:cluster'; fork()`)
@@ -237,7 +237,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       for (const host of ['aries.test', 'leo.test']) assert.equal(await world.body(host), 'hello')
     })
 
-    it('that exports something else, and goes on, is told so', async () => {
+    it('that exports something else and keeps running gets an error that says so', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', `setInterval(() => {}, 1000); module.exports = { helper: 1 }`)
       assert.equal((await world.get('aries.test')).status, 500)
@@ -286,7 +286,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         ],
       ]
       for (const [how, source] of handled) {
-        it(`${how}, goes on while it loads`, async () => {
+        it(`${how}, goes on loading`, async () => {
           await using world = await start()
           world.write('aries.test/app/index.js', `${THROWS}\n${source}`)
           assert.equal(await world.body('aries.test'), 'served')
@@ -294,7 +294,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         })
       }
 
-      it('and ends by one while it loads, tells what it was', async () => {
+      it('and ends by one while it loads, reports which it was', async () => {
         await using world = await start()
         world.write(
           'aries.test/app/index.js',
@@ -305,7 +305,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
-    it('that exports late what rejects, and handles rejections, tells what it was', async () => {
+    it('that exports a late rejection, and handles rejections, reports which it was', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -341,7 +341,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         })
       }
 
-      it('for a moment, is served by what it exports then, and fails by what it throws', async () => {
+      it('for a moment, is served by what it then exports, and fails by what it throws', async () => {
         await using world = await start()
         world.write(
           'aries.test/app/index.mjs',
@@ -353,7 +353,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         assert.match(String((world.errors[0] as VhostError).cause), /broken/)
       })
 
-      it('and fails when it is served, ends as by any uncaught error', async () => {
+      it('and fails while it serves, ends as by any uncaught error', async () => {
         await using world = await start()
         world.write(
           'aries.test/app/index.mjs',
@@ -369,7 +369,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
-    it('that throws while it loads tells what and where', async () => {
+    it('that throws while it loads reports what and where', async () => {
       await using world = await start()
       world.write('aries.test/app/index.js', '\n\nthrow new TypeError("boom")')
       world.write('leo.test/app/index.mjs', 'import "./nowhere.mjs"')
@@ -416,7 +416,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('has Node import what NODE_OPTIONS names before the app begins, however long that takes', async () => {
+    it('makes Node import what NODE_OPTIONS names before the app begins, however long that takes', async () => {
       await using world = await start({
         env: ({ realPath }) => ({ NODE_OPTIONS: `--import "${join(realPath, 'preloaded.mjs')}"` }),
       })
@@ -440,7 +440,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('has a loader that NODE_OPTIONS names resolve for the app', async () => {
+    it('lets a loader that NODE_OPTIONS names resolve for the app', async () => {
       await using world = await start({
         env: ({ realPath }) => ({ NODE_OPTIONS: `--experimental-loader "${join(realPath, 'loader.mjs')}"` }),
       })
@@ -469,7 +469,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
   })
 
   describe('output', () => {
-    it('stands on the router\u2019s streams line by line with the vhost\u2019s name, and in log events', async () => {
+    it('appears on the streams of the router line by line with the name of the vhost, and in log events', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -501,7 +501,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       ])
     })
 
-    it('of a first load has the name that waits for it', async () => {
+    it('of a first load has the name that is waiting for it', async () => {
       await using world = await start()
       world.write('releases/1/app/index.js', 'console.log("connecting"); throw new Error("no database")')
       world.link('aries.test', 'releases/1')
@@ -574,7 +574,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     }
 
-    it('a process that is started and waited for holds up its own vhost alone', async () => {
+    it('a process that is started and waited for holds up its own vhost only', async () => {
       await using world = await start()
       world.site('leo.test', 'leo')
       world.write(
@@ -610,7 +610,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.deepEqual(world.events('evict'), [])
     })
 
-    it('a limit of memory is handed on', async () => {
+    it('a memory limit is passed on', async () => {
       await using world = await start({
         memoryLimit: ({ realPath }) => (realPath.endsWith('aries.test') ? 96 * 2 ** 20 : undefined),
       })
@@ -623,7 +623,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(limited >= 96 && limited < usual / 2, `${limited} and ${usual} MiB`)
     })
 
-    it('a loop while it loads ends with the time for it', async () => {
+    it('an endless loop during a load ends with loadTimeout', async () => {
       await using world = await start({ loadTimeout: 1000 })
       world.site('leo.test', 'leo')
       world.write('aries.test/app/index.js', 'for (;;);')
@@ -632,7 +632,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal((await slow).status, 503)
     })
 
-    it('what never settles ends with the time for it', async () => {
+    it('a load that never settles ends with loadTimeout', async () => {
       await using world = await start({ loadTimeout: 500 })
       world.write('aries.test/app/index.js', 'module.exports = new Promise(() => {})')
       world.write('leo.test/app/index.mjs', 'await new Promise(() => {})')
@@ -641,7 +641,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('a program that never listens ends with the time for it', async () => {
+    it('a program that never listens ends with loadTimeout', async () => {
       await using world = await start({ loadTimeout: 500 })
       const beat = world.path('beat')
       world.write(
@@ -656,7 +656,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
-    it('an answer that does not begin in requestTimeout is 504, and the app goes on', async () => {
+    it('an answer that does not begin within requestTimeout becomes 504, and the app goes on', async () => {
       await using world = await start({ requestTimeout: 200 })
       world.write(
         'aries.test/app/index.js',
@@ -669,7 +669,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.deepEqual(world.events('evict'), [])
     })
 
-    it('an upgrade that is not answered in requestTimeout is 504, and an error of the app', async () => {
+    it('an upgrade that is not answered within requestTimeout becomes 504, and counts as an error of the app', async () => {
       await using world = await start({ requestTimeout: 200 })
       world.write(
         'aries.test/app/index.js',
@@ -682,7 +682,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(await world.body('aries.test'), 'ok')
     })
 
-    it('loses none of 800 requests at a time, whatever their method, while it is busy for a moment', async () => {
+    it('no request of 800 at a time is lost, whatever its method, while the app is briefly busy', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -713,7 +713,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       agent.destroy()
     })
 
-    it('an idempotent request that got no byte is answered by the next one', async () => {
+    it('an idempotent request that got no byte is answered by the next instance', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -727,7 +727,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(world.events('evict')[0]?.reason, 'crashed')
     })
 
-    it('a request that is cut at the end of drainTimeout is no crash, and nobody is told of one', async () => {
+    it('a request that is cut at the end of drainTimeout is no crash, and is not reported as one', async () => {
       await using world = await start({ drainTimeout: 50 })
       world.write(
         'aries.test/app/index.js',
@@ -767,7 +767,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
         await eventually(() => world.vhosts.stats().totals.inFlight === 0)
       })
 
-      it('counts its errors for the next one alone', async () => {
+      it('counts its errors for the next instance only', async () => {
         await using world = await start()
         crashing(world, `next(new Error('not here'))`)
         assert.equal((await world.get('aries.test')).status, 500)
@@ -779,7 +779,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     })
 
-    it('an upgrade that was there at the moment of a crash is redone as a request is, once', async () => {
+    it('an upgrade under way at the moment of a crash is redone like a request, once', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -805,7 +805,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(world.events('load').length <= 2)
     })
 
-    it('crashes in a row are waited for longer and longer, with 503 and Retry-After', async () => {
+    it('crashes in a row are followed by longer and longer pauses, with 503 and Retry-After', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -823,7 +823,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(loads <= 8, `${loads} loads`)
     })
 
-    it('crashes in a row are started again where timers are early by the clock', async t => {
+    it('crashes in a row are followed by restarts even if timers fire early by the clock', async t => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -860,7 +860,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(world.events('load').length, 2)
     })
 
-    it('what it reports is the boot\u2019s to say, and nothing else is heard', async () => {
+    it('only the boot code reports for the app, and nothing else is accepted', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -875,7 +875,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.match(world.vhosts.metrics(), /express_van_requests_total\{hostname="aries\.test"\} 1/)
     })
 
-    it('its server closes no connection by itself, for twelve days: the router\u2019s has the limits', async () => {
+    it('the private server closes no connection by itself, for twelve days: the limits are those of the router', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -885,7 +885,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(await world.body('aries.test'), 'true,0,0,0')
     })
 
-    it('close() of the app runs after the last request; SIGTERM listeners hear of the end', async () => {
+    it('close() of the app runs after the last request, and SIGTERM listeners are called at the end', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -931,7 +931,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'ended with 0')
     })
 
-    it('an app that passes SIGTERM on to itself, as those of NestJS and Apollo do, ends alone', async () => {
+    it('an app that passes SIGTERM on to itself, as those of NestJS and Apollo do, ends only itself', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -954,7 +954,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       }
     })
 
-    it('an app has a moment after SIGTERM, as long as it listens for it', async () => {
+    it('an app gets a moment after SIGTERM if it listens for it', async () => {
       await using world = await start()
       world.write(
         'aries.test/app/index.js',
@@ -967,7 +967,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'saved')
     })
 
-    it('an app that hangs in close(), or loops when it is to end, is told of and killed', {
+    it('an app that hangs in close(), or loops at its end, is reported and killed', {
       timeout: 60_000,
     }, async () => {
       await using world = await start()
@@ -986,7 +986,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       for (const pid of pids) if (pid !== null) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
     })
 
-    it('an app whose close() throws is told of and gone; one that ignores SIGTERM is killed', {
+    it('an app whose close() throws is reported and gone; one that ignores SIGTERM is killed', {
       timeout: 30_000,
     }, async () => {
       await using world = await start()
@@ -1017,7 +1017,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(!existsSync(folder))
     })
 
-    it('an app whose socket somebody has removed is replaced, and ends what it has begun', async () => {
+    it('an app whose socket has been removed is replaced, and finishes what it has begun', async () => {
       const before = socketFolders()
       await using world = await start()
       world.write(
@@ -1049,7 +1049,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       ['a request with a body', 502, world => world.get('aries.test', '/', { method: 'POST', body: 'body' })],
       ['an upgrade', 418, async world => ({ status: await upgradeStatus(world.port, 'aries.test') })],
     ] as [string, number, (world: World) => Promise<{ status: number }>][]) {
-      it(`an app whose socket somebody has removed is replaced where ${what} finds it so`, async () => {
+      it(`an app whose socket has been removed is replaced when ${what} finds it so`, async () => {
         const before = socketFolders()
         await using world = await start()
         world.write(
@@ -1065,7 +1065,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     }
 
-    it('leaves no socket where the router is killed', async () => {
+    it('leaves no socket if the router is killed', async () => {
       await using world = await World.start()
       world.site('aries.test', 'aries')
       const source = `
@@ -1083,7 +1083,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       await eventually(() => socketFolders(router.pid).length === 0)
     })
 
-    it('stats tell of the thread or process, its memory and processor time', async () => {
+    it('stats give the thread or process, its memory and processor time', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')
       await world.body('aries.test')
@@ -1096,7 +1096,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.deepEqual([restarts, lastExit], [0, null])
     })
 
-    it('does not hold the router\u2019s process', async () => {
+    it('does not keep the process of the router alive', async () => {
       await using world = await start()
       world.site('aries.test', 'aries')
       const [realPath, pid] = await resultOfChild<[string, number]>(`
@@ -1109,7 +1109,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
     })
   })
 
-  it('a vhost may ask for more isolation, and not for less', async () => {
+  it('a vhost may ask for more isolation, but not for less', async () => {
     await using world = await World.start({
       isolation: ({ realPath }) => (realPath.endsWith('leo.test') ? isolation : 'none'),
     })

@@ -65,7 +65,9 @@ describe("isolation: 'process' alone", () => {
     await eventually(() => socketFolders(router).length === 0)
   })
 
-  it('all descriptors taken: of a process they are its own', { timeout: 60_000 }, async () => {
+  it('an app that takes all file descriptors takes only those of its own process', {
+    timeout: 60_000,
+  }, async () => {
     await using world = await World.start({ isolation: 'process' })
     world.site('leo.test', 'leo')
     world.write(
@@ -83,7 +85,7 @@ describe("isolation: 'process' alone", () => {
     assert.equal(await answer, 'EMFILE')
   })
 
-  it('is started again at once where what it had started holds its output open', async () => {
+  it('is restarted at once even if a process that it had started holds its output open', async () => {
     await using world = await World.start({ isolation: 'process' })
     world.write(
       'aries.test/app/index.js',
@@ -100,7 +102,7 @@ describe("isolation: 'process' alone", () => {
     assert.equal((await world.get('aries.test', '/', { method: 'POST', body: 'b' })).status, 200)
   })
 
-  it('kills what an app had started, together with it', async () => {
+  it('kills what an app had started together with the app', async () => {
     await using world = await World.start({ isolation: 'process' })
     world.write(
       'aries.test/app/index.js',
@@ -113,7 +115,7 @@ describe("isolation: 'process' alone", () => {
   })
 
   const isRoot = process.getuid?.() === 0
-  it('a limit of memory is one of all memory, where cgroups may be made', {
+  it('a memory limit covers all memory if cgroups may be made', {
     skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
     timeout: 60_000,
   }, async () => {
@@ -137,7 +139,7 @@ describe("isolation: 'process' alone", () => {
     await eventually(() => cgroupsOf(process.pid).length === 0)
   })
 
-  describe('what an app had started as a process group of its own', {
+  describe('a process group of its own that an app had started', {
     skip: mayMakeCgroups() ? false : 'no cgroup of memory may be made here',
   }, () => {
     const memoryLimit = 64 * 2 ** 20
@@ -148,7 +150,7 @@ describe("isolation: 'process' alone", () => {
          module.exports = (req, res) => res.end(String(pid))`,
       )
 
-    it('ends with it, where both are in a cgroup', async () => {
+    it('ends with the app if both are in a cgroup', async () => {
       await using world = await World.start({ isolation: 'process', memoryLimit })
       site(world)
       const pid = Number(await world.body('aries.test'))
@@ -158,7 +160,7 @@ describe("isolation: 'process' alone", () => {
       await eventually(() => cgroupsOf(process.pid).length === 0)
     })
 
-    it('ends with a router that is killed, but nothing of another router does', async () => {
+    it('ends with a router that is killed, while those of another router live on', async () => {
       await using world = await World.start()
       site(world)
       const source = `
@@ -194,7 +196,7 @@ describe("isolation: 'process' alone", () => {
   })
 
   describe("user: 'owner'", { skip: isRoot ? false : 'needs root' }, () => {
-    it('runs each app as the owner of its folder, with none of the rights of root', async () => {
+    it('runs each app as the owner of its folder, without the rights of root', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })
       // The owner must be able to reach the folder.
       for (const path of [world.base, world.path()]) chownSync(path, 65_534, 65_534)
@@ -217,7 +219,7 @@ describe("isolation: 'process' alone", () => {
       ])
     })
 
-    it('has the home and the name of the owner, but what `env` says goes before', async () => {
+    it('has the home and the name of the owner, unless `env` says otherwise', async () => {
       const users = readFileSync('/etc/passwd', 'utf8').split('\n')
       const fields = users.map(line => line.split(':')).find(([, , uid]) => uid === '65534') ?? []
       const [username, , , , , homedir] = fields
@@ -237,7 +239,7 @@ describe("isolation: 'process' alone", () => {
       }
     })
 
-    it('leaves each app in no group but that of its folder, whatever others its owner is in', {
+    it('leaves each app only the group of its folder, whatever other groups its owner is in', {
       skip: mayMount() ? false : 'nothing may be mounted here',
     }, async () => {
       await using world = new World()
@@ -270,7 +272,7 @@ describe("isolation: 'process' alone", () => {
       assert.equal(output, '65534 4242\n65534\n', errors)
     })
 
-    it('gives nobody what stands in the package.json of a folder that was in the place of his', async () => {
+    it('gives nobody the package.json of a folder that was temporarily in the place of his', async () => {
       const release = 'evil.test/releases/1'
       const away = 'evil.test/releases/away'
       await using world = await World.start({
@@ -310,7 +312,7 @@ describe("isolation: 'process' alone", () => {
       assert.match(String((world.errors[0] as Error).message), /belongs to root/)
     })
 
-    it("serves nothing of one user's by a link of another's, neither app nor documents", async () => {
+    it('serves nothing of one user through a link of another, neither app nor documents', async () => {
       await using world = await World.start(
         { isolation: 'process', user: 'owner', vhostDir: ['%0/current', '%0'] },
         (app, vhosts) => app.use(vhosts.static()).use(vhosts),
@@ -335,7 +337,7 @@ describe("isolation: 'process' alone", () => {
       assert.match(String(error?.cause), /EACCES: a link that belongs to another user/)
     })
 
-    it('gives nobody what stands in the package.json of somebody else', async () => {
+    it('gives nobody what is in the package.json of somebody else', async () => {
       await using world = await World.start({ isolation: 'process', user: 'owner' })
       chmodSync(world.base, 0o755)
       const app = `module.exports = (req, res) => res.end('' + process.env.WORD)`
@@ -358,7 +360,7 @@ describe("isolation: 'process' alone", () => {
       await eventually(async () => assert.equal(await world.body('aries.test'), 'by root'))
     })
 
-    it('refuses a vhost that would not be a process', async () => {
+    it('refuses a vhost that would not run as a process', async () => {
       await using world = await World.start({ isolation: () => 'thread', user: 'owner' })
       world.site('aries.test', 'aries')
       assert.equal((await world.get('aries.test')).status, 500)

@@ -22,7 +22,7 @@ describe('isolation, as a function,', () => {
     ],
   ]
   for (const [name, isolation, expected] of bad) {
-    it(`fails the load where it ${name}, and why() says so`, async () => {
+    it(`fails the load if it ${name}, and why() says so`, async () => {
       await using world = await World.start({ isolation: isolation as () => 'none' })
       world.site('aries.test', 'aries')
       const { error } = await world.vhosts.why('aries.test')
@@ -35,8 +35,8 @@ describe('isolation, as a function,', () => {
   }
 })
 
-describe('getModulePaths, where apps are in the process of the router,', () => {
-  it('fails the load where it gives what it must not', async () => {
+describe('getModulePaths, when apps run in the process of the router,', () => {
+  it('fails the load if it returns an invalid value', async () => {
     const bad = [5, '/srv', undefined, [5], new Array(1)].map(value => () => value as string[])
     const rejecting = (): never => Promise.reject(new Error('no such table')) as never
     for (const getModulePaths of [...bad, rejecting]) {

@@ -7,7 +7,7 @@ import { behaves } from './behaves.ts'
 describe("isolation: 'thread'", () => {
   behaves('thread')
 
-  it('an app that sends itself SIGUSR1 opens no inspector of the router', async () => {
+  it('an app that sends itself SIGUSR1 does not open the inspector of the router', async () => {
     await using world = await World.start({ isolation: 'thread' })
     const send = `module.exports = (req, res) => { process.kill(process.pid, 'SIGUSR1'); res.end('sent') }`
     world.write('aries.test/app/index.js', send)

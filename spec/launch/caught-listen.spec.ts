@@ -113,7 +113,7 @@ describe('LoadScope', () => {
     }
   })
 
-  it('refuses an app to fork the program that serves it, which itself may fork', async () => {
+  it('prevents an app from forking the program that serves it, which itself may fork', async () => {
     await using world = await World.start()
     world.write('worker.js', 'process.exit()')
     cluster.setupPrimary({ exec: world.path('worker.js') })
@@ -149,7 +149,7 @@ describe('LoadScope', () => {
     assert.deepEqual(globals.seen, { closed: [undefined, false], times: 1 })
   })
 
-  it('never tells of listening where the app closed at once', async () => {
+  it('never emits listening if the app closed at once', async () => {
     await using world = await World.start()
     globals.seen = {}
     world.write(
@@ -219,7 +219,7 @@ describe('LoadScope', () => {
 
   describe('makes the server that listens the handler:', () => {
     for (const express of ['express', 'express4']) {
-      it(`app.listen() of ${express}, as it is`, async () => {
+      it(`app.listen() of ${express}, unchanged`, async () => {
         await using world = await World.start()
         const port = await freePort()
         world.write(
@@ -270,7 +270,7 @@ describe('LoadScope', () => {
       await assertFree(port)
     })
 
-    it('made for requests by hand, at once or by an event of another module', async () => {
+    it('made for handmade requests, at once or in an event of another module', async () => {
       await using world = await World.start()
       world.write(
         `${HOST}/app/index.js`,
@@ -308,7 +308,7 @@ describe('LoadScope', () => {
       for (const each of [port, adminPort, otherPort]) await assertFree(each)
     })
 
-    it('not where the module exports a handler', async () => {
+    it('but not if the module exports a handler', async () => {
       await using world = await World.start()
       const port = await freePort()
       world.write(
@@ -366,7 +366,7 @@ describe('LoadScope', () => {
         assert.deepEqual(world.events('error'), [])
       })
 
-      it('but not where it exports a handler a moment later, or throws', async () => {
+      it('but not if it exports a handler a moment later, or throws', async () => {
         await using world = await World.start()
         world.write(
           `exports.${HOST}/app/index.mjs`,
@@ -385,7 +385,7 @@ describe('LoadScope', () => {
         assert.match(String((world.errors[0] as VhostError).cause), /broken/)
       })
 
-      it('nor where an export is asked for by name', async () => {
+      it('nor if an export is asked for by name', async () => {
         await using world = await World.start({ exportName: 'site' })
         world.write(
           `${HOST}/app/index.mjs`,
@@ -397,7 +397,7 @@ describe('LoadScope', () => {
       })
     })
 
-    it('where what the module exports is no handler', async () => {
+    it('if what the module exports is no handler', async () => {
       await using world = await World.start()
       world.write(
         `${HOST}/app/index.js`,
@@ -409,7 +409,7 @@ describe('LoadScope', () => {
     })
   })
 
-  it('catches what the app listens on after its load too', async () => {
+  it('also catches what the app listens on after its load', async () => {
     await using world = await World.start()
     const port = await freePort()
     globals.seen = {}
@@ -440,7 +440,7 @@ describe('LoadScope', () => {
     await assertFree(port)
   })
 
-  it('lets the rest of the process listen as ever, while a vhost loads too', async () => {
+  it('lets the rest of the process listen as usual, even while a vhost loads', async () => {
     await using world = await World.start()
     globals.seen = {}
     world.write(
@@ -463,7 +463,7 @@ describe('LoadScope', () => {
     await assertFree(port)
   })
 
-  it('lets a listener of the router listen for real', async () => {
+  it('lets a listener of the router really listen', async () => {
     await using world = await World.start()
     world.site(HOST, 'answer')
     const own = http.createServer()
@@ -499,7 +499,7 @@ describe('LoadScope', () => {
     }
   })
 
-  describe('takes back what an app listens for on process:', () => {
+  describe('removes the listeners that an app adds to process:', () => {
     const count = (): number[] => ['warning', 'exit', 'express-van-spec'].map(e => process.listenerCount(e))
     const LISTENS = `
       process.on('warning', () => {})
@@ -568,7 +568,7 @@ describe('LoadScope', () => {
       )
     })
 
-    it('puts them back where an ES module app is used again, but what the app removed itself', async () => {
+    it('adds them again if an ES module app is used again, except those the app itself removed', async () => {
       await using world = await World.start({ maxApps: 1 })
       const counts = await before(world)
       globals.seen = {}
@@ -591,7 +591,7 @@ describe('LoadScope', () => {
       }
     })
 
-    it('but keeps no listener that the app took off again', async () => {
+    it('but keeps no listener that the app itself removed', async () => {
       const scope = new LoadScope()
       const event = 'express-van-spec'
       const told: WeakRef<() => void>[] = []
@@ -615,7 +615,7 @@ describe('LoadScope', () => {
       assert.ok(told.filter(ref => ref.deref()).length < 200)
     })
 
-    it('not what stands there of others', async () => {
+    it('but not listeners of others', async () => {
       await using world = await World.start()
       await before(world)
       const own = (): void => {}

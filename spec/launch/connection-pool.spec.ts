@@ -20,7 +20,7 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 const onLinux = { skip: process.platform !== 'linux' && 'prlimit is of Linux' }
 
 describe('ConnectionPool', () => {
-  it('keeps a connection for the request after', async () => {
+  it('keeps a connection for the next request', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK))
     for (let time = 0; time < 5; time++) assert.equal(await app.ask(), 'ok')
     assert.equal(app.connections, 1)
@@ -36,7 +36,7 @@ describe('ConnectionPool', () => {
     await eventually(() => app.open.size === 256)
   })
 
-  it('gives no connection to two requests, however often it is said to be free', async () => {
+  it('gives no connection to two requests, however often it emits free', async () => {
     await using app = await App.start((head, socket) => {
       const [, path = ''] = head.split(' ')
       setTimeout(() => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${path}`), 5)
@@ -56,7 +56,7 @@ describe('ConnectionPool', () => {
     assert.equal(app.connections, 4)
   })
 
-  it('takes no connection that the app has closed', async () => {
+  it('uses no connection that the app has closed', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK))
     await app.ask()
     for (const socket of app.open) socket.end()
@@ -84,7 +84,7 @@ describe('ConnectionPool', () => {
     assert.equal(app.connections, 6)
   })
 
-  it('closes a connection on which bytes come that nobody has asked for', async () => {
+  it('closes a connection on which unrequested bytes arrive', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK))
     await app.ask()
     for (const socket of app.open) socket.write(OK.replace('ok', 'no'))
@@ -92,7 +92,7 @@ describe('ConnectionPool', () => {
     assert.equal(await app.ask(), 'ok')
   })
 
-  it('keeps no process running by a connection that waits, but by a request', () => {
+  it('keeps the process alive for a request, but not for an idle connection', () => {
     const module = new URL('../../lib/launch/connection-pool.js', import.meta.url)
     const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
     const program = `
@@ -120,7 +120,7 @@ describe('ConnectionPool', () => {
     ['waits for a connection that is open', true],
     ['fails at once, where none is open,', false],
   ] as const) {
-    it(`${name} where no file descriptor is left`, onLinux, async () => {
+    it(`${name} if no file descriptor is left`, onLinux, async () => {
       const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
       const result = await resultOfChild<unknown>(
         `
@@ -164,13 +164,13 @@ describe('ConnectionPool', () => {
     })
   }
 
-  it('waits where the app has no room for a connection, and asks again', async () => {
+  it('waits if the app has no room for a connection, and tries again', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK), 1)
     const answers = await Promise.all(Array.from({ length: 50 }, () => app.ask()))
     assert.deepEqual(new Set(answers), new Set(['ok']))
   })
 
-  it('asks in the context of each request, where it waited for a connection', async () => {
+  it('runs in the context of each request, even if it waited for a connection', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK), 1)
     const context = new AsyncLocalStorage<number>()
     const seen: unknown[] = []
@@ -180,7 +180,7 @@ describe('ConnectionPool', () => {
   })
 
   describe('before an app that accepts nothing', () => {
-    it('forgets a request whose client goes away, and serves the others as soon as it can', async () => {
+    it('forgets a request whose client leaves, and serves the others as soon as it can', async () => {
       await using app = await BusyApp.start()
       const requests = Array.from({ length: 20 }, () => app.ask())
       await delay(50)
@@ -203,7 +203,7 @@ describe('ConnectionPool', () => {
       assert.deepEqual(new Set(ends), new Set(['socket hang up']))
     })
 
-    it('tells each request that the app is gone where it ends', async () => {
+    it('tells each request that the app is gone when it ends', async () => {
       await using app = await BusyApp.start()
       const requests = Array.from({ length: 20 }, () => app.ask())
       await delay(50)
@@ -214,7 +214,7 @@ describe('ConnectionPool', () => {
     })
   })
 
-  it('closes connections that wait and such that are in use when it is destroyed', async () => {
+  it('closes connections, both idle and in use, when it is destroyed', async () => {
     await using app = await App.start((head, socket) => {
       if (!head.startsWith('GET /never')) socket.write(OK)
     })

@@ -14,7 +14,7 @@ describe('environment variables that an app wrote while it was loaded', () => {
     ['CommonJS', 'index.js', `module.exports = (req, res) => res.end('answer')`],
     ['ES modules', 'index.mjs', `export default (req, res) => res.end('answer')`],
   ] as const) {
-    it(`are told by why(), of ${system}: new, changed and deleted ones`, async () => {
+    it(`are reported by why(), of ${system}: new, changed and deleted ones`, async () => {
       await using world = await World.start()
       world.site('other.test', 'other')
       await world.body('other.test')
@@ -34,7 +34,7 @@ describe('environment variables that an app wrote while it was loaded', () => {
     })
   }
 
-  it('also by what createApp() awaits, and still while the folder is away', async () => {
+  it('also if createApp() writes them while it is awaited, and even while the folder is away', async () => {
     await using world = await World.start({ exportName: 'createApp()', watch: false, updateInterval: 60_000 })
     world.write(
       'aries.test/app/index.js',
@@ -50,7 +50,7 @@ describe('environment variables that an app wrote while it was loaded', () => {
     assert.deepEqual([outcome, environmentWrites], ['app', ['VAN_SPEC_A']])
   })
 
-  it('are looked for no more once the load is over, or late', () => {
+  it('are not looked for once the load is over, or late', () => {
     const writes = new EnvironmentWrites()
     process.env.VAN_SPEC_A = '1'
     writes.end()
@@ -59,7 +59,7 @@ describe('environment variables that an app wrote while it was loaded', () => {
     assert.deepEqual(writes.names, ['VAN_SPEC_A'])
   })
 
-  it('are not laid to a neighbour who waited meanwhile', async () => {
+  it('are not attributed to a neighbour that waited meanwhile', async () => {
     await using world = await World.start()
     const gates: Record<string, () => void> = {}
     Object.assign(globalThis, { environmentGates: gates })
@@ -83,7 +83,7 @@ describe('environment variables that an app wrote while it was loaded', () => {
     Reflect.deleteProperty(globalThis, 'environmentGates')
   })
 
-  it('of a release that did not load are not laid to the next', async () => {
+  it('of a release that did not load are not attributed to the next', async () => {
     await using world = await World.start()
     world.write('aries.test/app/index.js', `process.env.VAN_SPEC_A = '1'; throw new Error('broken')`)
     assert.equal((await world.get('aries.test')).status, 500)

@@ -61,7 +61,7 @@ describe('Forward', () => {
       })
     }
 
-    it('arrives in each form that Node has for headers, and with nothing beside', async () => {
+    it('arrives in each form that Node has for headers, and with nothing added', async () => {
       await using wall = await Wall.start((req, res) => res.end(JSON.stringify(req.headersDistinct)))
       const headers = { 'x-one': ['1', '2'], 'content-type': 'a/b' }
       const seen = JSON.parse((await wall.ask({ headers })).body)
@@ -94,7 +94,7 @@ describe('Forward', () => {
       assert.equal(bodyText(await wall.raw(absolute)), 'http://a.test/x')
     })
 
-    it('loses what is for the one connection, and what Connection names, but never Host or Content-Length', async () => {
+    it('loses headers for one connection only, and those named by Connection, but never Host or Content-Length', async () => {
       await using wall = await Wall.start((req, res) => {
         void bodyOf(req).then(body => res.end(JSON.stringify([req.headers, body])))
       })
@@ -110,7 +110,7 @@ describe('Forward', () => {
         assert.equal(headers[name], undefined, name)
     })
 
-    it('is asked for once with Expect: 100-continue', async () => {
+    it('is asked to continue once with Expect: 100-continue', async () => {
       await using wall = await Wall.start((req, res) => {
         void bodyOf(req).then(body => res.end(`${req.headers.expect} ${body}`))
       })
@@ -121,7 +121,7 @@ describe('Forward', () => {
       assert.match(answer, /undefined ok$/)
     })
 
-    it('arrives with its trailers, and without a Trailer that nothing can follow', async () => {
+    it('arrives with its trailers, but without a Trailer header if no trailers can follow', async () => {
       await using wall = await Wall.start((req, res) => {
         const { trailer } = req.headers
         req.resume().on('end', () => res.end(JSON.stringify([trailer, req.rawTrailers])))
@@ -138,7 +138,7 @@ describe('Forward', () => {
         assert.deepEqual(JSON.parse(bodyText(await wall.raw(request))), arrives)
     })
 
-    it('arrives by its head alone, before there is a body', async () => {
+    it('arrives with its head alone before there is a body', async () => {
       await using wall = await Wall.start((_, res) => void res.writeHead(413).end())
       const socket = await wall.connect()
       socket.write('POST / HTTP/1.1\r\nHost: a\r\nX-CaSe: caf\u00e9\r\nContent-Length: 5\r\n\r\n', 'latin1')
@@ -146,7 +146,7 @@ describe('Forward', () => {
       socket.destroy()
     })
 
-    it('arrives one after another where one connection brings many at once, each in its own context', async () => {
+    it('arrives in order if one connection brings many requests at once, each in its own context', async () => {
       const context = new AsyncLocalStorage<string>()
       const seen: string[] = []
       let most = 0
@@ -181,7 +181,7 @@ describe('Forward', () => {
       assert.equal(most, 1)
     })
 
-    it('does not arrive with a length and chunks', async () => {
+    it('does not arrive with both a length and chunks', async () => {
       await using wall = await Wall.start((_, res) => void res.end('arrived'))
       const answer = await wall.raw(
         'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
@@ -190,7 +190,7 @@ describe('Forward', () => {
       assert.equal(wall.atUpstream, 0)
     })
 
-    it('does not arrive with both where the lenient parser lets them pass: the chunks count', async () => {
+    it('does not arrive with both even if the lenient parser lets them pass: the chunks count', async () => {
       const seen: string[] = []
       await using wall = await Wall.start(
         (req, res) =>
@@ -211,7 +211,7 @@ describe('Forward', () => {
       assert.deepEqual(seen, [`/ undefined ${body}`, '/next undefined '])
     })
 
-    it('keeps its bytes beyond ASCII where the head goes alone', async () => {
+    it('keeps its bytes beyond ASCII if the head goes alone', async () => {
       await using wall = await Wall.start((req, res) => {
         req.resume().on('end', () => res.end(req.headers['x-name']))
       })
@@ -262,7 +262,7 @@ describe('Forward', () => {
     })
 
     for (const size of [1, 4095, 4096, 4097]) {
-      it(`arrives as the bytes that it is, ${size} at once`, async () => {
+      it(`arrives with the same bytes, ${size} at once`, async () => {
         const sent = patternOf(7, size)
         await using wall = await Wall.start((_, res) => {
           res.writeHead(200, { 'Content-Length': size, 'X-Name': 'caf\u00e9' }).end(sent)
@@ -284,7 +284,7 @@ describe('Forward', () => {
       })
     }
 
-    it('keeps all of a repeated header beside what the app around has set', async () => {
+    it('keeps all values of a repeated header beside those that the outer app has set', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Set-Cookie', ['a=1', 'b=2']).end()
       })
@@ -337,7 +337,7 @@ describe('Forward', () => {
       assert.match(await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n/)
     })
 
-    it('has the early hints that are some, beside such that Node would look at for ever', async () => {
+    it('has its valid early hints, despite others on which Node would hang', async () => {
       const [good, bad] = ['</a.css>; rel=preload; as="style"', `<b>${';a=a'.repeat(100)}"`]
       await using wall = await Wall.start((_, res) => {
         res.socket?.write(`HTTP/1.1 103 Early Hints\r\nLink: ${bad}, ${good}\r\n\r\n`)
@@ -350,7 +350,7 @@ describe('Forward', () => {
       )
     })
 
-    it('is malformed after a thousand interim answers, by which all would wait', async () => {
+    it('is malformed after a thousand interim answers, which would hold everything up', async () => {
       await using wall = await Wall.start(
         (_, res) => {
           res.socket?.write('HTTP/1.1 100 Continue\r\n\r\n'.repeat(1001))
@@ -385,7 +385,7 @@ describe('Forward', () => {
     })
 
     for (const size of [4, 10_000]) {
-      it(`has its hints before it where it waits for the one before, ${size} bytes`, async () => {
+      it(`has its hints in front of it when it waits for the answer before, ${size} bytes`, async () => {
         await using wall = await Wall.start((req, res) => {
           if (req.url === '/slow') return void setTimeout(() => res.end('slow'), 50)
           if (req.url === '/hints') res.writeEarlyHints({ link: '</a.css>; rel=preload' })
@@ -419,7 +419,7 @@ describe('Forward', () => {
     })
 
     for (const status of ['204 No Content', '304 Not Modified']) {
-      it(`is ${status} though it announces trailers, which nothing can follow`, async () => {
+      it(`is ${status} although it announces trailers, which cannot follow`, async () => {
         await using wall = await Wall.start(req => {
           req.socket.end(`HTTP/1.1 ${status}\r\nTrailer: x\r\n\r\n`)
         })
@@ -427,7 +427,7 @@ describe('Forward', () => {
       })
     }
 
-    it('has no body where there can be none, whatever the server makes of one', async () => {
+    it('has no body where none is allowed, whatever the server makes of it', async () => {
       await using wall = await Wall.start(
         (req, res) => res.writeHead(Number(req.url?.slice(1))).end(),
         {},
@@ -439,7 +439,7 @@ describe('Forward', () => {
       assert.equal((await wall.ask({ path: '/200', method: 'HEAD' })).status, 200)
     })
 
-    it('that a middleware around refuses to begin is an error, and ends nobody', async () => {
+    it('is an error if a middleware around refuses to begin it, and does not end the process', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/chunk') res.end('body')
         else res.flushHeaders()
@@ -459,7 +459,7 @@ describe('Forward', () => {
       )
     })
 
-    it('that a middleware around refuses to begin is over, whatever else of it has come already', async () => {
+    it('is over if a middleware around refuses to begin it, whatever else of it has already come', async () => {
       await using wall = await Wall.start(req => {
         req.socket.end(
           'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n',
@@ -476,7 +476,7 @@ describe('Forward', () => {
       assert.deepEqual([status, body, wall.errors.length], [502, '', 1])
     })
 
-    it('adds to the cookies and to the Vary that stood there before', async () => {
+    it('adds to the cookies and the Vary header that were set before', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Set-Cookie', ['app=1', 'app=2']).setHeader('vary', 'Cookie')
         res.setHeader('X-Own', 'app').end()
@@ -505,7 +505,7 @@ describe('Forward', () => {
     })
 
     for (const count of [2001, 150_000]) {
-      it(`is malformed with ${count} headers, by which all would wait`, async () => {
+      it(`is malformed with ${count} headers, which would hold everything up`, async () => {
         await using wall = await Wall.start((_, res) => {
           const fields = Array.from({ length: count - 1 }, (_, at) => `${at.toString(36)}:\r\n`)
           res.socket?.write(`HTTP/1.1 200 OK\r\n${fields.join('')}Content-Length: 0\r\n\r\n`)
@@ -515,7 +515,7 @@ describe('Forward', () => {
       })
     }
 
-    it('may say with 426 to which protocol to change, and with no other status', async () => {
+    it('may say with 426 to which protocol to change, but with no other status', async () => {
       await using wall = await Wall.start((req, res) => {
         const headers = { Upgrade: 'websocket', Connection: 'Upgrade, X-Foo', 'X-Foo': '1' }
         res.writeHead(Number(req.url?.slice(1)), headers).end()
@@ -530,7 +530,7 @@ describe('Forward', () => {
       }
     })
 
-    it('loses what is for the one connection', async () => {
+    it('loses headers for one connection only', async () => {
       await using wall = await Wall.start((_, res) => {
         res
           .setHeader('Connection', 'close, X-Foo')
@@ -557,7 +557,7 @@ describe('Forward', () => {
       await eventually(() => wall.upstreamAborts === 1)
     })
 
-    it('keeps its bytes beyond ASCII where the head goes alone', async () => {
+    it('keeps its bytes beyond ASCII if the head goes alone', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('X-Name', 'caf\u00e9').write('some')
         setTimeout(() => res.end(), 20)
@@ -574,7 +574,7 @@ describe('Forward', () => {
       }
     })
 
-    it('keeps the name of a file beyond ASCII, as a download by Express has it', async () => {
+    it('keeps a file name beyond ASCII, as a download by Express has it', async () => {
       const disposition = 'attachment; filename="K\u00e4se.txt"'
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Content-Disposition', disposition).setHeader('Content-Length', 4)
@@ -584,7 +584,7 @@ describe('Forward', () => {
       assert.equal((await wall.ask({})).headers['content-disposition'], disposition)
     })
 
-    it('is whole where it comes in pieces, of a known length or not', async () => {
+    it('is complete when it comes in pieces, of a known length or not', async () => {
       await using wall = await Wall.start((req, res) => {
         const [, pieces = '', known] = (req.url ?? '').split('/')
         if (known) res.setHeader('Content-Length', 10 * Number(pieces))
@@ -603,7 +603,7 @@ describe('Forward', () => {
       agent.destroy()
     })
 
-    it('loses a Trailer that stands beside a length', async () => {
+    it('loses a Trailer header next to a length', async () => {
       await using wall = await Wall.start(req => {
         req.socket.write('HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok')
       })
@@ -611,7 +611,7 @@ describe('Forward', () => {
       assert.deepEqual([status, headers.trailer, body], [200, undefined, 'ok'])
     })
 
-    it('that never comes keeps nobody else waiting', async () => {
+    it('that never comes holds up nobody else', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url !== '/never') res.end('ok')
       })
@@ -656,7 +656,7 @@ describe('Forward', () => {
   })
 
   describe('the memory of bodies', () => {
-    it('holds each its own, however many are under way, fast and slow', async () => {
+    it('is separate for each, however many are under way, fast and slow', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/cut') req.once('data', () => req.socket.destroy())
         else req.pipe(res)
@@ -703,7 +703,7 @@ describe('Forward', () => {
       await eventually(() => written.every(({ length }) => length === 0))
     })
 
-    it('is left to others who see the body, of a request or of an answer', async () => {
+    it('is left to others who see the body of a request or an answer', async () => {
       await using wall = await Wall.start((req, res) => void req.pipe(res))
       const kept: { [kind: string]: Buffer[] } = { read: [], piped: [], unshifted: [], answered: [] }
       wall.around = (req, res, next) => {
@@ -771,7 +771,7 @@ describe('Forward', () => {
       })
     }
 
-    it('is written where a middleware has the request give text', async () => {
+    it('is written as text if a middleware has set an encoding on the request', async () => {
       await using wall = await Wall.start((req, res) => void req.pipe(res))
       wall.before = req => req.setEncoding('latin1')
       for (const length of [100, 9000, 300_000]) {
@@ -797,7 +797,7 @@ describe('Forward', () => {
       ],
     }
     for (const [when, observe] of Object.entries(observers)) {
-      it(`is left to who observes all answers, and listened ${when} the router`, async () => {
+      it(`is left to those who observe all answers, and listened ${when} the router`, async () => {
         await using wall = await Wall.start((req, res) => {
           const size = Number(req.url?.slice(1))
           if (req.headers['x-pieces']) res.write(patternOf(1, size))
@@ -828,7 +828,7 @@ describe('Forward', () => {
       })
     }
 
-    it('that an error shows is no longer where the next answer is read', async () => {
+    it('shown by an error is no longer in the buffer of the next answer', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/bad') req.socket.write('no HTTP of tenant one')
         else res.end('the answer of tenant two, which is longer than that')
@@ -846,7 +846,7 @@ describe('Forward', () => {
       ['in the middle of the answer', '/late'],
       ['in the middle of an upload', '/upload'],
     ] as const) {
-      it(`a client that goes away ${what} is gone for the app, too`, async () => {
+      it(`a client that leaves ${what} is gone for the app, too`, async () => {
         await using wall = await Wall.start((req, res) => {
           if (req.url === '/late') res.write('some')
           req.resume()
@@ -862,7 +862,7 @@ describe('Forward', () => {
       })
     }
 
-    it('an app that breaks off before its answer makes 502', async () => {
+    it('an app that breaks off before its answer causes 502', async () => {
       await using wall = await Wall.start(req => req.socket.destroy())
       assert.equal((await wall.ask({ method: 'POST' })).status, 502)
       assert.equal((await wall.ask({})).status, 502)
@@ -901,7 +901,7 @@ describe('Forward', () => {
       socket.destroy()
     })
 
-    it('arrives where the app pauses, though a middleware around packs it', async () => {
+    it('arrives when the app pauses, although a middleware around compresses it', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('Content-Type', 'text/event-stream')
         res.write('data: 1\n\n')
@@ -919,7 +919,7 @@ describe('Forward', () => {
       request.destroy()
     })
 
-    it('an app that breaks off in its answer leaves it visibly cut', async () => {
+    it('an app that breaks off within its answer leaves it visibly cut', async () => {
       await using wall = await Wall.start((req, res) => {
         res.write('some')
         setTimeout(() => req.socket.destroy(), 20)
@@ -928,7 +928,7 @@ describe('Forward', () => {
       assert.match(answer, /4\r\nsome\r\n$/)
     })
 
-    it('an answer with a length and chunks is no answer', async () => {
+    it('an answer with both a length and chunks is malformed', async () => {
       await using wall = await Wall.start(req => {
         req.socket.end(
           'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
@@ -937,7 +937,7 @@ describe('Forward', () => {
       assert.equal((await wall.ask({})).status, 502)
     })
 
-    it('an answer that is no HTTP, or has bytes that no header may have, is no answer', async () => {
+    it('an answer that is not HTTP, or has bytes not allowed in headers, is malformed', async () => {
       await using wall = await Wall.start(req => {
         req.socket.end(
           req.url === '/a' ? 'SSH-2.0\r\n\r\n' : 'HTTP/1.1 200 OK\r\nX: a\u0001b\r\n\r\n',
@@ -983,7 +983,7 @@ describe('Forward', () => {
       },
     }
     for (const [how, answer] of Object.entries(overlong)) {
-      it(`an answer that goes on beyond its length, ${how}, is nobody else's`, async () => {
+      it(`what an answer has beyond its length, ${how}, reaches nobody else`, async () => {
         await using wall = await Wall.start((req, res) => {
           if (req.url === '/long') answer(res)
           else setTimeout(() => res.end(req.url), 5)
@@ -1016,7 +1016,7 @@ describe('Forward', () => {
       }
     })
 
-    it('after an early answer the upload goes on, and the connection is good for more', async () => {
+    it('after an early answer the upload goes on, and the connection can be reused', async () => {
       const lengths: number[] = []
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/reads') void bodyOf(req).then(({ length }) => lengths.push(length))
@@ -1041,7 +1041,7 @@ describe('Forward', () => {
       assert.deepEqual(lengths, [size])
     })
 
-    it('a client that goes away in its upload after the early answer leaves no connection', async () => {
+    it('a client that leaves during its upload after the early answer leaves no connection behind', async () => {
       await using wall = await Wall.start((_, res) => void res.end('early'))
       const before = await wall.connections()
       for (let time = 0; time < 20; time++) {
@@ -1075,7 +1075,7 @@ describe('Forward', () => {
       ['with Connection: close', '/close', 0],
       ['by next()', '/next', 1],
     ] as const) {
-      it(`an answer ${how} to a whole upload leaves its connection to the router, which may yet say that it is all`, async () => {
+      it(`an answer ${how} to a complete upload leaves its connection to the router, which may still send the end`, async () => {
         let isEndedByApp: boolean | undefined
         await using wall = await Wall.start((req, res, next) => {
           res.once('finish', () => {
@@ -1102,7 +1102,7 @@ describe('Forward', () => {
       assert.deepEqual([status, body], [200, 'some more'])
     })
 
-    it('a body that an app leaves half read keeps nobody else waiting, and no connection', async () => {
+    it('a body that an app leaves half read holds up nobody else, and no connection', async () => {
       let received = ''
       const half = (req: IncomingMessage, res: ServerResponse): void => {
         if (req.method === 'GET') return void res.end('well')
@@ -1140,7 +1140,7 @@ describe('Forward', () => {
       for (const socket of [slow, ...clients]) socket.destroy()
     })
 
-    it('an app that reads on slowly after it has answered has all, and keeps nobody else waiting', async () => {
+    it('an app that reads on slowly after its answer gets everything, and holds up nobody else', async () => {
       let [length, isOver] = [0, false]
       let goOn = (): void => {}
       const gate = new Promise<void>(resolve => {
@@ -1195,7 +1195,7 @@ describe('Forward', () => {
       })
     }
 
-    it('is told by an error with the hostname', async () => {
+    it('is reported by an error with the hostname', async () => {
       await using wall = await Wall.start(
         (req, res) => {
           if (req.url === '/malformed') res.socket?.end('no HTTP')
@@ -1214,7 +1214,7 @@ describe('Forward', () => {
       )
     })
 
-    it('a client that sends slowly takes nothing of the time that the app has', async () => {
+    it('the time that a client takes to send slowly is not taken from the app', async () => {
       await using wall = await Wall.start((req, res) => void bodyOf(req).then(body => res.end(body)), {
         requestTimeout: 200,
       })
@@ -1229,7 +1229,7 @@ describe('Forward', () => {
       assert.deepEqual([response.statusCode, await bodyOf(response)], [200, 'slowly'])
     })
 
-    it('a body that was read before is an error at once', async () => {
+    it('a body that was already read is an error at once', async () => {
       await using wall = await Wall.start((_, res) => res.end('well'))
       wall.around = (req, _, next) => void bodyOf(req).then(() => next())
       const answer = await wall.ask({ method: 'POST', headers: { 'content-length': 4 }, body: 'body' })
@@ -1239,7 +1239,7 @@ describe('Forward', () => {
       assert.equal((await wall.ask({})).body, 'well')
     })
 
-    it('a target that cannot be sent on is an error', async () => {
+    it('a target that cannot be forwarded is an error', async () => {
       await using wall = await Wall.start((_, res) => res.end('well'))
       wall.before = req => {
         req.url = '/a b'
@@ -1248,7 +1248,7 @@ describe('Forward', () => {
       assert.match((wall.errors[0] as Error).stack as string, /^TypeError.*unescaped characters$/)
     })
 
-    it('an app that takes too long makes 504, where there is a limit', async () => {
+    it('an app that takes too long causes 504 if there is a limit', async () => {
       await using wall = await Wall.start(
         (req, res) => {
           if (req.url === '/slow') return
@@ -1263,7 +1263,7 @@ describe('Forward', () => {
       await eventually(() => wall.upstreamAborts === 1)
     })
 
-    it('an answer that is there in time is given, also where the router is held up until it is late', async t => {
+    it('an answer that arrives in time is passed on even if the router is held up until it is late', async t => {
       await using wall = await Wall.start(
         (_, res) => {
           res.end('in time')
@@ -1276,7 +1276,7 @@ describe('Forward', () => {
       for (const method of ['GET', 'POST']) assert.equal((await wall.ask({ method })).body, 'in time')
     })
 
-    it('what a client sends in time is sent on, also where the router is held up until it is late', async t => {
+    it('what a client sends in time is forwarded even if the router is held up until it is late', async t => {
       await using wall = await Wall.start(
         (req, res) => {
           void bodyOf(req).then(body => res.end(body))
@@ -1292,7 +1292,7 @@ describe('Forward', () => {
       assert.deepEqual([response.statusCode, await bodyOf(response)], [200, 'in time'])
     })
 
-    it('an app has all of its time from when it is reached, which the router may delay', async () => {
+    it('an app has its full time from when it is reached, which the router may delay', async () => {
       await using wall = await Wall.start((_, res) => void setTimeout(() => res.end('in time'), 200), {
         requestTimeout: 400,
       })
@@ -1304,7 +1304,7 @@ describe('Forward', () => {
       assert.equal((await wall.ask({})).body, 'in time')
     })
 
-    it('an app that answers and destroys the connection during an upload has answered, or it is 502', async () => {
+    it('an app that answers and destroys the connection during an upload has either answered or caused 502', async () => {
       await using wall = await Wall.start((req, res) => {
         res.writeHead(413).end('too much', () => req.socket.destroy())
       })
@@ -1323,7 +1323,7 @@ describe('Forward', () => {
       )
     })
 
-    it('hands an idempotent request without a body over, once, and no other', async () => {
+    it('passes an idempotent request without a body to retry, once, and no other request', async () => {
       const retried: string[] = []
       await using wall = await Wall.start(req => req.socket.destroy(), {
         retry: (req, res) => {
@@ -1342,7 +1342,7 @@ describe('Forward', () => {
       assert.deepEqual(retried, ['GET', 'DELETE'])
     })
 
-    it('hands any request without a body over that never reached the app', async () => {
+    it('passes any request without a body that never reached the app to retry', async () => {
       const retried: string[] = []
       await using wall = await Wall.start(() => {}, {
         socketPath: '/nowhere/socket',
@@ -1407,7 +1407,7 @@ describe('Forward', () => {
       socket.destroy()
     })
 
-    it('are answered by 502 where the app breaks off before it has answered', async () => {
+    it('are answered by 502 if the app breaks off before it has answered', async () => {
       await using wall = await Wall.start(
         () => {},
         {},
@@ -1421,7 +1421,7 @@ describe('Forward', () => {
       assert.match(answer, /^HTTP\/1\.1 502 Bad Gateway\r\n/)
     })
 
-    it('may be refused in the words of the app', async () => {
+    it('may be refused with the answer of the app', async () => {
       await using wall = await Wall.start(
         () => {},
         {},
@@ -1437,7 +1437,7 @@ describe('Forward', () => {
   })
 
   describe('next() of the app', () => {
-    it('goes on here, and leaves no length of an answer that is not its own', async () => {
+    it('goes on here, without a length from an answer that was never given', async () => {
       await using wall = await Wall.start((_, res) => {
         res.setHeader('x-express-van-next', '-').setHeader('Content-Length', '2').end('zz')
       })
@@ -1445,7 +1445,7 @@ describe('Forward', () => {
       assert.match(answer, /^HTTP\/1\.1 404 [\s\S]*\r\nContent-Length: 6\r\n\r\nnobody$/)
     })
 
-    it('goes on here, with the headers it had set', async () => {
+    it('goes on here, with the headers that the app had set', async () => {
       await using wall = await Wall.start((_, res, next) => {
         res.setHeader('X-Seen', '1')
         next()
@@ -1458,7 +1458,7 @@ describe('Forward', () => {
       )
     })
 
-    it('goes on here, with the status it had set, by which Express answers errors', async () => {
+    it('goes on here, with the status that the app had set, which Express uses to answer errors', async () => {
       await using wall = await Wall.start((req, res, next) => {
         res.statusCode = 410
         res.statusMessage = 'No More'
@@ -1471,7 +1471,7 @@ describe('Forward', () => {
       }
     })
 
-    it('goes on here with whatever Express takes for no error', async () => {
+    it('goes on here without an error for whatever Express does not take for one', async () => {
       for (const nothing of [undefined, null, false, 0, '', 'route', 'router']) {
         await using wall = await Wall.start((_, __, next) => next(nothing))
         assert.equal((await wall.ask({})).body, 'nobody', String(nothing))
@@ -1483,7 +1483,7 @@ describe('Forward', () => {
       ['of a known length', (body: string) => ({ headers: { 'content-length': body.length } })],
       ['in chunks', () => ({ headers: { 'transfer-encoding': 'chunked' } })],
     ] as [string, (body: string) => object][]) {
-      it(`goes on here with the body ${how} that it left unread`, async () => {
+      it(`goes on here with the body ${how} that the app left unread`, async () => {
         await using wall = await Wall.start((_, __, next) => next())
         const read: string[] = []
         wall.otherwise = async (req, res) => {
@@ -1500,7 +1500,7 @@ describe('Forward', () => {
         agent.destroy()
       })
 
-      it(`goes on here with a body ${how} that is yet to come`, async () => {
+      it(`goes on here with a body ${how} that is still to come`, async () => {
         await using wall = await Wall.start((_, __, next) => next())
         wall.otherwise = async (req, res) => void res.end(await bodyOf(req))
         const request = http.request({
@@ -1517,7 +1517,7 @@ describe('Forward', () => {
         assert.equal(await bodyOf(response), 'hello world')
       })
 
-      it(`says that it cannot where the body ${how} is long, and never gives a part of it`, async () => {
+      it(`fails with an error if the body ${how} is long, and never passes on a part of it`, async () => {
         await using wall = await Wall.start((_, __, next) => setTimeout(next, 50))
         wall.otherwise = async (req, res) => void res.end(await bodyOf(req))
         const body = 'b'.repeat(2_000_000)
@@ -1535,7 +1535,7 @@ describe('Forward', () => {
       ['before', (next: () => void) => setImmediate(next)],
       ['after', (next: () => void) => next()],
     ] as [string, (next: () => void) => void][]) {
-      it(`goes on here with a body of no chunks, the end of which was there ${when} the app was asked`, async () => {
+      it(`goes on here with a body without chunks whose end was there ${when} the app was asked`, async () => {
         await using wall = await Wall.start((_, __, next) => next())
         wall.around = (_, __, next) => around(next)
         wall.otherwise = async (req, res) => void res.end(`read: ${await bodyOf(req)}`)
@@ -1546,12 +1546,12 @@ describe('Forward', () => {
       })
     }
 
-    it('goes on here without a body that it has read, as in the same process', async () => {
+    it('goes on here without a body that the app has read, as in process', async () => {
       await using wall = await Wall.start((req, _, next) => void bodyOf(req).then(() => next()))
       assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
     })
 
-    it('after it has begun to answer leaves the answer whole, and the next one too', async () => {
+    it('leaves an answer that has begun complete, and the next one, too', async () => {
       const big = Buffer.alloc(3_000_000, 'x')
       await using wall = await Wall.start((req, res, next) => {
         if (req.url === '/begun') {
@@ -1571,7 +1571,7 @@ describe('Forward', () => {
       assert.deepEqual(wall.errors, [])
     })
 
-    it('with an error cuts an answer that is not all said', async () => {
+    it('with an error cuts an incomplete answer', async () => {
       await using wall = await Wall.start((_, res, next) => {
         res.write('some')
         setTimeout(() => next(new Error('no more')), 20)
@@ -1580,7 +1580,7 @@ describe('Forward', () => {
       assert.match(answer, /4\r\nsome\r\n$/)
     })
 
-    it('goes on here with its error, also for HEAD', async () => {
+    it('goes on here with the error, also for HEAD', async () => {
       await using wall = await Wall.start((req, _, next) => {
         next(Object.assign(new TypeError('te\u00e4pot\n'), { status: 418, expose: true, code: 'E_TEA', req }))
       })
@@ -1594,7 +1594,7 @@ describe('Forward', () => {
       assert.match(error.stack ?? '', /forward\.spec/)
     })
 
-    it('goes on here, and reads no body that an app which says so by itself has added', async () => {
+    it('goes on here, and reads no body added by an app that sets the header itself', async () => {
       let isCut = false
       await using wall = await Wall.start((_, { socket }) => {
         socket?.once('close', () => {
@@ -1613,7 +1613,7 @@ describe('Forward', () => {
       await eventually(() => isCut)
     })
 
-    it('goes on in the context of its own request, as do errors of the connection', async () => {
+    it('goes on in the context of its own request, as do connection errors', async () => {
       const context = new AsyncLocalStorage<string>()
       const seen: string[] = []
       await using wall = await Wall.start(
@@ -1637,7 +1637,7 @@ describe('Forward', () => {
       assert.deepEqual(seen.sort(), asked.map(path => `${path} ${path}`).sort())
     })
 
-    it('goes on with what is thrown or rejected, even where that is no error', async () => {
+    it('goes on with what is thrown or rejected, even if that is not an error', async () => {
       await using wall = await Wall.start(req => {
         if (req.url === '/reject') return Promise.reject(new Error('rejected'))
         throw 'text'
@@ -1687,7 +1687,7 @@ describe('Forward', () => {
       })
     })
 
-    it('is told of a mount path, as in the same process', async () => {
+    it('asks below a mount path that the app is told, as in process', async () => {
       await using wall = await Wall.start(app())
       wall.mount = '/m\u00fcnt/%20'
       const { baseUrl, originalUrl, url } = JSON.parse((await wall.ask({ path: '/m%C3%BCnt/%20/x' })).body)
@@ -1695,7 +1695,7 @@ describe('Forward', () => {
       assert.equal(originalUrl, `${baseUrl}/x`)
     })
 
-    it('asked for a target that is told to an app of no framework, too', async () => {
+    it('asks for a target that is told to an app without a framework, too', async () => {
       await using wall = await Wall.start((req, res) => {
         const { baseUrl, originalUrl, url } = req as RoutedRequest & {
           baseUrl?: string
@@ -1733,7 +1733,7 @@ describe('Forward', () => {
       assert.deepEqual(seen, ['127.0.0.2', '127.0.0.3', '127.0.0.4'])
     })
 
-    it('is told however many and long the headers of the request are', async () => {
+    it('is known however many and long the headers of the request are', async () => {
       await using wall = await Wall.start(
         (req, res) => res.end(`${req.socket.remoteAddress} ${req.rawHeaders.length}`),
         {},
@@ -1749,7 +1749,7 @@ describe('Forward', () => {
       }
     })
 
-    it('keeps no time limit that an app has set for another', async () => {
+    it('has no time limit that an app has set for another request', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/limit') req.setTimeout(100)
         if (req.url === '/slow') setTimeout(() => res.end('slow'), 400)

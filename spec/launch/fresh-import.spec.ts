@@ -280,7 +280,7 @@ describe('FreshImport', () => {
       })
     }
 
-    it('once each, what did not change on disk too', async () => {
+    it('once each, including what did not change on disk', async () => {
       await using world = new World()
       const site = new Site(world)
       const note = (name: string): string => `globalThis.evaluated.push('${name}')`
@@ -305,7 +305,7 @@ describe('FreshImport', () => {
       }
     })
 
-    it('in the order in which the modules ask for each other', async () => {
+    it('in the order in which the modules require each other', async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({
@@ -323,7 +323,7 @@ describe('FreshImport', () => {
     })
   })
 
-  describe('gives an ES module what re-exporting CommonJS exports, which Node does not after a purge:', () => {
+  describe('gives an ES module what re-exporting CommonJS exports, which Node does not do after a purge:', () => {
     const reexporting = (n: string): Tree => ({
       'node_modules/pkg/index.js': `'use strict'\nmodule.exports = require('./lib/pkg')`,
       'node_modules/pkg/lib/pkg.js': `module.exports = () => '${n}'; module.exports.n = require('./deep')`,
@@ -368,7 +368,7 @@ describe('FreshImport', () => {
       }
     })
 
-    it('imported by a load that failed, then by one that does not', async () => {
+    it('imported by a load that failed, then by one that succeeds', async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({ ...reexporting('one'), 'app/index.mjs': `${imports('one')}\nthrow new Error('early')` })
@@ -392,7 +392,7 @@ describe('FreshImport', () => {
     })
   })
 
-  describe('renews at its first load what was there before:', () => {
+  describe('loads anew at its first load what was loaded before:', () => {
     const ways: Record<string, (world: World, file: string) => unknown> = {
       'required by the program around': (_, file) => createRequire(import.meta.url)(file),
       'imported by the program around': async (_, file) => await import(pathToFileURL(file).href),
@@ -429,7 +429,7 @@ describe('FreshImport', () => {
       })
     }
 
-    it('and once more after a first load that failed', async () => {
+    it('again after a first load that failed', async () => {
       await using world = new World()
       const site = new Site(world)
       const lib = join(site.path, 'app/lib.js')
@@ -443,7 +443,7 @@ describe('FreshImport', () => {
       assert.equal(await site.ask('app/index.js'), 'two')
     })
 
-    it('JSON that the program around has imported', async () => {
+    it('JSON that the program itself has imported', async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({
@@ -456,7 +456,7 @@ describe('FreshImport', () => {
       assert.equal(await site.ask('app/index.js'), 'two')
     })
 
-    it('what a loader of its own has put there, as a child of what was required', async () => {
+    it('what a custom loader has put there, as a child of what was required', async () => {
       await using world = new World()
       const site = new Site(world)
       const loader = `
@@ -571,7 +571,7 @@ describe('FreshImport', () => {
     })
   }
 
-  it('leaves what is shared as others have put it into the cache', async () => {
+  it('leaves entries of shared modules in the cache as others have made them', async () => {
     await using world = new World()
     const site = new Site(world)
     const { cache } = createRequire(import.meta.url)
@@ -600,7 +600,7 @@ describe('FreshImport', () => {
     }
   })
 
-  it('renews what was defined in the cache, not assigned', async () => {
+  it('renews what was defined in the cache instead of assigned', async () => {
     await using world = new World()
     const site = new Site(world)
     site.write({
@@ -620,7 +620,7 @@ describe('FreshImport', () => {
     }
   })
 
-  it('finds anew for a new release what another has found in a package that they share', async () => {
+  it('searches again for a new release for what another has found in a package that they share', async () => {
     await using world = new World()
     const [old, newer] = ['releases/1', 'releases/2'].map(name => new Site(world, name)) as [Site, Site]
     for (const site of [old, newer]) site.write({ 'index.js': `module.exports = () => require('pkg/part')` })
@@ -631,7 +631,7 @@ describe('FreshImport', () => {
     assert.equal(await newer.ask('index.js'), 'two')
   })
 
-  it('tells a package from what a release of its name calls by that name', async () => {
+  it('distinguishes a package from a release that imports itself by the same name', async () => {
     await using world = new World()
     const site = new Site(world)
     site.write({
@@ -648,7 +648,7 @@ describe('FreshImport', () => {
     ['CommonJS', 'app/index.js', `const n = require('pkg'); module.exports =`],
     ['ES modules', 'app/index.mjs', `import n from 'pkg'; export default`],
   ] as const) {
-    it(`finds a package anew that was installed nearer, or is there no more: ${system}`, async () => {
+    it(`finds a package that was installed nearer, or has been removed there: ${system}`, async () => {
       await using world = new World()
       const site = new Site(world)
       world.write('node_modules/pkg/index.js', `module.exports = 'shared'`)
@@ -664,7 +664,7 @@ describe('FreshImport', () => {
     })
   }
 
-  describe('imports again what a generation has had, which is there no more:', () => {
+  describe('imports again what a generation has had even if it no longer exists:', () => {
     const handler = `async () => {
       const all = [import('pkg'), import('./lib.mjs'), import('more'), import('./data.json', { with: { type: 'json' } })]
       return (await Promise.all(all)).map(module => module.default.n ?? module.default)
@@ -709,7 +709,7 @@ describe('FreshImport', () => {
         assertAll(await call(app), 'one')
       })
 
-      it(`${entry}, but not what has ended, nor a newer one`, async () => {
+      it(`${entry}, but not for a generation that has ended, nor for a newer one`, async () => {
         await using world = new World()
         const { site, load } = started(world)
         const ended = await load()
@@ -722,7 +722,7 @@ describe('FreshImport', () => {
     }
   })
 
-  describe('finds what links within the release lead to since they were flipped:', () => {
+  describe('finds where links within the release lead after they were flipped:', () => {
     /** A package as pnpm installs it, and a folder of the app behind a link. */
     const linked = (n: string): Tree => ({
       [`node_modules/.pnpm/pkg@${n}/node_modules/pkg/package.json`]: `
@@ -796,7 +796,7 @@ describe('FreshImport', () => {
     assert.deepEqual(found, [0, 1, 2])
   })
 
-  it('lets another path of the same release be', async () => {
+  it('leaves another path of the same release alone', async () => {
     await using world = new World()
     const aries = new Site(world, 'aries.test')
     const taurus = new Site(world, 'taurus.test')
@@ -813,7 +813,7 @@ describe('FreshImport', () => {
     assert.equal(await call(exports), own)
   })
 
-  it('lets what lies outside of the release be: it is shared', async () => {
+  it('leaves alone what lies outside the release: it is shared', async () => {
     await using world = new World()
     const site = new Site(world)
     world.write('shared.cjs', 'module.exports = {}')
@@ -844,7 +844,7 @@ describe('FreshImport', () => {
     t.diagnostic('Node keeps it by its plain URL')
   })
 
-  it('cannot see that a package.json names another file now: Node reads each once', async () => {
+  it('cannot see that a package.json now names another file: Node reads each once', async () => {
     await using world = new World()
     const site = new Site(world)
     site.write({
@@ -865,7 +865,7 @@ describe('FreshImport', () => {
     assert.equal(await release.ask('app/index.js'), 'two')
   })
 
-  it('takes a module for what its package.json says by now, though Node has read another', async () => {
+  it('goes by the present type in package.json, although Node has read another', async () => {
     await using world = new World()
     const site = new Site(world)
     site.write({
@@ -879,7 +879,7 @@ describe('FreshImport', () => {
     assert.equal(await site.ask('app/index.js'), 'lib')
   })
 
-  describe('tells a module where it is:', () => {
+  describe('tells modules their real location:', () => {
     it('CommonJS', async () => {
       await using world = new World()
       const site = new Site(world)
@@ -935,7 +935,7 @@ describe('FreshImport', () => {
     })
   })
 
-  describe('takes the system of an entry', () => {
+  describe('determines the module system of an entry', () => {
     const commonJS = `module.exports = () => typeof require`
     const esModule = `export default () => typeof require`
     for (const [name, file, source, packageFile, expected] of [
@@ -971,10 +971,10 @@ describe('FreshImport', () => {
     assert.equal(site.last?.isKeptByNode, true)
   })
 
-  describe('of what a required ES module imports', () => {
+  describe('for what a required ES module imports', () => {
     // Node 20 runs hooks in another thread, which does not hear of `require()`.
 
-    it('knows that Node keeps no more at each load, within a package', async () => {
+    it('knows that Node keeps nothing more at each load within a package', async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({
@@ -1011,7 +1011,7 @@ describe('FreshImport', () => {
       })
     }
 
-    it('knows of what could not be linked, and is imported anew', { skip: noHooks }, async () => {
+    it('knows that what could not be linked is imported anew', { skip: noHooks }, async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({
@@ -1056,7 +1056,7 @@ describe('FreshImport', () => {
       assert.equal(lib, sameLib)
     })
 
-    it('renews for one that is required for the first time', { skip: noHooks }, async () => {
+    it('loads it anew for a module that is required for the first time', { skip: noHooks }, async () => {
       await using world = new World()
       const site = new Site(world)
       const tree = (n: string): Tree => ({
@@ -1249,7 +1249,7 @@ describe('FreshImport', () => {
       })
     }
 
-    it('that lies within the folder of another', async () => {
+    it('that lies within the folder of another release', async () => {
       await using world = new World()
       const outer = new Site(world)
       const inner = new Site(world, 'aries.test/app/sub')
@@ -1312,7 +1312,7 @@ describe('FreshImport', () => {
     assert.equal(await site.ask('app/index.mjs'), 'mended')
   })
 
-  it('takes no longer where another app has a hundred thousand modules', async () => {
+  it('takes no longer if another app has a hundred thousand modules', async () => {
     await using world = new World()
     const [site, other] = ['aries.test', 'taurus.test'].map(name => new Site(world, name)) as [Site, Site]
     for (const one of [site, other]) one.write({ 'app/index.js': 'module.exports = {}' })
@@ -1339,7 +1339,7 @@ describe('FreshImport', () => {
   })
 
   describe('forget()', () => {
-    it('lets the next load begin anew', async () => {
+    it('makes the next load start afresh', async () => {
       await using world = new World()
       const site = new Site(world)
       site.write({

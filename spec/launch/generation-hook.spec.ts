@@ -6,7 +6,7 @@ import { resultOfChild } from '../support/child.ts'
 import { World } from '../support/world.ts'
 
 describe('hookGenerations', () => {
-  it('fails each load where Node takes no hook, as under Jest, and not the first alone', async () => {
+  it('fails every load, not only the first, if Node accepts no hook, as under Jest', async () => {
     // A fresh copy, which has not been called yet.
     const copy: string = '../../lib/launch/generation-hook.js?copy'
     const { hookGenerations } = await import(copy)
@@ -23,7 +23,7 @@ describe('hookGenerations', () => {
     }
   })
 
-  it('shows its URLs to a hook that stands further in and knows by them what it puts before a module', async () => {
+  it('shows its URLs to a hook further in that recognizes by them which modules it wraps', async () => {
     await using world = new World()
     world.write('middle.mjs', MIDDLE)
     world.write('aries.test/app/index.mjs', `export { value } from 'pkg'\nexport { lib } from './lib.mjs'`)
@@ -53,7 +53,7 @@ describe('hookGenerations', () => {
     ])
   })
 
-  it('leaves its files to a loader that tells them by how their URLs end, and leads what it finds anew', async () => {
+  it('leaves its files to a loader that recognizes URLs by their ending, and resolves what that imports', async () => {
     await using world = new World()
     world.write('loader.mjs', LOADER)
     world.write('aries.test/app/index.words', './more.words')

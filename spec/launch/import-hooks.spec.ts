@@ -37,7 +37,7 @@ describe('registerImportHooks', { skip }, () => {
   })
   after(() => rmSync(folder, { recursive: true }))
 
-  it('has them asked for nothing that is required', () => {
+  it('does not ask the hooks about what is required', () => {
     write('plain.js', `require('./part.js'); require('node:path'); require('./part.js')`)
     write('part.js', `require('fs')`)
     requireThere('./plain.js')
@@ -45,7 +45,7 @@ describe('registerImportHooks', { skip }, () => {
     assert.deepEqual(asked, [])
   })
 
-  it('has them asked for what a module imports while it is required', async () => {
+  it('asks the hooks about what a module imports while it is required', async () => {
     write('early.js', `exports.early = import('./early.mjs'); require('./within.js')`)
     write('within.js', `exports.early = import('./within.mjs')`)
     for (const file of ['early.mjs', 'within.mjs']) write(file, '')
@@ -54,7 +54,7 @@ describe('registerImportHooks', { skip }, () => {
     assert.deepEqual(asked, ['own: import ./early.mjs', 'own: import ./within.mjs'])
   })
 
-  it('has them asked for what is imported after a module was required, from the cache too, and after one was not found', async () => {
+  it('asks the hooks about imports after a module was required, from the cache too, and after one was not found', async () => {
     write('late.js', `exports.late = specifier => import(specifier)`)
     for (const file of ['1.mjs', '2.mjs', '3.mjs']) write(file, '')
     const { late } = requireThere('./late.js')
@@ -69,14 +69,14 @@ describe('registerImportHooks', { skip }, () => {
     )
   })
 
-  it('has them asked for what an ES module imports that is required', () => {
+  it('asks the hooks about what a required ES module imports', () => {
     write('required.mjs', `import './inner.mjs'`)
     write('inner.mjs', '')
     requireThere('./required.mjs')
     assert.deepEqual(asked, ['own: import ./inner.mjs'])
   })
 
-  it('has them asked where somebody else finds the file of what is required', async () => {
+  it('asks the hooks even if somebody else resolves what is required', async () => {
     write('found.js', `exports.early = import('./found.mjs')`)
     write('found.mjs', '')
     const { _resolveFilename } = hookable
@@ -93,7 +93,7 @@ describe('registerImportHooks', { skip }, () => {
   })
 
   // Must be the last spec, as from here on the hooks stay.
-  it('has others that come after them asked first, by whatever name they have the function, as long as they are there', async () => {
+  it('lets hooks registered later be asked first, whichever name of the function registered them, as long as they last', async () => {
     write('order.js', `exports.late = specifier => import(specifier)`)
     for (const file of ['4.mjs', '5.mjs', '6.mjs']) write(file, '')
     write(

@@ -81,7 +81,7 @@ describe('InProcess', () => {
       ['mts', 'export default (_: unknown, res: { end(text: string): void }): void => res.end("answer")'],
       ['cts', 'module.exports = (_: unknown, res: { end(text: string): void }): void => res.end("answer")'],
     ] as const) {
-      it(`TypeScript as .${extension} where Node strips types, and says what it needs elsewhere`, async () => {
+      it(`TypeScript as .${extension} if Node strips types, and otherwise says what it needs`, async () => {
         await using world = await still()
         world.write(`${HOST}/app/package.json`, '{ "type": "module" }')
         world.write(`${HOST}/app/index.${extension}`, source)
@@ -99,7 +99,7 @@ describe('InProcess', () => {
       })
     }
 
-    it('TypeScript where a loader strips types, on any Node', async () => {
+    it('TypeScript on any Node if a loader strips types', async () => {
       await using world = new World()
       world.write(`${HOST}/app/package.json`, '{ "type": "commonjs" }')
       world.write(`${HOST}/app/index.ts`, `type Word = string\nmodule.exports = (() => {}) as Word`)
@@ -337,7 +337,7 @@ describe('InProcess', () => {
       })
     }
 
-    it('an entry of which a deploy had only begun to write something, as soon as it goes on', async () => {
+    it('an entry that a deploy had only begun to write, as soon as the deploy goes on', async () => {
       await using world = await still()
       world.write(`${HOST}/app/index.js`, 'globalThis.seen.half = true\n')
       const failure = failureOf(world.vhosts.load(HOST))
@@ -351,7 +351,7 @@ describe('InProcess', () => {
       assert.equal(await world.body(HOST), 'whole')
     })
 
-    it('an exportName that is not there, or no handler', async () => {
+    it('an exportName that does not exist, or is no handler', async () => {
       await using world = await still({ exportName: 'handle' })
       world.write(`${HOST}/app/index.js`, `exports.other = () => {}`)
       world.write(`taurus.test/app/index.js`, `exports.handle = 'text'`)
@@ -365,7 +365,7 @@ describe('InProcess', () => {
       assert.match(text.message, /export 'handle' is a string; expected a function/)
     })
 
-    it('a createApp() that throws, or gives nothing', async () => {
+    it('a createApp() that throws, or returns nothing', async () => {
       await using world = await still({ exportName: 'createApp()' })
       world.write(
         `${HOST}/app/index.js`,
@@ -495,7 +495,7 @@ describe('InProcess', () => {
       'the handler of a promise',
       'an export beside a server',
     ]) {
-      it(`is called once, of the generation that ended: ${how}`, async () => {
+      it(`is called once, for the generation that ended: ${how}`, async () => {
         await using world = await still()
         const file = `${HOST}/app/index.${how.includes('ES module') ? 'mjs' : 'js'}`
         world.write(file, closes(how, 1))
@@ -515,7 +515,7 @@ describe('InProcess', () => {
     }
   })
 
-  describe('where an app was evicted although nothing had changed', () => {
+  describe('when an app was evicted although nothing had changed', () => {
     const counting = `globalThis.seen.evaluated = (globalThis.seen.evaluated ?? 0) + 1`
     async function twoRounds(options: VhostRouterOptions, files: Record<string, string>): Promise<number> {
       await using world = await still({ maxApps: 1, ...options })
@@ -531,7 +531,7 @@ describe('InProcess', () => {
       return world.vhosts.stats().staleGraphs
     }
 
-    it('uses the ES modules again that Node keeps', async () => {
+    it('reuses the ES modules that Node keeps', async () => {
       const stale = await twoRounds(
         {},
         { 'index.mjs': `${counting}\nexport default (_, res) => res.end('answer')` },
@@ -539,7 +539,7 @@ describe('InProcess', () => {
       assert.deepEqual([globals.seen.evaluated, stale], [1, 0])
     })
 
-    it('uses them again after an ES module app listened', async () => {
+    it('reuses them after an ES module app has listened', async () => {
       const stale = await twoRounds(
         {},
         {
@@ -549,7 +549,7 @@ describe('InProcess', () => {
       assert.deepEqual([globals.seen.evaluated, stale], [1, 0])
     })
 
-    it('uses those again that a CommonJS app imports', async () => {
+    it('reuses those that a CommonJS app imports', async () => {
       const stale = await twoRounds(
         {},
         {
@@ -560,7 +560,7 @@ describe('InProcess', () => {
       assert.deepEqual([globals.seen.evaluated, stale], [1, 0])
     })
 
-    it('lets them import late, after they were used again, what is theirs', async () => {
+    it('lets them import late, after their reuse, what is theirs', async () => {
       await using world = await still({ maxApps: 1 })
       world.site('taurus.test', 'taurus')
       world.write(
@@ -589,7 +589,7 @@ describe('InProcess', () => {
       assert.deepEqual([globals.seen.evaluated, stale], [3, 0])
     })
 
-    it('loads an ES module app anew whose close() has run, and counts what Node keeps', async () => {
+    it('loads an ES module app anew if its close() has run, and counts what Node keeps', async () => {
       const stale = await twoRounds(
         {},
         {
@@ -599,7 +599,7 @@ describe('InProcess', () => {
       assert.deepEqual([globals.seen.evaluated, stale], [3, 2])
     })
 
-    it('loads it anew where the version changed meanwhile', async () => {
+    it('loads it anew if the version has changed meanwhile', async () => {
       let version = 1
       await using world = await still({
         maxApps: 1,
@@ -659,7 +659,7 @@ describe('InProcess', () => {
     assert.equal(world.vhosts.stats().staleGraphs, 0)
   })
 
-  it('leaves a router its folders of packages when another one of the same folder is closed', async () => {
+  it('leaves a router its package folders when another router of the same folder is closed', async () => {
     await using world = await still({ modulesDir: 'vendor' })
     world.write(`${HOST}/vendor/one/index.js`, `module.exports = 'one'`)
     world.write(`${HOST}/vendor/two/package.json`, '{ "type": "module", "exports": "./index.js" }')

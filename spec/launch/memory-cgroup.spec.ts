@@ -7,32 +7,32 @@ const FIRST =
 const SECOND = 'proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n'
 
 describe('parentCgroups', () => {
-  it('with version 1 is one\u2019s own', () => {
+  it('with version 1 is the cgroup of the process', () => {
     assert.deepEqual(parentCgroups('9:name=systemd:/\n4:memory:/site\n1:cpu:/other\n', FIRST), [
       { folder: '/sys/fs/cgroup/memory/site', limitFile: 'memory.limit_in_bytes' },
     ])
   })
 
-  it('with version 2 is the one above, where that was delegated', () => {
+  it('with version 2 is the parent cgroup if that was delegated', () => {
     assert.deepEqual(parentCgroups('0::/system.slice/sites.service/router\n', SECOND), [
       { folder: '/sys/fs/cgroup/system.slice/sites.service', limitFile: 'memory.max' },
     ])
   })
 
   for (const path of ['/', '/system.slice/sites.service', '/user.slice/session-1.scope', '/system.slice']) {
-    it(`with version 2 is none in ${path}, where what lies above is not one\u2019s own`, () => {
+    it(`with version 2 is none in ${path}, if the parent does not belong to the process`, () => {
       assert.deepEqual(parentCgroups(`0::${path}\n`, SECOND), [])
     })
   }
 
-  it('is none where there are no cgroups', () => {
+  it('is none if there are no cgroups', () => {
     assert.deepEqual(parentCgroups('', ''), [])
     assert.deepEqual(parentCgroups('0::/sites/router\n', 'proc /proc proc rw 0 0\n'), [])
   })
 })
 
 describe('MemoryCgroups', () => {
-  it('limit nothing, and say nothing, where the process may not make any', async () => {
+  it('limit nothing, and report nothing, if the process may not make any', async () => {
     // No process has this id.
     assert.equal(await new MemoryCgroups().limit(2 ** 22 + 1, 2 ** 30), undefined)
   })

@@ -93,7 +93,7 @@ describe('getModulePaths and modulesDir', () => {
         })
       }
 
-      it('in several, in their order', async () => {
+      it('in several folders, in their order', async () => {
         await using world = await start({
           getModulePaths: realPath => [join(realPath, 'first'), join(realPath, '../shared/node_modules')],
         })
@@ -113,7 +113,7 @@ describe('getModulePaths and modulesDir', () => {
         assert.equal(await world.body(HOST, '/main'), `main of ${HOST}/vendor`)
       })
 
-      it('not in the folders around them', async () => {
+      it('but not in the folders around them', async () => {
         await using world = await start({ getModulePaths: () => [world.path('shared/deep/node_modules')] })
         world.write(`${HOST}/app/${file}`, source)
         world.write('shared/deep/node_modules/main/index.js', `module.exports = 'found'`)
@@ -156,7 +156,7 @@ describe('getModulePaths and modulesDir', () => {
     })
   }
 
-  it('serve static imports and require.resolve() too', async () => {
+  it('also serve static imports and require.resolve()', async () => {
     await using world = await start({ modulesDir: 'vendor' })
     install(world, `${HOST}/vendor`)
     world.write(
@@ -180,7 +180,7 @@ describe('getModulePaths and modulesDir', () => {
     )
   })
 
-  it('tell of a missing package as Node does', async () => {
+  it('report a missing package as Node does', async () => {
     await using world = await start({ modulesDir: 'vendor' })
     world.write(`${HOST}/app/index.js`, `require('missing')`)
     world.write('taurus.test/app/index.mjs', `import 'missing'`)
@@ -190,7 +190,7 @@ describe('getModulePaths and modulesDir', () => {
     assert.equal(await causeOf('taurus.test'), 'ERR_MODULE_NOT_FOUND')
   })
 
-  it('leave the router in peace: its own process finds no package of a vhost', async () => {
+  it('leave the router alone: its own process finds no package of a vhost', async () => {
     await using world = await start({ modulesDir: 'vendor' })
     install(world, `${HOST}/vendor`)
     world.write(`${HOST}/app/index.js`, SYSTEMS[0]?.[2] as string)

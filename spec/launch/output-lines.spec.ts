@@ -19,13 +19,13 @@ async function linesOf(chunks: readonly Buffer[], longest = 1000): Promise<strin
 }
 
 describe('readLines', () => {
-  it('tells of each line, and of a last one without an end', async () => {
+  it('passes on each line, and a last one without a line end', async () => {
     assert.deepEqual(await linesOf([Buffer.from('one\r\ntwo\n\nthree')]), ['one', 'two', '', 'three'])
     assert.deepEqual(await linesOf([Buffer.from('one\n')]), ['one'])
     assert.deepEqual(await linesOf([]), [])
   })
 
-  it('gives the same wherever the chunks part, within a character too', async () => {
+  it('gives the same lines wherever chunks are split, even within a character', async () => {
     const text = 'ä€😀\nzwei\n\nlast'
     const bytes = Buffer.from(text)
     const cuts = fc.uniqueArray(fc.integer({ min: 1, max: bytes.length - 1 }))
@@ -38,7 +38,7 @@ describe('readLines', () => {
     )
   })
 
-  it('tells what is too long in parts', async () => {
+  it('passes on in parts what is too long', async () => {
     const chunks = Array.from({ length: 25 }, () => Buffer.from('x'.repeat(10)))
     assert.deepEqual(
       (await linesOf(chunks, 100)).map(line => line.length),
@@ -46,7 +46,7 @@ describe('readLines', () => {
     )
   })
 
-  it('goes on in another turn after so many lines, and loses none', async () => {
+  it('goes on in another turn after a number of lines, and loses none', async () => {
     const wanted = Array.from({ length: 1000 }, (_, n) => `line ${n} ä`)
     const stream = new PassThrough()
     const lines: string[] = []
@@ -69,7 +69,7 @@ describe('readLines', () => {
     ['long lines', `${'x'.repeat(999)}\n`.repeat(100)],
     ['a line without end', 'x'.repeat(100_000)],
   ] as const) {
-    it(`reads no more of ${what} while there is no room to write`, async () => {
+    it(`stops reading ${what} while there is no room to write`, async () => {
       const stream = new PassThrough()
       let told = 0
       let goOn = (): void => {}
@@ -91,7 +91,7 @@ describe('readLines', () => {
 })
 
 describe('lastLines', () => {
-  it('has all lines that are left, however many, and whether or not there is room to write', async () => {
+  it('gets all remaining lines, however many, whether or not there is room to write', async () => {
     const stream = new PassThrough()
     const lines: string[] = []
     readLines(
@@ -106,14 +106,14 @@ describe('lastLines', () => {
     assert.equal(lines.length, 1000)
   })
 
-  it('waits for no stream that is held open, once what is in it is read', async () => {
+  it('does not wait for a stream that is held open, once its content is read', async () => {
     const start = performance.now()
     await lastLines([new PassThrough()])
     const waited = performance.now() - start
     assert.ok(waited < 500, `${waited} ms`)
   })
 
-  it('has all that a program wrote, where what it started holds its output, and this process was busy', async () => {
+  it('gets everything that a program wrote, even if a child holds its output open and this process was busy', async () => {
     for (let time = 0; time < 10; time++) {
       const program = `sleep 30 & head -c 100000 /dev/zero | tr '\\0' x; echo; echo last`
       const child = spawn('/bin/sh', ['-c', program], {

@@ -22,19 +22,19 @@ async function importBundled(module: string): Promise<Record<string, (given: obj
   }
 }
 
-describe('A file that Node is to load', () => {
+describe('A file that Node loads itself', () => {
   it('is found beside the module that needs it', () => {
     const url = ownFile('../../lib/launch/generation-hook.js', import.meta.url)
     assert.equal(url.href, new URL('../../lib/launch/generation-hook.js', import.meta.url).href)
   })
 
-  it('is told of, and what to do, where the library is in a bundle', async () => {
+  it('is reported with what to do if the library is in a bundle', async () => {
     assert.throws(() => ownFile('./no-such-file.js', import.meta.url), { message })
     const { preload } = await importBundled('runner')
     assert.throws(() => preload?.({}), { message })
   })
 
-  it('is told of before a thread for hooks would run the bundle', {
+  it('is reported before a thread for hooks would run the bundle', {
     skip: 'registerHooks' in Module && 'hooks need no thread here',
   }, async () => {
     const { hookGenerations } = await importBundled('generation-hook')

@@ -36,12 +36,12 @@ describe('ownerOf()', { skip: isRoot ? false : 'needs root' }, () => {
 
   afterEach(() => rmSync(base, { recursive: true }))
 
-  it('is whom the release folder and all on the way from the base path belong to', async () => {
+  it('is the user to whom the release folder and every step from the base path belong', async () => {
     const entry = file('aries.test/releases/1/app/index.js', TENANT)
     assert.deepEqual(await ownerOf(at('aries.test/releases/1'), entry, base), { uid: TENANT, gid: TENANT })
   })
 
-  it('lets root, and who has the base path, own what leads there', async () => {
+  it('lets root, and the owner of the base path, own the way to it', async () => {
     const entry = file('aries.test/releases/1/app/index.js', TENANT)
     chownSync(base, OTHER, OTHER)
     chownSync(at('aries.test'), 0, 0)
@@ -50,7 +50,7 @@ describe('ownerOf()', { skip: isRoot ? false : 'needs root' }, () => {
     assert.equal((await ownerOf(at('aries.test/releases/1'), entry, base)).uid, TENANT)
   })
 
-  it('is found where the base path is a link, and where the release lies elsewhere', async () => {
+  it('is found if the base path is a link, and if the release lies elsewhere', async () => {
     const entry = file('www/aries.test/app/index.js', TENANT)
     chownSync(at('www'), 0, 0)
     symlinkSync('www', at('link'))

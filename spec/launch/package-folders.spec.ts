@@ -5,7 +5,7 @@ import { foldersAbove, isAbsentPackage, packageName } from '../../lib/launch/pac
 import { World } from '../support/world.ts'
 
 describe('isAbsentPackage', () => {
-  it('says so of a package that is in none of the folders, and of nothing else', async () => {
+  it('is true for a package that is in none of the folders, and for nothing else', async () => {
     await using world = new World()
     world.write('near/node_modules/near/package.json', '{}')
     world.write('node_modules/far/package.json', '{}')
@@ -58,7 +58,7 @@ describe('isAbsentPackage', () => {
     assert.deepEqual(['a', 'a/b/c', '@a/b', '@a/b/c'].map(packageName), ['a', 'a', '@a/b', '@a/b'])
   })
 
-  it('takes what was there for there until the turn ends, and looks again for what was not', async () => {
+  it('assumes until the turn ends that what was there still is, and looks again for what was not', async () => {
     await using world = new World()
     world.write('node_modules/other/package.json', '{}')
     const folders = foldersAbove(world.path('near'))
@@ -80,7 +80,7 @@ describe('a package that is absent', () => {
     const site = (world: World, host: string, name: string): void =>
       world.write(`${host}/app/${file}`, `${use(name)} (req, res) => res.end(String(found))`)
 
-    it(`is told of as Node does, and found as soon as it is installed: ${system}`, async () => {
+    it(`is reported as Node does, and found as soon as it is installed: ${system}`, async () => {
       await using world = await World.start({ watch: false })
       // If there were no such folder at all, Node would not look, and would remember nothing.
       mkdirSync(world.path('aries.test/node_modules'), { recursive: true })
@@ -104,7 +104,7 @@ describe('a package that is absent', () => {
       }
     })
 
-    it(`is none where a release imports itself by its own name: ${system}`, async () => {
+    it(`is not assumed if a release imports itself by its own name: ${system}`, async () => {
       await using world = await World.start({ watch: false })
       world.write('aries.test/package.json', '{ "name": "itself", "exports": { "./own": "./own.js" } }')
       world.write('aries.test/own.js', `module.exports = 'own'`)

@@ -61,7 +61,7 @@ describe('A probe', () => {
     })
   }
 
-  it('is asked before the switch, in the name of the vhost, once', async () => {
+  it('is sent before the switch, under a hostname of the vhost, once', async () => {
     await using world = await World.start()
     world.write(
       'aries/app/index.js',
@@ -97,7 +97,7 @@ describe('A probe', () => {
     assert.equal(JSON.parse(await world.body('aries.test'))[0].url, '/healthz?deep=1')
   })
 
-  it('takes a redirect for an answer, and the status that it asks for', async () => {
+  it('accepts a redirect, or the status that it asks for', async () => {
     await using world = await World.start()
     site(world, 'aries.test', 'res.writeHead(308, { location: "/" }).end()')
     site(world, 'leo.test', 'res.writeHead(401).end("x".repeat(1e6))', { path: '/healthz', status: 401 })
@@ -105,7 +105,7 @@ describe('A probe', () => {
     assert.equal(await world.body('leo.test'), 'leo.test')
   })
 
-  it('keeps the modules of what serves in place when it fails', async () => {
+  it('keeps the modules of the serving app in place when it fails', async () => {
     await using world = await World.start({ updateInterval: 30 })
     world.write('aries.test/app/index.js', 'module.exports = (req, res) => res.end(require("./late.js"))')
     world.write('aries.test/app/late.js', 'module.exports = "one"')
@@ -117,14 +117,14 @@ describe('A probe', () => {
     assert.equal(await world.body('aries.test'), 'one')
   })
 
-  it('counts in the time that a load may take', async () => {
+  it('counts towards loadTimeout', async () => {
     await using world = await World.start({ loadTimeout: 300 })
     site(world, 'aries.test', '')
     assert.equal((await world.get('aries.test')).status, 503)
     assert.equal((world.errors[0] as VhostError).code, 'ERR_VHOST_LOAD_TIMEOUT')
   })
 
-  it('is answered by whatever handler a framework makes', async () => {
+  it('works with the handler of any framework', async () => {
     await using world = await World.start()
     const packages = process.cwd()
     const sites: Record<string, string> = {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { readProcessFigures } from '../../lib/launch/process-figures.ts'
 
 describe('readProcessFigures', () => {
-  it('tells memory and processor time as the process itself does', () => {
+  it('gives memory and processor time as the process itself does', () => {
     const before = process.cpuUsage()
     const figures = readProcessFigures(process.pid)
     const rss = process.memoryUsage.rss()
@@ -13,7 +13,7 @@ describe('readProcessFigures', () => {
     assert.ok(Math.abs((figures.cpu ?? 0) - own) < 200, `${figures.cpu} and ${own} ms`)
   })
 
-  it('tells nothing of a process that is not there', () => {
+  it('gives nothing for a process that does not exist', () => {
     // Above the highest process id on Linux.
     assert.equal(readProcessFigures(2 ** 22 + 1), undefined)
   })

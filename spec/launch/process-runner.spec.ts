@@ -9,7 +9,7 @@ import { startProcess } from '../../lib/launch/process-runner.ts'
 import type { Reaper } from '../../lib/launch/reaper.ts'
 
 describe('startProcess', () => {
-  it('has the app begin when its memory is limited, however long the kernel takes for that', async () => {
+  it('lets the app begin once its memory is limited, however long the kernel takes for that', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'express-van-runner-'))
     const entry = join(folder, 'index.js')
     writeFileSync(entry, 'console.log("begun"); module.exports = (req, res) => res.end()')

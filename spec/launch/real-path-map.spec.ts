@@ -17,7 +17,7 @@ describe('RealPathMap', () => {
     assert.deepEqual(around(map, 'gemini'), ['.'])
   })
 
-  it('gives with each what belongs to no release', () => {
+  it('always includes what belongs to no release', () => {
     const map = mapOf('aries')
     map.set(NO_RELEASE, 'none')
     assert.deepEqual(map.around(join(ROOT, 'aries')).sort(), [
@@ -36,7 +36,7 @@ describe('RealPathMap', () => {
     assert.deepEqual(around(map, 'aries'), ['aries', 'aries/lib'])
   })
 
-  it('gives what going through all would give', () => {
+  it('gives what a full search would give', () => {
     const path = fc
       .array(fc.constantFrom('a', 'b', 'ab'), { maxLength: 4 })
       .map(parts => join(ROOT, ...parts))
@@ -56,7 +56,7 @@ describe('RealPathMap', () => {
     )
   })
 
-  it('does not go through all', () => {
+  it('does not search everything', () => {
     const names = Array.from({ length: 20_000 }, (_, n) => `${n}.test`)
     const map = mapOf(...names)
     const start = performance.now()

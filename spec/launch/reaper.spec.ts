@@ -11,7 +11,7 @@ import { eventually } from '../support/world.ts'
 const onLinux = { skip: process.platform !== 'linux' && '/proc is of Linux' }
 
 describe('Reaper', onLinux, () => {
-  it('ends what is watched, and no other, also where it was itself killed meanwhile', async () => {
+  it('ends the processes that it watches, and no others, even if it was itself killed meanwhile', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'express-van-reaper-'))
     const reaper = new Reaper(folder, '')
     reaper.start()
@@ -29,7 +29,7 @@ describe('Reaper', onLinux, () => {
     process.kill(forgotten, 'SIGKILL')
   })
 
-  it('is begun for the next app where no process could be started for it', async t => {
+  it('is started for the next app if its own process could not be started', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'express-van-reaper-'))
     const reaper = new Reaper(folder, '')
     const { spawn: start } = Startable

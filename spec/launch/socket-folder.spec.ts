@@ -18,7 +18,7 @@ import { SocketFolder } from '../../lib/launch/socket-folder.ts'
 const LONGEST = 107
 
 describe('SocketFolder', () => {
-  it('is entered by nobody else, names each socket once, and goes with all that is left in it', async () => {
+  it('can be entered by nobody else, names each socket once, and is removed with all that is left in it', async () => {
     const folder = new SocketFolder()
     assert.equal(statSync(folder.path).mode & 0o777, 0o700)
     const [one, other] = [folder.next(), folder.next()]
@@ -33,7 +33,7 @@ describe('SocketFolder', () => {
     assert.ok(!existsSync(folder.path))
   })
 
-  it('is made anew where somebody has removed it, and enters nothing that was put in its place', () => {
+  it('is made again if somebody has removed it, and never uses what was put in its place', () => {
     const folder = new SocketFolder()
     folder.next()
     rmSync(folder.path, { recursive: true })
@@ -52,7 +52,7 @@ describe('SocketFolder', () => {
     assert.ok(!existsSync(folder.path))
   })
 
-  it('lies elsewhere where the folder for temporary files has too long a path', () => {
+  it('is elsewhere if the path of the folder for temporary files is too long', () => {
     const before = process.env.TMPDIR
     const base = mkdtempSync(join(tmpdir(), 'express-van-'))
     try {

@@ -5,7 +5,7 @@ import { giveBack } from '../../lib/launch/spent-chunk.ts'
 const canTransfer = 'transfer' in ArrayBuffer.prototype
 
 describe('giveBack', () => {
-  it('empties what was written', { skip: canTransfer ? false : 'this Node cannot' }, () => {
+  it('empties what has been written', { skip: canTransfer ? false : 'this Node cannot' }, () => {
     const chunk = Buffer.allocUnsafeSlow(64 * 1024)
     const written = giveBack(chunk)
     assert.equal(chunk.length, 64 * 1024)
@@ -19,7 +19,7 @@ describe('giveBack', () => {
     assert.equal(chunk.length, 64 * 1024)
   })
 
-  it('leaves alone what is a part of more, or small', () => {
+  it('leaves alone what is part of more memory, or small', () => {
     assert.equal(giveBack(Buffer.allocUnsafeSlow(64 * 1024).subarray(1)), undefined)
     assert.equal(giveBack(Buffer.allocUnsafeSlow(64)), undefined)
     assert.equal(giveBack(Buffer.from('pooled')), undefined)

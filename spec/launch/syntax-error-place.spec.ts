@@ -15,7 +15,7 @@ async function thrown(world: World, entry = 'aries.test/app/index.mjs'): Promise
 }
 
 describe('the error of an ES module that cannot be parsed', () => {
-  it('tells where, as that of CommonJS does', async () => {
+  it('gives the place, as that of CommonJS does', async () => {
     await using world = new World()
     world.write('aries.test/app/index.mjs', '\nexport default =')
     world.write('aries.test/app/index.cjs', '\nmodule.exports = ]')
@@ -25,7 +25,7 @@ describe('the error of an ES module that cannot be parsed', () => {
     assert.match(ofCommonJS ?? '', /index\.cjs:2\nmodule\.exports = \]\n +\^\n\nSyntaxError: /)
   })
 
-  it('tells where among what the entry imports, of which nothing is run', async () => {
+  it('gives the place in a module that the entry imports, without running any', async () => {
     await using world = new World()
     world.write('aries.test/package.json', '{ "type": "module" }')
     world.write('aries.test/app/index.mjs', 'import "./lib/early.cjs"\nimport "./lib/routes.js"')
@@ -36,7 +36,7 @@ describe('the error of an ES module that cannot be parsed', () => {
     assert.equal('wasRun' in globalThis, false)
   })
 
-  it('stays as it is where the module was mended meanwhile, and so does any other', async () => {
+  it('stays as it is if the module has meanwhile been mended, and so does any other error', async () => {
     await using world = new World()
     world.write('aries.test/app/index.mjs', 'export default =')
     const file = world.path('aries.test/app/index.mjs')

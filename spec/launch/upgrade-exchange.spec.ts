@@ -19,7 +19,7 @@ const CLIENTS = 20
 const SWITCHED = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n'
 
 describe('UpgradeExchange', () => {
-  it('waits where an app that is busy has no room for a connection', async () => {
+  it('waits if a busy app has no room for a connection', async () => {
     await using app = await StoppedServer.start()
     await using door = await Door.open(app.path)
     const clients = await door.enter(CLIENTS)
@@ -30,7 +30,7 @@ describe('UpgradeExchange', () => {
     assert.deepEqual(door.failures, [])
   })
 
-  it('is refused where the app ends while it waits', async () => {
+  it('is refused if the app ends while it waits', async () => {
     await using app = await StoppedServer.start()
     await using door = await Door.open(app.path)
     const clients = await door.enter(CLIENTS)
@@ -39,7 +39,7 @@ describe('UpgradeExchange', () => {
     assert.equal(door.failures.length, CLIENTS)
   })
 
-  it('throws where the head may not be sent, and nothing when the socket closes then', async () => {
+  it('throws if the head cannot be sent, and does not throw again when the socket closes', async () => {
     await using app = await StoppedServer.start()
     const forward = new Forward({ ...optionsOf(app), broken: () => assert.fail('nothing was sent') })
     const socket = new PassThrough()
@@ -52,7 +52,7 @@ describe('UpgradeExchange', () => {
     await once(socket, 'close')
   })
 
-  it('asks no more once its socket is closed', async () => {
+  it('stops asking once its socket is closed', async () => {
     await using app = await StoppedServer.start()
     await using door = await Door.open(app.path)
     await door.enter(CLIENTS)
@@ -64,7 +64,7 @@ describe('UpgradeExchange', () => {
     assert.ok(door.failures.length < CLIENTS / 2, door.failures.join('; '))
   })
 
-  it('ends the whole connection where the app refuses, whatever the client leaves open', async () => {
+  it('ends the whole connection if the app refuses, whatever the client leaves open', async () => {
     await using app = await UpgradeApp.start(socket => {
       socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno')
     })
@@ -93,7 +93,7 @@ describe('UpgradeExchange', () => {
     clients[1]?.destroy()
   })
 
-  it('keeps what a client says before the app has answered, and hands it on whole', async () => {
+  it('keeps what a client sends before the app has answered, and passes it on in full', async () => {
     const sent = 'early '.repeat(50_000)
     await using app = await UpgradeApp.start(socket => {
       setImmediate(() => socket.write(SWITCHED))
@@ -109,8 +109,8 @@ describe('UpgradeExchange', () => {
     assert.match(await text(client), /whole$/)
   })
 
-  describe('where there is a limit of time', () => {
-    it('is refused where the app does not answer, whose connection ends', async () => {
+  describe('with a time limit', () => {
+    it('is refused if the app does not answer, and ends its connection to the app', async () => {
       let isClosed = false
       await using app = await UpgradeApp.start(socket => {
         socket.resume().on('close', () => {
@@ -125,7 +125,7 @@ describe('UpgradeExchange', () => {
       assert.deepEqual(door.failures, [])
     })
 
-    it('is refused while it waits for room, and asks no more', async () => {
+    it('is refused while it waits for room, and stops asking', async () => {
       await using app = await StoppedServer.start()
       await using door = await Door.open(app.path, 50)
       const clients = await door.enter(CLIENTS)
@@ -134,7 +134,7 @@ describe('UpgradeExchange', () => {
       assert.deepEqual(door.failures, [])
     })
 
-    it('is given an answer that is there in time, also where the router is held up until it is late', async t => {
+    it('passes on an answer that arrives in time even if the router is held up until it is late', async t => {
       t.mock.timers.enable({ apis: ['setTimeout'] })
       await using app = await UpgradeApp.start(socket => {
         socket.end(`${SWITCHED}in time`)
@@ -148,7 +148,7 @@ describe('UpgradeExchange', () => {
     })
   })
 
-  describe('where the app has ended, and the client has not read all of it,', () => {
+  describe('when the app has ended, and the client has not read everything,', () => {
     const answer = async (app: UpgradeApp): Promise<SlowSocket> => {
       const socket = new SlowSocket()
       const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' })
@@ -166,7 +166,7 @@ describe('UpgradeExchange', () => {
       assert.match(socket.text, /^HTTP\/1\.1 101 [\s\S]*\r\n\r\nthe rest$/)
     })
 
-    it('closes where the client reads nothing for long', async () => {
+    it('closes if the client reads nothing for a long time', async () => {
       await using app = await UpgradeApp.start(socket => socket.end(`${SWITCHED}the rest`))
       const socket = await answer(app)
       assert.equal(socket.destroyed, false)

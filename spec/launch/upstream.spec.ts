@@ -16,7 +16,7 @@ const FIGURES = { memory: null, cpu: null }
 const BEAT = 750
 
 describe('Upstream', () => {
-  it('is not killed for an answer that the router, held up itself, has not read yet', async t => {
+  it('is not killed for an answer that the router, itself held up, has not read yet', async t => {
     await using busy = await Busy.start(t.mock.timers)
     for (let beat = 0; beat < 6; beat++) {
       // The router's timer comes first, then whatever has long been there to read.
@@ -27,7 +27,7 @@ describe('Upstream', () => {
     assert.equal(busy.kills, 0)
   })
 
-  it('is killed where it answers nothing', async t => {
+  it('is killed if it answers nothing', async t => {
     await using busy = await Busy.start(t.mock.timers)
     t.mock.timers.tick(BEAT)
     await busy.turns()

@@ -6,7 +6,7 @@ import { socketFolders } from '../support/isolated.ts'
 import { World } from '../support/world.ts'
 
 describe('Upstreams', () => {
-  it('make no folder for sockets where they are closed before the first app has one', async () => {
+  it('make no socket folder if they are closed before the first app needs one', async () => {
     await using world = new World()
     world.site('aries.test', 'aries')
     const before = [socketFolders(), process.listenerCount('exit')]

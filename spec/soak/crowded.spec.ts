@@ -15,10 +15,10 @@ const NAMES = ['a', 'b', 'c', 'd', 'e']
 const MILLISECONDS = 4000
 const CLIENTS = 8
 
-describe('more sites than apps may be loaded', { concurrency: 1 }, () => {
+describe('more sites than there is room for', { concurrency: 1 }, () => {
   for (const maxApps of [1, 2, 3]) {
     for (const watch of [true, false]) {
-      it(`of which ${maxApps} have room, ${watch ? 'with events' : 'by looking'}: each answer is right, and all ends`, {
+      it(`with room for ${maxApps}, ${watch ? 'with events' : 'by looking'}: each answer is right, and everything ends`, {
         timeout: 60_000,
       }, async () => {
         await using world = await World.start({

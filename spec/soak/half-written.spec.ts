@@ -121,7 +121,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     })
   }
 
-  it('cp -r of 2,000 files to where the link leads already: the last good one serves all the while', {
+  it('cp -r of 2,000 files to where the link already leads: the last good release serves throughout', {
     timeout: 60_000,
   }, async () => {
     await using world = await World.start({ updateInterval: INTERVAL })
@@ -146,7 +146,9 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     assert.deepEqual(client.story, ['1 1', '2 2'])
   })
 
-  it('two files that must agree: one of each is refused, and never serves', { timeout: 60_000 }, async () => {
+  it('two files that check each other: a mixture is refused, and never serves', {
+    timeout: 60_000,
+  }, async () => {
     await using world = await World.start({ updateInterval: INTERVAL })
     const site = new Site(world, 0)
     for (const version of ['1', '2']) site.write(site.release(version), version, STRICT_ENTRY)
@@ -166,7 +168,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     assert.deepEqual(client.failures, [])
   })
 
-  it('two files that do not look at each other: one of each is gone when the deploy ends', {
+  it('two files that do not check each other: a mixture is gone when the deploy ends', {
     timeout: 60_000,
   }, async () => {
     await using world = await World.start({ updateInterval: INTERVAL })
@@ -183,7 +185,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     assert.deepEqual(client.failures, [])
   })
 
-  it('npm ci itself, of another version of 20 packages: fails no request', { timeout: 120_000 }, async t => {
+  it('npm ci itself, for another version of 20 packages: fails no request', { timeout: 120_000 }, async t => {
     if (isMissing('npm', t)) return
     await using world = await World.start({ updateInterval: INTERVAL })
     const site = new Site(world, 0)
@@ -206,7 +208,7 @@ describe('a deploy file by file', { concurrency: 1 }, () => {
     assert.deepEqual(client.failures, [])
   })
 
-  it('what npm ci does: what was loaded serves while the packages are away, and what is loaded then is refused', {
+  it('the steps of npm ci: what is loaded serves while the packages are away, and what is loaded then is refused', {
     timeout: 60_000,
   }, async () => {
     await using world = await World.start({ updateInterval: INTERVAL })

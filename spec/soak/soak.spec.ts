@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { type SoakReport, soak } from './run.ts'
 
 // A short form of `npm run soak`, so that a regression shows. With the same seed, that explains a violation.
-describe('deploys at random under requests at random', () => {
+describe('random deploys under random requests', () => {
   for (const watch of [true, false]) {
     it(`break no rule, ${watch ? 'with events' : 'by looking alone'}`, { timeout: 180_000 }, async () => {
       const report = await soak({

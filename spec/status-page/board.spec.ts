@@ -5,7 +5,7 @@ import type { VhostRouter } from '../../lib/index.ts'
 import { Board } from '../../lib/status-page/board.ts'
 
 describe('Board', () => {
-  it('has a row begin with the name that it began with, in whatever order aliases follow a flip', () => {
+  it('keeps the first name of a row, in whatever order aliases follow a flip', () => {
     const { look, serve } = start()
     serve({ 'releases/1': ['aries.test', 'www.aries.test'], taurus: ['taurus.test'] })
     assert.deepEqual(look(), [['aries.test', 'www.aries.test'], ['taurus.test']])

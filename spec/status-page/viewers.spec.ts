@@ -10,14 +10,14 @@ const TOTALS = { apps: 0, draining: 0, failed: 0, hostnames: 0, requests: 0, inF
 const LOADED = { hostnames: ['aries.test'], realPath: '/srv/aries', version: 1, durationMs: 1 }
 
 describe('Viewers', () => {
-  it('asks the router nothing while nobody looks', t => {
+  it('asks the router nothing while there are no viewers', t => {
     const { vhosts, asked, tick } = start(t)
     for (let i = 0; i < 10; i++) vhosts.emit('load', LOADED)
     tick(10 * MAX_SAMPLES)
     assert.equal(asked(), 0)
   })
 
-  it('asks once for a burst of deploys, and once for each sample, however many look', t => {
+  it('asks once for a burst of deploys, and once for each sample, however many viewers there are', t => {
     const { vhosts, asked, tick, view } = start(t)
     for (let i = 0; i < 5; i++) view()
     const before = asked()
@@ -29,7 +29,7 @@ describe('Viewers', () => {
     assert.ok([3, 4].includes(asked() - before), `${asked() - before}`)
   })
 
-  it('makes once what it tells many: those who come together, and each change', t => {
+  it('makes a message once for many viewers: for those who come together, and for each change', t => {
     const { asked, tick, view, vhosts } = start(t)
     vhosts.emit('load', LOADED)
     const viewers = Array.from({ length: 50 }, view)
@@ -45,7 +45,7 @@ describe('Viewers', () => {
     )
   })
 
-  it('tells who comes between two looks of what was known at the first, and then all that came after', t => {
+  it('sends a viewer who comes between two looks the state of the first, and then all that came after', t => {
     const { tick, view, vhosts, serve } = start(t)
     const first = view()
     serve('aries.test')
@@ -56,7 +56,7 @@ describe('Viewers', () => {
     assert.deepEqual([first, second].map(deploysTold), [1, 1])
   })
 
-  it('tells who reads slowly at once what has become different meanwhile, and not the whole again', t => {
+  it('sends a slow reader at once what has changed meanwhile, and not everything again', t => {
     const { tick, view, vhosts, serve } = start(t)
     const [reads, rests] = [view(), view()]
     rests.writableLength = 2 ** 24
@@ -84,7 +84,7 @@ describe('Viewers', () => {
     assert.equal(reads.written.at(-1), rests.written.at(-1))
   })
 
-  it('goes on for as long as its charts reach when the last one has left, then rests', t => {
+  it('goes on for as long as its charts reach after the last viewer has left, then rests', t => {
     const { asked, tick, view } = start(t)
     const res = view()
     tick(1)
@@ -98,7 +98,7 @@ describe('Viewers', () => {
     assert.ok(asked() > before)
   })
 
-  it('breaks off who does not read when it ends', t => {
+  it('cuts off viewers that do not read when it ends', t => {
     const { close, tick, view } = start(t)
     const [reads, rests] = [view(), view()]
     close()
