@@ -71,7 +71,7 @@ describe('findEntry', () => {
     assert.equal(await findEntry(join(import.meta.filename, 'app'), undefined), undefined)
   })
 
-  describe('follows moduleName alone, where it is given:', () => {
+  describe('follows only moduleName if it is given:', () => {
     for (const [name, files, moduleName, expected] of [
       ['any name', ['app.js', 'main.js'], 'main', 'main.js'],
       ['in a subfolder', ['app.js', 'src/web/main.mjs'], 'src/web/main', 'src/web/main.mjs'],

@@ -105,13 +105,13 @@ for (const outer of EXPRESSES) {
             assert.match(String(ip), /127\.0\.0\.1|::1/)
           })
 
-          it('trusts whom the option trustProxy names', async () => {
+          it('trusts the proxies that the option trustProxy names', async () => {
             await using world = await behind(outer, { trustProxy: 'loopback' })
             world.write(`${HOST}/app/index.js`, `${PROXY}\n${ending}`)
             assert.deepEqual(await json(world, '/', FORWARDED), trusted)
           })
 
-          it('trusts whom it set itself', async () => {
+          it('trusts the proxies that the app itself names', async () => {
             await using world = await behind(outer, {}, (app, { vhosts }) => {
               app.set('trust proxy', true)
               app.use(vhosts)

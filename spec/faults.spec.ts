@@ -351,7 +351,7 @@ describe('when the base path', { concurrency: 1 }, () => {
 })
 
 describe('beside 10,000 vhosts', { concurrency: 1 }, () => {
-  it('the first answer comes at once, and events tell of flips and of what appears', async t => {
+  it('the first answer comes at once, and events report flips and what appears', async t => {
     await using world = new World({ updateInterval: 60_000 })
     for (let n = 0; n < 10_000; n++) mkdirSync(world.path(`site-${n}.test`, 'app'), { recursive: true })
     for (const n of [0, 5000, 9999]) world.site(`site-${n}.test`, `site ${n}`)

@@ -62,7 +62,7 @@ describe('findHandler', () => {
       })
     }
 
-    it('the server that listens where nothing else is a handler', async () => {
+    it('the server that listens if nothing else is a handler', async () => {
       assert.equal(await found({}, undefined, server), server)
       assert.equal(await found({ config: 1 }, undefined, server), server)
       assert.equal(await found({ app: handle }, undefined, server), handle)

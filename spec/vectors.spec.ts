@@ -41,7 +41,7 @@ const rows = vectors.filter(({ group, transport }) => transport === 'h1' && GROU
 
 describe('vectors, through the whole router over a raw socket', () => {
   for (const trustProxy of [false, true]) {
-    describe(trustProxy ? 'where the proxy is trusted' : 'where no proxy is trusted', () => {
+    describe(trustProxy ? 'if the proxy is trusted' : 'if no proxy is trusted', () => {
       let world: World
       const asked: string[] = []
       const chosen = rows.filter(({ setup }) => (setup?.trustProxy ?? false) === trustProxy)

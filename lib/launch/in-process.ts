@@ -48,7 +48,7 @@ export class InProcess {
     return this.#staleGraphs
   }
 
-  /** `findInfo` gives what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
+  /** `findInfo` returns what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
   async launch(release: Release, own: VhostSettings, findInfo: FindInfo): Promise<Launched> {
     const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, own, findInfo))
     this.#parked.lookAfter()

@@ -7,7 +7,7 @@ const present = new Set<string>()
 
 /**
  * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember that a
- * package.json was missing as long as the process runs: a package installed after a load failed for want of it would
+ * package.json was missing as long as the process runs: a package installed after a load failed for lack of it would
  * never be found. So Node must not look for what is absent.
  */
 export function isAbsentPackage(specifier: string, folders: readonly string[]): boolean {

@@ -1687,7 +1687,7 @@ describe('Forward', () => {
       })
     })
 
-    it('asks below a mount path that the app is told, as in process', async () => {
+    it('comes through a mount path, which the app is told, as in process', async () => {
       await using wall = await Wall.start(app())
       wall.mount = '/m\u00fcnt/%20'
       const { baseUrl, originalUrl, url } = JSON.parse((await wall.ask({ path: '/m%C3%BCnt/%20/x' })).body)
@@ -1695,7 +1695,7 @@ describe('Forward', () => {
       assert.equal(originalUrl, `${baseUrl}/x`)
     })
 
-    it('asks for a target that is told to an app without a framework, too', async () => {
+    it('asks for a target that an app without a framework is told, too', async () => {
       await using wall = await Wall.start((req, res) => {
         const { baseUrl, originalUrl, url } = req as RoutedRequest & {
           baseUrl?: string
