@@ -564,7 +564,7 @@ describe('Watcher, by looking', () => {
     assert.ok(ratio > 5, `1 of ${ratio}`)
   })
 
-  it('spreads the keys over the ten intervals', async () => {
+  it('compares each key in an interval of its own out of ten', async () => {
     const keys = ['a', 'b', 'c']
     start({ updateInterval: 10 })
     for (const key of keys) watcher?.watch(key, watched({ [folder(key)]: undefined }))

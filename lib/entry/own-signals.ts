@@ -27,7 +27,7 @@ const ENDING: readonly NodeJS.Signals[] = [
   'SIGFPE',
   'SIGILL',
   'SIGSEGV',
-  // These would stop the router.
+  // These would suspend the router.
   'SIGSTOP',
   'SIGTSTP',
   'SIGTTIN',
