@@ -17,10 +17,10 @@ import { type Replacement, ServingApps, type ServingHooks } from './serving-apps
 import type { Vhost } from './vhost-table.ts'
 import { within } from './within.ts'
 
-/** The release was taken back while it loaded, and nobody else waits for it. */
+/** Thrown when a release was taken back while it loaded, and nobody else waits for it. */
 class TakenBack extends Error {}
 
-/** Has an app for each real path that is asked for: loads each once, however many ask, and swaps releases. */
+/** Holds one app for each real path in use: loads it once, however many requests ask for it, and swaps releases. */
 export class AppCache {
   readonly #launch: Launch
   readonly #events: Events
@@ -31,7 +31,9 @@ export class AppCache {
   readonly #serving: ServingApps
   readonly #loads: Loads
   readonly #flights = new Chain<Flight>()
-  /** An app serves all: what it begins when it is loaded is no part of the request that came first. */
+  /**
+   * An app serves every request, so what it starts while it loads must not run in the async context of the first one.
+   */
   readonly #outside = AsyncLocalStorage.snapshot()
   #isClosed = false
 
@@ -45,17 +47,17 @@ export class AppCache {
     this.#loads = new Loads(load => this.#outside(() => this.#load(load)))
   }
 
-  /** The app that serves a real path now; a use. */
+  /** The app that serves a real path now. Counts as a use. */
   get(realPath: string): App | undefined {
     return this.#serving.use(realPath)
   }
 
-  /** As `get`, for a name. */
+  /** As `get`, for a hostname in the table. */
   serving(vhost: Pick<Vhost, 'realPath' | 'app'>): App | undefined {
     return this.#serving.of(vhost)
   }
 
-  /** As `get`, but not a use. */
+  /** As `get`, but does not count as a use. */
   peek(realPath: string): App | undefined {
     return this.#serving.peek(realPath)
   }
@@ -65,7 +67,7 @@ export class AppCache {
     return this.#failures.peek(realPath)
   }
 
-  /** How often what lies there has crashed and was started again, and how it ended last. */
+  /** How often the app at a real path has crashed and been restarted, and how it last ended. */
   crashesOf(realPath: string): { restarts: number; lastExit: LastExit | null } {
     return this.#serving.crashesOf(realPath)
   }
@@ -74,14 +76,14 @@ export class AppCache {
     return this.#loads.has(realPath)
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where a request would get it that needs this to be loaded */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` if a request that needs this real path loaded would get that error */
   expectRoom(realPath: string): void {
     if (this.peek(realPath) || this.isLoading(realPath)) return
     this.#serving.expectRoom()
     this.#queue.expectRoom('first')
   }
 
-  /** The names that lead there, and those that wait for it to be loaded. */
+  /** The hostnames that lead to a real path, and those that wait for it to be loaded. */
   hostnamesOf(realPath: string): string[] {
     const waiting = this.#loads.get(realPath)?.hostnames ?? []
     return [...new Set([...this.#hooks.hostnamesOf(realPath), ...waiting])]
@@ -95,7 +97,7 @@ export class AppCache {
     return this.#failures.all
   }
 
-  /** Loads of what nothing serves yet, with the hostnames that wait for them. */
+  /** Loads of real paths that no app serves yet, with the hostnames that wait for them. */
   get firstLoads(): { release: Release; hostnames: readonly string[] }[] {
     const loads = this.#loads.all.filter(({ release }) => !this.peek(release.realPath))
     return loads.map(({ release, hostnames }) => ({ release, hostnames: [...hostnames] }))
@@ -108,9 +110,10 @@ export class AppCache {
 
   /**
    * The app of a release, loaded if need be, for a request to `hostname`. It is kept from eviction until the caller has
-   * handed its request over and calls `app.waiting--`. Where the same version failed for the first time a moment ago
-   * it waits for the next attempt, a moment.
-   * @throws VhostError where it cannot be loaded, at once where the same version has failed more than once
+   * handed its request over and calls `app.waiting--`. If the same version has just failed for the first time, this
+   * waits briefly for the next attempt.
+   * @throws VhostError if it cannot be loaded; at once while a version that has failed more than once is not due for
+   * another attempt
    */
   async acquire(release: Release, hostname: string): Promise<App> {
     const wasLoading = this.isLoading(release.realPath)
@@ -127,7 +130,7 @@ export class AppCache {
     }
   }
 
-  /** As `acquire`, where no request waits: a load that had begun before will do. */
+  /** As `acquire`, for when no request waits: makes one attempt at most, and a load that began earlier will do. */
   async acquireOnce(release: Release, hostname: string): Promise<App> {
     const app = this.get(release.realPath)
     if (app) {
@@ -140,9 +143,9 @@ export class AppCache {
   }
 
   /**
-   * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. Gives undefined,
-   * having done nothing, where the same version has failed and another attempt is not due, and where the release is not
-   * wanted any more once it is loaded.
+   * Loads a release beside the one that serves `hostname` now, and resolves when it serves instead. Resolves to
+   * undefined, leaving the old one in place, if the same version has failed and another attempt is not due, or if the
+   * release is no longer wanted once it is loaded.
    */
   async replace(release: Release, hostname: string, replacing: Replacement): Promise<App | undefined> {
     const { serving, reason } = replacing
@@ -166,23 +169,26 @@ export class AppCache {
   }
 
   /**
-   * Takes an app out of the cache: it gets no new request, drains and is disposed. `successor` serves what led to it.
+   * Takes an app out of the cache: it gets no new requests, drains and is disposed. `successor` is the app that now
+   * serves its hostnames.
    */
   retire(realPath: string, reason: EvictReason, hostnames?: string[], successor?: App): void {
     this.#serving.retire(realPath, reason, hostnames, successor)
   }
 
-  /** For how many milliseconds a release that is seen to have changed is to be let be: it may do so without an end. */
+  /** How many milliseconds to leave a changed release alone: some releases change endlessly. */
   pauseBeforeReload(realPath: string): number {
     return this.#serving.pauseBeforeReload(realPath)
   }
 
-  /** Waits for a load that is under way there, however it ends: it may have read what was there before the caller asked. */
+  /**
+   * Waits for a load under way at a real path, however it ends: it may have read files older than the caller's request.
+   */
   async settle(realPath: string): Promise<void> {
     await this.#loads.settle(realPath)
   }
 
-  /** Forgets that a release failed, where it is no longer asked for. */
+  /** Forgets that the release at a real path failed to load. */
   forgetFailure(realPath: string): void {
     this.#failures.delete(realPath)
   }
@@ -205,7 +211,7 @@ export class AppCache {
   }
 
   #urgencyOf({ release, replacing }: Load): Urgency {
-    // It may hold its place for as long again.
+    // It may hold its place in the queue until it times out again.
     if (this.#failures.of(release)?.error.code === 'ERR_VHOST_LOAD_TIMEOUT') return 'retry'
     return replacing ? 'reload' : 'first'
   }
@@ -233,7 +239,10 @@ export class AppCache {
     return app
   }
 
-  /** Whether there will be an app more: nothing is replaced, or what was to be has gone, or other names stay with it. */
+  /**
+   * Whether this load adds an app: nothing is replaced, or the app to replace has gone, or other hostnames stay with
+   * it.
+   */
   #comesBeside({ replacing, hostnames }: Load): boolean {
     if (!replacing || replacing.serving.isRetired) return true
     const { serving, reason } = replacing
@@ -248,7 +257,7 @@ export class AppCache {
     const serving = replacing?.serving
     if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
     const { realPath } = release
-    // Before what serves may be evicted, and its names with it.
+    // Read now: the app that serves may be evicted before the event, and its hostnames with it.
     const hostnames = this.hostnamesOf(realPath)
     const tell = (): void => {
       const present = serving?.isRetired ? undefined : serving?.release
@@ -268,6 +277,6 @@ export class AppCache {
 
 function nameFor(load: Load): string {
   const { replacing } = load
-  // A re-pointed name moves alone: what it left may be another name's by now.
+  // A re-pointed hostname moves alone: the app that it leaves may be named after another one.
   return replacing && replacing.reason !== 'moved' ? replacing.serving.name : firstOf(load)
 }

@@ -8,7 +8,7 @@ import { readSmallFile, UnfitFile } from './small-file.ts'
 const NAMES = ['app', 'index', 'server']
 const EXTENSIONS = ['.js', '.cjs', '.mjs', '.ts', '.cts', '.mts']
 
-/** Bytes of a folder whose list is read: of some ten thousand files. Of a million it would hold up everybody. */
+/** The largest folder that is listed, in bytes: some ten thousand files. Listing a million would hold up everybody. */
 export const MAX_LISTED: bigint = 2n ** 20n
 
 interface Found {
@@ -17,14 +17,14 @@ interface Found {
 }
 
 export interface Entry extends Found {
-  /** Whether it stands in for a `main` that is not there, and may come. */
+  /** Whether it stands in for a `main` that is missing but may still arrive. */
   readonly isStandIn: boolean
 }
 
 /**
- * The module of an app folder that is loaded: `moduleName` where given; else `main` of its package.json where Node
- * resolves it to a file; else the first of app, index and server. Undefined where there is none. It is not looked for
- * a package.json where that is known not to be there, nor at the folder where its stats are known.
+ * The module of an app folder to load: `moduleName` if given; else `main` of its package.json if Node resolves that to
+ * a file; else the first of app, index and server. Undefined if there is none. `hasPackage: false` says that there is
+ * no package.json to look for; `stats`, those of the folder, save a look at it.
  */
 export async function findEntry(
   appFolder: string,
@@ -38,14 +38,16 @@ export async function findEntry(
   return entryAt(found) ?? entryAt(await findByName(appFolder, stats), main !== undefined)
 }
 
-/** The first of these that is there but is no file; such as a pipe, which Node would wait for for ever. */
+/**
+ * The name of the first of these that exists but is not a file, such as a pipe, which Node would wait for endlessly.
+ */
 export async function findNoFile(paths: readonly string[]): Promise<string | undefined> {
   const all = await Promise.all(paths.map(statOf))
   const index = all.findIndex(stats => stats && !stats.isFile())
   return index < 0 ? undefined : basename(paths[index] as string)
 }
 
-/** What was looked for in an app folder in vain, in words for an error. */
+/** What was looked for in vain in an app folder, worded for an error. */
 export async function lookedFor(appFolder: string, moduleName: string | undefined): Promise<string> {
   const main = moduleName === undefined ? await mainOf(appFolder) : undefined
   const mainText = main === undefined ? '' : `${main.slice(0, 100)}, the main of its package.json, and for `
@@ -82,7 +84,7 @@ function nothingWhereUnfit(error: unknown): undefined {
   if (!(error instanceof UnfitFile)) throw error
 }
 
-/** As Node's CommonJS resolves a folder: the file, the file with .js, the folder's index.js. */
+/** Resolves `main` as Node's CommonJS does: the file, the file with .js, the folder's index.js. */
 async function resolveMain(path: string): Promise<Found | undefined> {
   return (await firstOf(path, ['', '.js'])) ?? (await firstOf(join(path, 'index'), ['.js']))
 }
@@ -92,7 +94,7 @@ function parseMain(source: string): string | undefined {
     const { main } = JSON.parse(source)
     return typeof main === 'string' && main !== '' ? main : undefined
   } catch {
-    // Half written, or wrong: Node says so when the entry is loaded.
+    // Half written, or malformed: Node reports it when the entry is loaded.
     return undefined
   }
 }

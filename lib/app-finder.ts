@@ -19,10 +19,10 @@ import {
 } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
 
-/** How often a load that failed is tried again at once because what is on disk has changed meanwhile. */
+/** How many attempts a request makes at most, one right after another, while what is on disk keeps changing. */
 const MAX_ATTEMPTS = 3
 
-/** Of one hostname; neither where there is no such vhost. */
+/** What was found for one hostname; neither `location` nor `error` if there is no such vhost. */
 interface Located {
   readonly hostname: string
   readonly location?: VhostLocation | undefined
@@ -31,16 +31,18 @@ interface Located {
 
 type Keeping = Record<symbol, Located | undefined>
 
-/** Finds on disk what the tables do not know, and has it loaded. */
+/** Finds vhosts on disk that the table does not know, and has their apps loaded. */
 export class AppFinder {
   readonly #settings: Settings
   readonly #table: VhostTable
   readonly #apps: AppCache
   readonly #follower: Follower
   readonly #faults: DiskFaults
-  /** By which a request is led: also to what serves others from the same folder. */
+  /** For requests, which may also be led to a release that serves other hostnames from the same folder. */
   readonly #paths: PathSettings
-  /** Where a request keeps what static() or the router has found on disk for it, so that it is looked up once. */
+  /**
+   * Under this key a request keeps what static() or the router has found on disk for it, so that it is looked up once.
+   */
   readonly #located = Symbol('express-van')
   #isClosed = false
 
@@ -53,7 +55,10 @@ export class AppFinder {
     this.#paths = { ...settings, servedFrom: vhostPath => follower.servedFrom(vhostPath) }
   }
 
-  /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
+  /**
+   * The app of a hostname, held until `app.waiting--`; undefined if there is no such vhost or no app in it. Rejects
+   * with a `VhostError`.
+   */
   async find(hostname: string, host: string, req?: IncomingMessage): Promise<App | undefined> {
     let location: VhostLocation | undefined
     try {
@@ -70,22 +75,25 @@ export class AppFinder {
     }
   }
 
-  /** From where a name is served now; undefined where no app serves it. `path`, where its folder lies, saves a look. */
+  /**
+   * Where a hostname is served from now; undefined if no app serves it. `path`, its vhost path if known, saves a look.
+   */
   async servedPlace(hostname: string, path?: string): Promise<VhostPlace | undefined> {
     const place = this.#table.peek(hostname) ?? (await this.#placeOfOthers(hostname, path))
     return place && this.#apps.peek(place.realPath) && place
   }
 
-  /** Whether the place on disk of what serves a name could not be read when it was looked at last. */
+  /** Whether the place on disk of a known hostname could not be read when it was last looked at. */
   isFaulty(hostname: string): boolean {
     return this.#table.peek(hostname)?.fault !== undefined
   }
 
-  /** Looks on disk for the folder of a name, once for a request. */
+  /** Looks on disk for the folder of a hostname, once per request. */
   locate(hostname: string, req: IncomingMessage, done: (located: Located) => void): void {
     const kept = req as unknown as Keeping
     const known = kept[this.#located]
-    // The router may ask for another name than static() did: whom an app around trusts may differ.
+    // The router may ask for another hostname than static() did: the Express apps around them may trust different
+    // proxies.
     if (known?.hostname === hostname && !this.#hasEnded(known.location)) {
       done(known)
       return
@@ -98,7 +106,7 @@ export class AppFinder {
     seekVhost(hostname, this.#paths, found, false)
   }
 
-  /** Tries no load again, and enters no name, from now on. */
+  /** From now on retries no load and enters no hostname. */
   close(): void {
     this.#isClosed = true
   }
@@ -108,7 +116,7 @@ export class AppFinder {
     return await locateVhost(hostname, this.#paths).catch(() => undefined)
   }
 
-  /** Whether what served others when a request was led to it has been replaced, or deleted, since. */
+  /** Whether a release that served other hostnames when a request was led to it has stopped serving since. */
   #hasEnded(location: VhostLocation | undefined): boolean {
     return location?.isServing === true && !this.#apps.peek(location.realPath)
   }
@@ -119,7 +127,9 @@ export class AppFinder {
     })
   }
 
-  /** Of a release that serves, and is compared with the disk for another name, nothing is read for this one. */
+  /**
+   * A release that already serves is compared with the disk for other hostnames, so it is not read again for this one.
+   */
   #lastRead(realPath: string): ReadRelease | undefined {
     const serving = this.#apps.peek(realPath)?.release
     return (
@@ -127,7 +137,10 @@ export class AppFinder {
     )
   }
 
-  /** What another request has had loaded for the name while this one waited for what does not load. */
+  /**
+   * The app that another request has got loaded for the hostname, while this one waited for a release that does not
+   * load.
+   */
   #keptFor(hostname: string, host: string, req: IncomingMessage): App | undefined {
     const vhost = this.#isClosed ? undefined : this.#table.get(hostname)
     const app = vhost && this.#apps.get(vhost.realPath)
@@ -137,7 +150,7 @@ export class AppFinder {
     return app
   }
 
-  /** Tells the request where it is looked for: a link may be flipped, and what it led to deleted, meanwhile. */
+  /** Sets `req.vhost` at each attempt: meanwhile a link may be flipped, and its old target deleted. */
   async #acquire(
     location: VhostLocation,
     hostname: string,
@@ -154,7 +167,7 @@ export class AppFinder {
       if (attempt >= MAX_ATTEMPTS || !(await leadsElsewhere(location))) return undefined
       now = await locateVhost(hostname, this.#settings)
     } catch (error) {
-      // The load that failed may have begun before this request, with what is there no more.
+      // The load that failed may have begun before this request, with files that are no longer there.
       const failed = this.#apps.failure(realPath)?.release
       if (attempt >= MAX_ATTEMPTS || !failed || this.#isClosed) throw error
       now = await locateVhost(hostname, this.#settings)
@@ -162,7 +175,8 @@ export class AppFinder {
       if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
       const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
-      // What serves others, and is away, is gone for good once no name is left: each would be another to wait for.
+      // A shared release whose folder is missing is gone for good once no hostname is left: each one entered now would
+      // have to be waited for, too.
       const isAway = location.isServing && this.#table.sharing(location.vhostPath)?.absence !== undefined
       if (leadsSomewhere && !isAway && !this.#isClosed) {
         this.#follower.enterFound(hostname, { ...location, release }, req !== undefined)
@@ -177,8 +191,9 @@ async function leadsElsewhere({ vhostPath, realPath }: VhostLocation): Promise<b
 }
 
 /**
- * A vhost's folder that may not be entered, or its app folder, is kept from strangers as if it were not there; what
- * lies in it and cannot be read is a fault. `location` is where the folder was found, unless that was forbidden.
+ * Whether an error means that the vhost's folder or its app folder may not be entered: to strangers it is as if that
+ * were not there. Anything inside that cannot be read is a fault instead. `location` is where the folder was found,
+ * unless even that was forbidden.
  */
 export function isForbidden(
   error: unknown,

@@ -19,12 +19,15 @@ import type { Used } from './uses.ts'
 import { within } from './within.ts'
 
 const MAX_USES = 15
-/** No request has come yet: the app may have been one before, and know another. */
+/**
+ * No request has come yet. The module may have served as an earlier `App`, and still know the Express app around that
+ * one.
+ */
 const UNKNOWN = Symbol('unknown')
 
 /** A loaded release: its handler, its requests in flight, its end. */
 export class App implements Used {
-  // What each request reads and writes lies side by side.
+  // The fields that each request reads and writes come first, to lie side by side in memory.
   usedAt = 0
   requests = 0
   /** Requests and upgraded sockets that have not ended. */
@@ -36,13 +39,15 @@ export class App implements Used {
   #around: unknown = UNKNOWN
   readonly #flights: Chain<Flight>
   readonly release: Release
-  /** The hostname that it was loaded for first; one that others may share. */
+  /** The hostname that it was first loaded for; others may share the app. */
   readonly name: string
   readonly loadDurationMs: number
   errors = 0
-  /** Requests that had not ended when the time to drain was over; upgraded sockets, which live on by nature, are none. */
+  /**
+   * Requests that had not ended within the drain timeout. Upgraded sockets do not count: they are long-lived by nature.
+   */
   cut = 0
-  /** Requests that wait to be handed over; an app with one is no victim. */
+  /** Requests that wait to be handed over; an app that has any is not evicted to make room. */
   waiting = 0
   #predecessor: Promise<void> | undefined
   #aged = 0
@@ -51,7 +56,7 @@ export class App implements Used {
   #isRetired = false
   #isDraining = false
 
-  /** `flights` are those of all apps beside it. */
+  /** `flights` holds the flights of all apps of the router. */
   constructor(
     release: Release,
     name: string,
@@ -72,12 +77,12 @@ export class App implements Used {
     return new Date(this.#loadedAt)
   }
 
-  /** Settles when what this one took the place of has ended; undefined once it has. */
+  /** Settles when the apps that this one has replaced have ended; undefined if none is left. */
   get predecessor(): Promise<void> | undefined {
     return this.#predecessor
   }
 
-  /** Takes the place of an app that ends when the promise settles; it may take that of several. */
+  /** Notes that this app replaces one that ends when the promise settles; it may replace several. */
   succeed(ended: Promise<void>): void {
     const all = Promise.all([this.#predecessor, ended]).then(() => {
       if (this.#predecessor === all) this.#predecessor = undefined
@@ -85,7 +90,7 @@ export class App implements Used {
     this.#predecessor = all
   }
 
-  /** How often it was asked for lately, up to what tells a site in use from one that was looked at. */
+  /** How often it was asked for lately, up to a number that tells a site in use from one that was merely looked at. */
   get uses(): number {
     return Math.min(this.requests - this.#aged, MAX_USES)
   }
@@ -111,12 +116,12 @@ export class App implements Used {
     return this.#launched.isolation
   }
 
-  /** Settles when it has ended by itself; undefined where it cannot. */
+  /** Settles when it has ended by itself; undefined if it cannot. */
   get crashed(): Promise<VhostError> | undefined {
     return this.#launched.crashed
   }
 
-  /** Of its thread or process; undefined where it has none of its own. */
+  /** The figures of its thread or process; undefined if it has none of its own. */
   get figures(): UpstreamFigures | undefined {
     return this.#launched.figures?.()
   }
@@ -130,10 +135,10 @@ export class App implements Used {
   }
 
   handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    // What counts it in flight: three small objects and two closures a request.
+    // Counting a request in flight takes three small objects and two closures.
     const socket = req.httpVersionMajor < 2 ? req.socket : undefined
     const flight = new Flight(this, this.#flights, req, res, socket, next)
-    // Not `once()`, which makes a closure more: to end twice is harmless.
+    // Not `once()`, which would make one more closure: ending twice is harmless.
     res.on('close', flight.end)
     const handle = this.#handle
     try {
@@ -146,7 +151,7 @@ export class App implements Used {
     }
   }
 
-  /** Only where the app takes upgrades. `failed` is told what the app's listener threw. */
+  /** To be called only if the app takes upgrades. `failed` gets what the app's listener threw. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, failed: (error: unknown) => void): void {
     const flight = new Flight(this, this.#flights, req, undefined, socket, failed)
     try {
@@ -157,20 +162,20 @@ export class App implements Used {
   }
 
   /**
-   * Takes no new requests; lets those in flight end within `drainTimeout` milliseconds, cuts what is left, and
-   * disposes. Rejects with what the app's own hook threw, when all is over.
+   * Takes no new requests, lets those in flight end within `drainTimeout` milliseconds, cuts what is left, and
+   * disposes. Rejects, once all is over, with what the app's own close hook threw, or if that took too long.
    */
   async retire(reason: EvictReason, drainTimeout: number): Promise<void> {
     this.#isRetired = true
     if (this.inFlight > 0) await this.#drained(drainTimeout)
-    // Begun before the timer is: what it does itself after so long is done then.
+    // Started before the timer, so that what dispose() itself does after the same time comes first.
     const disposed = this.#launched.dispose(reason)
     await within(CLOSE_TIMEOUT, disposed, () => {
       throw new Error(`close() of the app took longer than ${CLOSE_TIMEOUT} ms`)
     })
   }
 
-  /** Has what is left cut after so many milliseconds, where that is sooner. */
+  /** While it drains, cuts what is left after `drainTimeout` milliseconds, if that is sooner. */
   hasten(drainTimeout: number): void {
     if (this.#isDraining) setTimeout(() => this.#cut(), drainTimeout).unref()
   }

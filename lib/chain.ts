@@ -1,6 +1,6 @@
 /**
- * Things of which each can leave at once, in no order that matters. A `Set` does the same at four times the cost, as
- * it needs a hash of each object; this is part of every request.
+ * An unordered collection that any member can leave in constant time. A `Set` does the same at four times the cost,
+ * because it needs a hash of each object; this is part of every request.
  */
 export class Chain<T> {
   size = 0
@@ -14,7 +14,7 @@ export class Chain<T> {
     return link
   }
 
-  /** What is in it now; it may change meanwhile. */
+  /** A copy of what is in it now, so the chain may change meanwhile. */
   values(): T[] {
     const values: T[] = []
     for (let link = this.first; link; link = link.after) values.push(link.value)
@@ -36,7 +36,7 @@ export class Link<T> {
     this.after = after
   }
 
-  /** Gives false where it has left already. */
+  /** Returns false if it has left already. */
   leave(): boolean {
     const chain = this.#chain
     if (!chain) return false

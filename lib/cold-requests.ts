@@ -6,7 +6,9 @@ import type { Name } from './hostname.ts'
 import type { Next } from './launch/launch.ts'
 import type { VhostLocation } from './vhost-path.ts'
 
-/** Requests to names that no app serves yet: what they ask for is found, and loaded, or counted as not there. */
+/**
+ * Serves requests to hostnames that no app serves yet: has the app found and loaded, or counts the request as unrouted.
+ */
 export class ColdRequests {
   readonly #finder: AppFinder
   readonly #counters: Counters
@@ -27,7 +29,10 @@ export class ColdRequests {
     })
   }
 
-  /** The app of a name, held until `app.waiting--`; undefined: no such vhost, or no app in it. Rejects with a `VhostError`. */
+  /**
+   * The app of a hostname, held until `app.waiting--`; undefined if there is no such vhost or no app in it. Rejects
+   * with a `VhostError`.
+   */
   async find({ hostname, host }: Name, req: IncomingMessage): Promise<App | undefined> {
     try {
       const app = await this.#finder.find(hostname, host, req)

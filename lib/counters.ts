@@ -3,10 +3,13 @@ import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import type { EvictReason, VhostEvents } from './events.ts'
 
-/** So many hostnames keep what their ended apps had counted; beyond that the least recent one begins anew. */
+/** How many hostnames keep the counts of their ended apps; beyond that, the least recent one starts anew. */
 const MAX_HOSTNAMES = 10_000
 
-/** Why a request went to no app. `failed` had one that does not load, or for which there was no room. */
+/**
+ * Why a request went to no app. `failed`: its app does not load, there was no room for it, or asking whom to trust
+ * threw.
+ */
 export type Unrouted = 'refused' | 'no_vhost' | 'no_app' | 'failed'
 
 interface Ended {
@@ -15,13 +18,13 @@ interface Ended {
   cut: number
 }
 
-/** What only ever grows: counted here for as long as the router lives, while apps come and go. */
+/** Counts that only grow, kept for as long as the router lives, while apps come and go. */
 export class Counters {
   readonly unrouted: Record<Unrouted, number> = { refused: 0, no_vhost: 0, no_app: 0, failed: 0 }
   loads = 0
   reloads = 0
   readonly evictions: Map<EvictReason, number> = new Map()
-  /** By the code of the error; `other` for those of apps and of the disk. */
+  /** By the code of the error; `other` for those without one of express-van's, such as an app's own. */
   readonly errors: Map<string, number> = new Map()
   readonly #ended = new LRUCache<string, Ended>({ max: MAX_HOSTNAMES })
 
@@ -32,7 +35,7 @@ export class Counters {
     else if (event === 'error') add(this.errors, labelOf((about as VhostEvents['error']).error))
   }
 
-  /** An app is gone: what it counted stays under its name. */
+  /** Adds the counts of an app that has ended to those of its name. */
   noteEnd({ name, requests, errors, cut }: App): void {
     const ended = this.ended(name)
     this.#ended.set(name, {
@@ -42,12 +45,12 @@ export class Counters {
     })
   }
 
-  /** What the ended apps of a name had counted. */
+  /** The counts of a name's ended apps. */
   ended(name: string): Readonly<Ended> {
     return this.#ended.get(name) ?? { requests: 0, errors: 0, cut: 0 }
   }
 
-  /** The names that had apps which ended. */
+  /** The names of apps that have ended. */
   get endedNames(): string[] {
     return [...this.#ended.keys()]
   }

@@ -3,12 +3,12 @@ import type { App } from './app.ts'
 import type { VhostError } from './errors.ts'
 
 const MAX_REMEMBERED = 1000
-/** An app that ran for so long before it crashed is started again at once, in milliseconds. */
+/** An app that ran this long before it crashed is restarted at once, in milliseconds. */
 const STABLE = 30 * 1000
 const FIRST_PAUSE = 100
 const MAX_PAUSE = 30 * 1000
 
-/** How an app's thread or process has ended by itself. */
+/** How an app's thread or process ended by itself. */
 export interface LastExit {
   /** In words, such as `The app crashed: it ended with code 1`. */
   readonly how: string
@@ -24,11 +24,13 @@ interface Past {
 
 const NEVER: Past = { restarts: 0, inARow: 0, lastExit: null }
 
-/** How often apps have crashed, by real path, and how long to wait before they are started again. */
+/** How often apps have crashed, by real path, and how long to wait before each is restarted. */
 export class Crashes {
   readonly #past = new LRUCache<string, Past>({ max: MAX_REMEMBERED })
 
-  /** Notes a crash; gives the milliseconds to wait: none after the first, then twice as long each time, up to 30 s. */
+  /**
+   * Notes a crash; returns the milliseconds to wait: none after the first, then twice as long each time, up to 30 s.
+   */
   note(
     { release: { realPath }, loadedAt }: Pick<App, 'release' | 'loadedAt'>,
     { message }: VhostError,

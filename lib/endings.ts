@@ -2,7 +2,7 @@ import type { App } from './app.ts'
 import type { Events, EvictReason } from './events.ts'
 import type { Release } from './release.ts'
 
-/** Apps that take no new requests: each drains, is disposed, and is told of by `evict`. */
+/** Apps that take no new requests: each drains, is disposed, and is then reported by `evict`. */
 export class Endings {
   readonly #drainTimeout: number
   readonly #events: Events
@@ -11,8 +11,8 @@ export class Endings {
   readonly #endings = new Map<App, Promise<void>>()
 
   /**
-   * `servingAfter` tells what serves now where an app did, or the names that led to it; `ended` is told of each app that
-   * is disposed.
+   * `servingAfter` returns the release that now serves an app's place, or the hostnames that led to it; `ended` is
+   * called with each app that is disposed.
    */
   constructor(
     drainTimeout: number,
@@ -53,7 +53,7 @@ export class Endings {
     return [...this.#endings.keys()]
   }
 
-  /** Of what served a real path before, also of what was deleted before it was put back. */
+  /** The endings of apps that served a real path, including one deleted before its folder was put back. */
   at(realPath: string): Promise<void>[] {
     return [...this.#endings]
       .filter(([{ release }]) => release.realPath === realPath)
@@ -64,7 +64,7 @@ export class Endings {
     for (const app of this.#endings.keys()) app.hasten(drainTimeout)
   }
 
-  /** Settles when all that have begun by now have ended. */
+  /** Settles when all endings that have begun by now are over. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#endings.values())
   }
