@@ -3,9 +3,9 @@ import { VhostError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Settings } from './options.ts'
 
-/** Tells of a base path that is not there, which clients cannot tell from a name that is not. */
+/** Reports a missing base path: to clients it looks like a hostname without a vhost. */
 export function expectBasePath({ basePath, getVhostPath }: Settings, events: Events): void {
-  // Which need not lead there.
+  // With getVhostPath, vhosts need not lie in the base path.
   if (getVhostPath) return
   stat(basePath, (fault, stats) => {
     if (stats?.isDirectory()) return

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 
-/** Has `act` called instead where the process, or a thread of it, sends itself one of these signals, by name or number. */
+/** Calls `act` instead when the process, or a thread of it, sends itself one of these signals, by name or number. */
 export function catchOwnSignals(
   signals: readonly NodeJS.Signals[],
   act: (signal: NodeJS.Signals) => void,

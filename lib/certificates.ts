@@ -6,48 +6,53 @@ import { unlessGone } from './gone.ts'
 import type { Place } from './served-names.ts'
 import { readSmallFile, UnfitFile } from './small-file.ts'
 
-/** What a server shows for a name, and proves with the key. */
+/** What a server shows for a hostname, and the key that proves it. */
 export interface Certificate {
-  /** The vhost that has it. */
+  /** The real path of the vhost that has it. */
   readonly realPath: string
   readonly context: SecureContext
-  /** The first of the chain, which is the site's own. */
+  /** The first certificate of the chain, which is the site's own. */
   readonly x509: X509Certificate
 }
 
-/** Told of a pair that cannot be used; `serving` says whether one that was read before stays in use. */
+/**
+ * Called when a key and certificate cannot be used; `serving` says whether a pair that was read before stays in use.
+ */
 export type Refused = (realPath: string, error: Error, serving: boolean) => void
 
 const FOLDER = 'certs'
 const FILES = ['key.pem', 'cert.pem'] as const
 const MAX_CERTIFICATES = 1000
 const MAX_READINGS = 3
-/** Bits of an RSA key: each handshake signs by it, for which all others wait, and twice as many take seven times as long. */
+/**
+ * Bits of an RSA key. Each handshake signs with it while all others wait, and twice as many bits take seven times as
+ * long.
+ */
 const MAX_RSA = 4096
-/** A renewal may remove both files before it writes them: they are gone when they were so long. */
+/** Both files are gone once missing for this many milliseconds: a renewal may remove both before it writes them. */
 const GONE_PAUSE = 250
 
 interface Known {
   certificate: Certificate | undefined
-  /** What tells the files from others in their place; undefined where they are to be read again in any case. */
+  /** Tells the files from others in their place; undefined if they must be read again in any case. */
   stamp: string | undefined
-  /** What was reported last, so that it is told once. */
+  /** The fault reported last, so that it is reported once. */
   fault: string | undefined
   goneAt: number | undefined
 }
 
 /**
- * The certificates of vhosts, `<real path>/certs/{key,cert}.pem`: at most so many, each read once and again when its
- * files are others. A pair that cannot be used leaves the one before it in use, that of another release too where it was
+ * The certificates of vhosts, `<real path>/certs/{key,cert}.pem`: up to a maximum, each read once, and again when its
+ * files change. A pair that cannot be used leaves the one before it in use, even that of another release if it was
  * found by the same path.
  */
 export class Certificates {
   readonly #options: SecureContextOptions
   readonly #refused: Refused
   readonly #max: number
-  /** In the order of their use, the least recent first. */
+  /** By real path, the least recently used first. */
   readonly #known = new Map<string, Known>()
-  /** In which release the last good pair was found by a path, in the order of their use. */
+  /** The real path of the last good pair that was found by a path, the least recently used first. */
   readonly #lastGood = new Map<string, string>()
   readonly #readings = new Map<string, Promise<Certificate | undefined>>()
 
@@ -57,7 +62,7 @@ export class Certificates {
     this.#max = max
   }
 
-  /** The certificate of a vhost now; undefined where it has none. Never rejects. */
+  /** The certificate of a vhost now; undefined if it has none. Never rejects. */
   async of(place: Place): Promise<Certificate | undefined> {
     const { path, realPath } = place
     const stamp = await stampOf(realPath)
@@ -71,12 +76,12 @@ export class Certificates {
     return certificate
   }
 
-  /** Lets go what is kept for a path that leads to no certificate any more. */
+  /** Forgets what is kept for a path that no longer leads to a certificate. */
   forget(path: string): void {
     const realPath = this.#lastGood.get(path)
     if (realPath === undefined) return
     this.#lastGood.delete(path)
-    // By another path, an alias, it may be in use.
+    // It may be in use by another path, such as an alias.
     if (![...this.#lastGood.values()].includes(realPath)) this.#known.delete(realPath)
   }
 
@@ -89,7 +94,7 @@ export class Certificates {
     return known
   }
 
-  /** The last good one that was found by a path. */
+  /** The last good certificate that was found by a path. */
   #before(path: string): Certificate | undefined {
     const realPath = this.#lastGood.get(path)
     return realPath === undefined ? undefined : this.#use(realPath)?.certificate
@@ -97,7 +102,7 @@ export class Certificates {
 
   async #gone({ path, realPath }: Place): Promise<Certificate | undefined> {
     const before = this.#use(realPath)?.certificate ?? this.#before(path)
-    // A folder that is away tells nothing about its files; whoever asks knows that it still serves.
+    // A missing folder says nothing about its files, and the caller knows that the release still serves.
     const isAway = before && !(await isThere(realPath))
     const known = this.#known.get(realPath)
     const now = performance.now()
@@ -126,7 +131,7 @@ export class Certificates {
       const before = this.#known.get(realPath)
       const certificate = before?.certificate
       const fault = `${stamp} ${error.message}`
-      // What the disk could not give now is asked for again; what is wrong in the files stays so until they change.
+      // A disk error may pass, so the files are read again; a fault in their contents lasts until they change.
       const isLasting = error.syscall === undefined
       this.#note(realPath, { certificate, stamp: isLasting ? stamp : undefined, fault, goneAt: undefined })
       if (before?.fault !== fault)
@@ -135,7 +140,7 @@ export class Certificates {
     }
   }
 
-  /** Reads until nothing changed meanwhile: half of an old file and half of a new one may look whole. */
+  /** Reads until the files do not change meanwhile: half of an old file and half of a new one may look whole. */
   async #settled(
     realPath: string,
     first: string,
@@ -158,7 +163,7 @@ export class Certificates {
   }
 }
 
-/** Sets what was used last in a map of at most so many. */
+/** Sets an entry as the most recently used one; if there are more than `max`, the oldest goes. */
 function setLast<T>(map: Map<string, T>, key: string, value: T, max: number): void {
   map.delete(key)
   map.set(key, value)
@@ -166,13 +171,13 @@ function setLast<T>(map: Map<string, T>, key: string, value: T, max: number): vo
   if (map.size > max && oldest !== undefined) map.delete(oldest)
 }
 
-/** @throws Error where key and certificate do not belong together, one of them is broken, or the key is too large */
+/** @throws Error if key and certificate do not belong together, one of them is broken, or the key is too large */
 function toPair(key: string, cert: string, options: SecureContextOptions): Omit<Certificate, 'realPath'> {
   const x509 = new X509Certificate(cert)
-  // A context does without a key that is empty.
+  // Parsed here because createSecureContext() accepts an empty key.
   const { passphrase } = options
   const privateKey = createPrivateKey(passphrase === undefined ? key : { key, passphrase })
-  // Nothing but RSA has a modulus that TLS signs by.
+  // Of the keys that TLS signs with, only RSA has a modulus.
   const { modulusLength = 0 } = privateKey.asymmetricKeyDetails ?? {}
   if (modulusLength > MAX_RSA) throw new Error(`the key has more than ${MAX_RSA} bits`)
   if (!x509.checkPrivateKey(privateKey)) {
@@ -195,7 +200,7 @@ async function isThere(folder: string): Promise<boolean> {
   )
 }
 
-/** Undefined where there is neither file. */
+/** Undefined if there is neither file. */
 async function stampOf(realPath: string): Promise<string | undefined> {
   const stamps = await Promise.all(FILES.map(name => stampOfFile(join(realPath, FOLDER, name))))
   return stamps.every(stamp => stamp === '-') ? undefined : stamps.join(' ')
@@ -207,7 +212,7 @@ async function stampOfFile(path: string): Promise<string> {
     if (!stats) return '-'
     return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`
   } catch (error) {
-    // Reading it will tell what is wrong.
+    // Reading the file will show what is wrong.
     return String((error as NodeJS.ErrnoException).code)
   }
 }

@@ -39,7 +39,7 @@ function failUnwritten({ code, message }: NodeJS.ErrnoException): void {
 
 type Commands = Record<Command['name'], (command: Command) => Promise<boolean>>
 
-/** The router is made with Express, a peer of this package that may be missing. */
+/** Imported only when needed: the router uses Express, which is installed beside this package and may be missing. */
 async function importCommands(): Promise<Commands> {
   try {
     const [{ events, reload, status, why }, { serve }] = await Promise.all([

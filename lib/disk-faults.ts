@@ -4,14 +4,14 @@ import { debug, type Events } from './events.ts'
 import { attempt, causeOf, codeOf } from './thrown.ts'
 import type { Vhost } from './vhost-table.ts'
 
-/** Between two faults of one kind, in milliseconds, of names that nothing serves. */
+/** Milliseconds between two reports of one kind of fault, for hostnames that nothing serves. */
 const COLD_PAUSE = 10 * 1000
 
-/** Tells of what is wrong with the disk, not with a release: what serves stays. Each fault is told once. */
+/** Reports what is wrong with the disk, not with a release: the app that serves stays. Each fault is reported once. */
 export class DiskFaults {
   readonly #apps: AppCache
   readonly #events: Events
-  /** When each kind of fault was last told of a name that nothing serves. */
+  /** When each kind of fault was last reported for a hostname that nothing serves. */
   readonly #coldFaults = new Map<unknown, number>()
   #isClosed = false
 
@@ -20,12 +20,14 @@ export class DiskFaults {
     this.#events = events
   }
 
-  /** Tells nothing more. */
+  /** From now on `guard()` reports nothing. */
   close(): void {
     this.#isClosed = true
   }
 
-  /** Does something for a name; what is thrown is told, unless whoever threw it has told it. */
+  /**
+   * Does something for a hostname and reports what it throws, except a `VhostError`, which has been reported already.
+   */
   async guard<T>(vhost: Vhost, act: () => Promise<T>): Promise<T | undefined> {
     try {
       return await act()
@@ -38,7 +40,7 @@ export class DiskFaults {
     }
   }
 
-  /** Tells of a fault of a name, and gives what to reject with. */
+  /** Reports a fault of a hostname, and returns the error to reject with. */
   report(vhost: Vhost, cause: Error): VhostError {
     const { hostname, realPath } = vhost
     // Not the message: it names whichever of many paths was read first.
@@ -50,7 +52,10 @@ export class DiskFaults {
     return error
   }
 
-  /** Tells of a fault of a name that nothing serves: strangers choose those, so each kind is told now and then. */
+  /**
+   * Reports a fault of a hostname that nothing serves. Strangers choose those, so each kind is reported only now and
+   * then.
+   */
   reportCold(hostname: string, cause: Error): void {
     const kind = codeOf(cause) ?? attempt(() => cause.name)
     const now = performance.now()

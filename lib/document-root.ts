@@ -12,10 +12,12 @@ import {
   type StaticRules,
 } from './static-options.ts'
 
-/** How often a document is looked for that is exchanged again and again between the look and its opening. */
+/** How many times a document is looked for that is replaced each time between the look and its opening. */
 const MOST_LOOKS = 3
 
-/** Serves from the document root of the release at a real path; `missed` is asked first where there is no such document. */
+/**
+ * Serves from the document root of the release at a real path; if there is no such document, `missed` is asked first.
+ */
 type ServeDocument = (
   realPath: string,
   req: IncomingMessage,
@@ -25,13 +27,13 @@ type ServeDocument = (
 ) => void
 
 /**
- * Calls `on` where the document is not to be looked for elsewhere. `isGone` says that neither documents nor an app are
- * there, as after a release was deleted.
+ * Calls `on` unless the document is to be looked for elsewhere. `isGone` says that there are neither documents nor an
+ * app, as after a release was deleted.
  */
 type Missed = (on: () => void, isGone: boolean) => void
 
 /**
- * Checks the options once; returns what serves one vhost's document root.
+ * Checks the options once; returns the function that serves a vhost's document root.
  *
  * @throws TypeError `ERR_VHOST_OPTION` for an unknown option or a bad value.
  */
@@ -66,14 +68,14 @@ export function documentRoot(
 
     function failed(error: unknown, isExchanged: boolean, looks: number): void {
       if (isExchanged && looks > 1) look(looks - 1)
-      // Found, and then gone before it was opened, is not found.
+      // A document that is gone before it is opened counts as not found.
       else if (error === undefined || isNotFound(error)) missed(notFound, false)
       else next(withoutPaths(error))
     }
   }
 }
 
-/** `failed` is told whether something else stood there when the document was opened. */
+/** `failed` is also told whether something else was there when the document was opened. */
 function serve(
   document: Document,
   req: IncomingMessage,
@@ -81,7 +83,7 @@ function serve(
   rules: StaticRules,
   failed: (error: unknown, isExchanged: boolean) => void,
 ): void {
-  // Opened before an answer has its turn, a file would stay open where the client leaves meanwhile.
+  // Waits for the answer's turn: a file opened earlier would stay open if the client left meanwhile.
   if (req.httpVersionMajor < 2 && !res.socket) {
     res.once('socket', () => serve(document, req, res, rules, failed))
     return
@@ -92,7 +94,7 @@ function serve(
     isExchanged = true
   })
   const takeBack = rememberHead(res)
-  // express.static gets the very file that was checked, by a view of the request, so that whoever comes next
+  // express.static gets the very file that was checked, through a view of the request, so that the next middleware
   // finds the request as it was. It redirects by originalUrl, which must name no other host.
   const view = Object.create(req, {
     url: { value: `/${segments.map(encodeURIComponent).join('/')}` },
@@ -100,12 +102,13 @@ function serve(
   })
   const setHeaders: SetHeaders = (_, path, stats) => {
     rules.express.setHeaders(res, path, stats)
-    // One byte is read of an empty file, too: where it has come by then it would be taken for the next answer.
+    // One byte is read even of an empty file: if there is one by then, it would be taken for the start of the next
+    // answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
   }
   const piped = (stream: ReadStream): void => cutIfShort(stream, res)
   res.once('pipe', piped)
-  // What express.static does not know itself it hands to fs.createReadStream().
+  // express.static hands options that it does not know to fs.createReadStream().
   const options = { ...rules.express, setHeaders, fs } as object
   express.static(root, options)(view, res as express.Response, (error?: unknown) => {
     res.off('pipe', piped)
@@ -114,7 +117,10 @@ function serve(
   })
 }
 
-/** Gives what takes back what a file that is not served after all has set: its length, its tag, how long it may be kept. */
+/**
+ * Returns a function that takes back the headers of a file that is not served after all: its length, its tag, how long
+ * it may be cached.
+ */
 function rememberHead(res: ServerResponse): () => void {
   const before = new Set(res.getHeaderNames())
   const { statusCode } = res
@@ -124,10 +130,10 @@ function rememberHead(res: ServerResponse): () => void {
   }
 }
 
-/** Of a file that is written over meanwhile there may be less than was said: the client would wait for the rest. */
+/** A file that is overwritten meanwhile may be shorter than announced: the client would wait for the rest. */
 function cutIfShort(stream: ReadStream, res: ServerResponse): void {
   const length = Number(res.getHeader('Content-Length'))
-  // Before the answer ends by it.
+  // Runs before the listener that ends the answer.
   stream.prependOnceListener('end', () => {
     if (stream.bytesRead < length) cutAnswer(res)
   })
@@ -138,8 +144,8 @@ function isNotFound(error: unknown): boolean {
 }
 
 /**
- * Express shows an error's message and stack to clients: those of the file system hold paths, and the stack of an error
- * that `send` makes names its own files.
+ * Express shows an error's message and stack to clients. Those of the file system hold paths, and the stack of an error
+ * made by `send` names its own files.
  */
 function withoutPaths(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof VhostError) return error

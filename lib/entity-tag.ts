@@ -1,8 +1,8 @@
 import type { Stats } from 'node:fs'
 
 /**
- * What tells a file from another at its URL (RFC 9110 §8.8.3): also from one of the same size that was given the same
- * time, as reproducible builds do it for all their files. Its change time and its inode nobody can set.
+ * Tells a file from another at its URL (RFC 9110 §8.8.3), even from one of the same size and modification time, which
+ * reproducible builds give to all their files. Nobody can set a file's change time or inode.
  */
 export function entityTag({ size, mtime, ctime, ino }: Stats): string {
   const numbers = [size, mtime.getTime(), ctime.getTime(), ino]

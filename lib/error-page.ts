@@ -22,14 +22,17 @@ const ABOUT_ANOTHER = new Set([
   'upgrade',
 ])
 
-/** How long it may be kept; and with 416 how long the content is (RFC 9110 §15.5.17). */
+/**
+ * Headers that an error may set all the same: how long it may be cached and, with 416, how long the content is (RFC
+ * 9110 §15.5.17).
+ */
 const OF_ERRORS = new Set(['cache-control', 'content-range'])
 
 /** Options of `errorPage()`. */
 export interface ErrorPageOptions {
   /**
    * Whether clients may see what went wrong: stacks, code and paths of the machine.
-   * @default NODE_ENV is not 'production', as Express has it
+   * @default true unless NODE_ENV is 'production', as in Express
    */
   show?: boolean | undefined
 }
@@ -42,9 +45,9 @@ type ErrorMiddleware = (
 ) => void
 
 /**
- * Error middleware for development: what an app threw while it was loaded or called, with its stack and the file in
- * question, as a page where the client takes HTML (by the package youch, an optional peer), else as text. In production
- * the status text alone.
+ * Error middleware for development: shows what an app threw while it was loaded or called, with its stack and the file
+ * in question. Clients that accept HTML get a page (made by youch, an optional peer), others text. In production, only
+ * the status text.
  *
  * @example
  * app.use(vhosts)
@@ -54,9 +57,9 @@ type ErrorMiddleware = (
  */
 export function errorPage(options: ErrorPageOptions = {}): ErrorMiddleware {
   const isShown = checkOptions(options).show ?? process.env.NODE_ENV !== 'production'
-  // Four parameters make it one for errors, to Express.
+  // Express takes it for error middleware because of its four parameters.
   return function errorPageMiddleware(error, req, res, next) {
-    // What has begun cannot become another answer: Express breaks the connection.
+    // An answer that has begun cannot be replaced: Express breaks the connection.
     if (res.headersSent) {
       next(error)
       return
@@ -81,12 +84,12 @@ async function answer(
   if (res.headersSent || res.destroyed) return
   for (const name of res.getHeaderNames()) if (isAboutContent(name)) res.removeHeader(name)
   addHeaders(res, error)
-  // Whatever a message says, it is no part of the page that runs.
+  // Whatever a message contains, none of it may run as part of the page.
   const policy = html ? policyOf(nonce) : ''
   res.setHeader('Content-Security-Policy', `default-src 'none'; ${policy}base-uri 'none'; form-action 'none'`)
   res.setHeader('X-Content-Type-Options', 'nosniff')
   const body = html ?? text
-  // The app may have said how its own answer is to be called.
+  // The app may have set a status message for its own answer.
   res.writeHead(known, title, {
     'Content-Type': `text/${html ? 'html' : 'plain'}; charset=utf-8`,
     'Content-Length': Buffer.byteLength(body),
@@ -99,19 +102,19 @@ function statusOf(error: unknown): number {
   return Number.isInteger(status) && status >= 400 && STATUS_CODES[status] ? status : 500
 }
 
-/** What an error says of its answer, as http-errors has it; it may come from another server, whole. */
+/** Sets the headers that an error carries, as http-errors does; it may come whole from another server. */
 function addHeaders(res: ServerResponse, error: unknown): void {
   for (const [name, value] of attempt(() => Object.entries(Object(Object(error).headers))) ?? []) {
-    // Where Node does not take it, there is an answer all the same.
+    // If Node refuses a header, the error is answered all the same.
     const lower = name.toLowerCase()
     if (OF_ERRORS.has(lower) || !isAboutContent(lower)) attempt(() => res.setHeader(name, String(value)))
   }
 }
 
-/** What youch's button for copying does; nothing else that stands in an attribute is run. */
+/** The handler of youch's copy button; no other script in an attribute may run. */
 const COPY = createHash('sha256').update('copyErrorMessage(this)').digest('base64')
 
-/** Where the marked line stands, and the number of the first one, are attributes of style. */
+/** youch sets the place of the marked line, and the number of the first one, in style attributes. */
 function policyOf(nonce: string): string {
   return [
     `style-src 'nonce-${nonce}'; style-src-attr 'unsafe-inline'; img-src data:; `,
@@ -119,7 +122,7 @@ function policyOf(nonce: string): string {
   ].join('')
 }
 
-/** What is used of youch. */
+/** The part of youch that is used here. */
 interface Youch {
   defineSourceLoader(load: (frame: { fileName?: string }) => Promise<Source | undefined>): unknown
   toHTML(error: unknown, options: object): Promise<string>
@@ -139,13 +142,13 @@ async function htmlOf(
   if (!found) return undefined
   const youch = new found.Youch()
   const cause = causeIn(error)
-  // The files of this stack would be read by the router, which may read what the app may not.
+  // The router would read the files that this stack names, and it may read what the app may not.
   if (isTold(cause)) youch.defineSourceLoader(({ fileName }) => sourceWithin(vhost?.realPath, fileName))
-  // Not the headers: among them are cookies.
+  // Not the headers: they include cookies.
   return await youch.toHTML(withFrame(cause), { title, cspNonce, request: { url, method } })
 }
 
-/** The text of a file that lies in a folder; undefined where it does not, or cannot be had. */
+/** The text of a file in a folder; undefined if it lies elsewhere or cannot be read. */
 async function sourceWithin(
   folder: string | undefined,
   file: string | undefined,
@@ -165,8 +168,8 @@ function causeIn(error: unknown): unknown {
 }
 
 /**
- * The same error with the file of a syntax error as the first frame of its stack: of CommonJS Node writes it before the
- * message.
+ * The same error; if it is a syntax error from CommonJS, with its file as the first frame of the stack, since Node
+ * writes that file before the message.
  */
 function withFrame(error: unknown): unknown {
   const stack = stackOf(error)
@@ -188,7 +191,7 @@ function takesHtml({ headers }: IncomingMessage): boolean {
   return /\btext\/html\b/i.test(headers.accept ?? '')
 }
 
-/** What was said of another answer, which is not given: of its content, and of how it was to be sent. */
+/** Whether a header describes another answer, which is not given: its content, or how it was to be sent. */
 function isAboutContent(name: string): boolean {
   return name.startsWith('content-') || ABOUT_ANOTHER.has(name)
 }

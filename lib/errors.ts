@@ -25,7 +25,7 @@ const CODES: Record<VhostErrorCode, readonly [status: number, message: string]> 
 }
 
 export interface VhostErrorOptions {
-  /** The hostname concerned, where one is known. */
+  /** The hostname concerned, if one is known. */
   hostname?: string | undefined
   /** What follows the message, after a colon. Clients may see it: never a path of the machine. */
   detail?: string | undefined
@@ -33,21 +33,21 @@ export interface VhostErrorOptions {
   cause?: unknown
   /**
    * Seconds until another try makes sense; becomes the `Retry-After` header, and makes the status 503.
-   * @default 1 where status is 503
+   * @default 1 if the status is 503
    */
   retryAfter?: number | undefined
 }
 
 /**
- * The one class of errors of express-van. It carries what Express's error handler looks for:
- * `status`, `statusCode`, `expose` and `headers`.
+ * The one error class of express-van. It carries what Express's error handler looks for: `status`, `statusCode`,
+ * `expose` and `headers`.
  */
 export class VhostError extends Error {
   override readonly name = 'VhostError'
   readonly code: VhostErrorCode
   readonly status: number
   readonly statusCode: number
-  /** Whether the message may be shown to the client: so for 4xx. */
+  /** Whether the message may be shown to the client: true for 4xx. */
   readonly expose: boolean
   readonly hostname: string | undefined
   readonly headers: Readonly<Record<string, string>>
@@ -60,7 +60,7 @@ export class VhostError extends Error {
     const status = retryAfter === undefined ? usual : 503
     super(
       `${hostname === undefined ? '' : `${hostname}: `}${message}${detail ? `: ${detail}` : ''}`,
-      // Where it is nothing, a log would say so.
+      // A log would print a `cause` that is undefined.
       cause === undefined ? {} : { cause },
     )
     this.#options = options
@@ -74,18 +74,18 @@ export class VhostError extends Error {
     this.stack = `${this.name} [${code}]: ${this.message}`
   }
 
-  /** The same error as it concerns one hostname. */
+  /** The same error, for one hostname. */
   withHostname(hostname: string): VhostError {
     return hostname === this.hostname ? this : new VhostError(this.code, { ...this.#options, hostname })
   }
 }
 
-/** Where the disk gives an error for the folder of a name. */
+/** The error for a hostname whose folder the disk cannot read. */
 export function unreadable(hostname: string, cause: unknown): VhostError {
   return new VhostError('ERR_VHOST_LOAD', { hostname, detail: 'its folder cannot be read', cause })
 }
 
-/** Takes the frames, which name this machine's folders, from an error that Express may show to clients. */
+/** Removes the stack frames, which name this machine's folders, from an error that Express may show to clients. */
 export function withoutFrames(error: Error): Error {
   error.stack = String(error)
   return error

@@ -15,7 +15,7 @@ export interface VhostEvent extends Release {
   readonly hostnames: readonly string[]
 }
 
-/** What the events of a router carry. */
+/** What each event of a router carries, by its name. */
 export interface VhostEvents {
   load: VhostEvent & { readonly durationMs: number }
   reload: VhostEvent & { readonly durationMs: number; readonly previous: Release }
@@ -33,7 +33,10 @@ export interface VhostEvents {
   }
 }
 
-/** `EventEmitter.errorMonitor` of `node:events` is told of errors too, and they still count as heard by nobody. */
+/**
+ * Listeners to `EventEmitter.errorMonitor` of `node:events` get errors too, but an error heard by them alone counts as
+ * unheard.
+ */
 export interface Listen<R> {
   <E extends keyof VhostEvents>(event: E, listener: (about: VhostEvents[E]) => void): R
   (event: typeof EventEmitter.errorMonitor, listener: (about: VhostEvents['error']) => void): R
@@ -45,7 +48,7 @@ type Note = <E extends keyof VhostEvents>(event: E, about: VhostEvents[E]) => vo
 
 const write = debuglog('express-van')
 
-/** Writes decisions to stderr where `NODE_DEBUG` names `express-van`. */
+/** Writes decisions to stderr if `NODE_DEBUG` names `express-van`. */
 export function debug(message: string, ...values: unknown[]): void {
   try {
     write(message, ...values)
@@ -54,12 +57,12 @@ export function debug(message: string, ...values: unknown[]): void {
   }
 }
 
-/** Tells listeners and `node:diagnostics_channel` what happened; never throws at the one who tells. */
+/** Tells listeners and `node:diagnostics_channel` what happened; never throws at the caller. */
 export class Events {
   readonly #emitter = new EventEmitter()
   readonly #note: Note
 
-  /** `note` is told of everything, without being one who listens. */
+  /** `note` gets every event, but does not count as a listener. */
   constructor(note: Note = () => {}) {
     this.#note = note
   }
@@ -86,8 +89,8 @@ export class Events {
       // An EventEmitter throws an error that nobody listens to.
       this.#emitter.emit(isUnheard ? EventEmitter.errorMonitor : event, about)
     } catch (error) {
-      // A listener's mistake must not end a swap half way; as an uncaught exception it is still seen. Not by
-      // `process.nextTick`: after an `fs.promises.realpath()` Node 24 and 26 lose what is thrown there.
+      // A listener's mistake must not stop a swap half way; as an uncaught exception it is still seen. Not by
+      // `process.nextTick`: after an `fs.promises.realpath()`, Node 24 and 26 lose what is thrown there.
       queueMicrotask(() => {
         throw error
       })
@@ -97,7 +100,7 @@ export class Events {
 
 function writeError(about: VhostEvents['error']): void {
   const { hostnames, error } = about
-  // What an app threw may throw itself where it is looked at.
+  // Inspecting what an app threw may itself throw.
   const told = attempt(() => inspect(error, { customInspect: false })) ?? causeOf(error)
   console.error(
     printableEntry(`express-van: ${hostnames.join(', ') || '(no vhost)'}: ${consequenceOf(about)}: ${told}`),
@@ -107,6 +110,6 @@ function writeError(about: VhostEvents['error']): void {
 function consequenceOf({ error, serving, ...release }: VhostEvents['error']): string {
   if (!serving) return 'nothing serves'
   if (isSameRelease(serving, release)) return 'it serves on'
-  // The router's own is of a release that was not loaded; what an app throws is of one that has served.
+  // The router's own error is about a release that was not loaded; what an app throws is about one that has served.
   return error instanceof VhostError ? 'the release before it serves on' : 'the release after it serves'
 }
