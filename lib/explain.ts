@@ -22,10 +22,10 @@ import { moduleNameOf, notesOf, readVhostSettings } from './vhost-settings.ts'
 
 /** What a raw Host leads to, step by step; a step that was not reached is null. */
 export interface VhostExplanation {
-  /** As it was asked; null where the request would have no Host. */
+  /** As it was given; null if the request would have no Host. */
   readonly host: string | null
   readonly hostname: string | null
-  /** The rule that it breaks where it is no hostname, in words. */
+  /** The rule that the host breaks, in words; null if it breaks none. */
   readonly refusal: string | null
   /** The patterns of `vhostDir` in order, up to the one that leads to a folder. */
   readonly patterns: readonly string[]
@@ -34,22 +34,22 @@ export interface VhostExplanation {
   /** What is on disk now. */
   readonly version: PlainVersion
   readonly entry: string | null
-  /** Null where nothing was loaded yet. */
+  /** Null if nothing has been loaded yet. */
   readonly state: VhostState | null
   readonly outcome: 'app' | 'no app' | 'no vhost' | 'refused'
-  /** What a request would get; an app's own answer counts as 200, and what falls through as 404. */
+  /** What a request would get: 200 stands for the app's own answer, 404 for a request that falls through. */
   readonly status: number
   readonly error: LastError | null
-  /** The names of the environment variables that the app wrote while it was loaded: its neighbours see them. */
+  /** The names of the environment variables that the app wrote while it loaded: its neighbours see them. */
   readonly environmentWrites: readonly string[]
   /**
-   * What is odd, in words: an unknown setting in the vhost's package.json, that there is no base path or app folder, that
-   * what serves is on disk no more, or that a folder is named as no request asks for it.
+   * What is odd, in words: an unknown setting in the vhost's package.json, a missing base path or app folder, an app
+   * whose release is no longer on disk, or a folder whose name no request asks for.
    */
   readonly notes: readonly string[]
 }
 
-/** Follows a raw Host as a request would be routed, and loads nothing. */
+/** Follows a raw Host as a request would be routed, but loads nothing. */
 export async function explain(
   host: string | undefined,
   settings: Settings,
@@ -62,7 +62,7 @@ export async function explain(
   const served = await finder.servedPlace(hostname)
   const app = served && apps.peek(served.realPath)
   if (found.outcome === 'app' || !app) return found
-  // What serves goes on when the disk fails, or until what is gone was seen gone for good.
+  // The app that serves goes on when the disk fails, and until a missing release has been seen gone for good.
   const { environmentWrites } = app
   const notes = found.error
     ? found.notes
@@ -145,14 +145,14 @@ async function follow(
   }
 }
 
-/** What a browser makes of a name with other letters than a to z. */
+/** The hostname that browsers ask for when a name has letters other than a to z. */
 function asciiNotes(host: unknown): string[] {
   const asked =
     typeof host === 'string' && /[\u0080-\uffff]/.test(host) && domainToASCII(host.replace(/:\d+$/, ''))
   return asked ? [`browsers ask for '${asked}'`] : []
 }
 
-/** With `getVhostPath` the base path may well not be there. */
+/** With `getVhostPath` the base path need not exist. */
 async function basePathNotes(
   hostname: string,
   { basePath, getVhostPath, vhostPatterns }: Settings,
@@ -162,7 +162,7 @@ async function basePathNotes(
   if (!stats) return [`there is no folder at basePath, ${basePath}`]
   const bearsName = vhostPatterns.some(({ text }) => /^%0(?:\/|$)/.test(text))
   if (!bearsName || stats.size > MAX_LISTED) return []
-  // It may be a folder that we may enter but not list.
+  // We may be allowed to enter the folder but not to list it.
   const names = await readdir(basePath).catch((): string[] => [])
   if (names.includes(hostname)) return [await deadEndNote(hostname, basePath, vhostPatterns)]
   const meant = names.find(name => isHostname(name) && isNearName(name, hostname))
@@ -172,7 +172,7 @@ async function basePathNotes(
     .concat(meant === undefined ? [] : `did you mean '${meant}'?`)
 }
 
-/** Where the folder that bears the name leads to no vhost. */
+/** The note for a hostname whose folder is there but leads to no vhost. */
 async function deadEndNote(
   hostname: string,
   basePath: string,
@@ -180,7 +180,7 @@ async function deadEndNote(
 ): Promise<string> {
   const paths = patterns.map(pattern => pattern.pathOf(hostname)).filter(path => path !== undefined)
   for (const path of paths) {
-    // A link that leads nowhere is there.
+    // By lstat: a link that leads nowhere is there, too.
     const isThere = await lstat(join(basePath, path)).catch(() => undefined)
     if (isThere) return `${path} is there, but leads to no vhost`
   }
@@ -191,7 +191,7 @@ function isHostname(name: string): boolean {
   return /^[a-z\d_][a-z\d_.-]*$/.test(name)
 }
 
-/** A vhost without an app is nothing odd, unless who asks had meant it to have one. */
+/** A vhost without an app is not odd, unless whoever asks expected one. */
 async function appFolderNotes(realPath: string, { appDir }: Settings): Promise<string[]> {
   const isThere = (await statOf(join(realPath, appDir)))?.isDirectory() === true
   return isThere ? [] : [`there is no folder '${appDir}' in it`]
@@ -202,7 +202,7 @@ async function entryOf(realPath: string, settings: Settings): Promise<string | n
   return (await findEntry(join(realPath, settings.appDir), moduleName))?.path ?? null
 }
 
-/** Why a load would fail before anything of the app runs, if so, and what else there is to say of its settings. */
+/** Why a load would fail before any of the app's code runs, if it would, and the notes on the vhost's settings. */
 async function foreseen(
   realPath: string,
   settings: Settings,
@@ -229,7 +229,7 @@ function stateOf(app: App | undefined, failure: Failure | undefined, isLoading: 
   return failure ? 'failed' : null
 }
 
-/** Of what was looked at alone, and not tried. */
+/** The error of a release that was only looked at, not tried. */
 function untriedError({ code, message, cause }: VhostError): LastError {
   return {
     code,

@@ -3,8 +3,8 @@ import type { VhostExplanation } from './explain.ts'
 import { placeOf } from './thrown.ts'
 
 /**
- * What `why()` found, step by step, each with a name and one line of text, in the words of the command line and of the
- * status page: from the Host as it was sent to what a request would get. What was not reached is `-`.
+ * What `why()` found, from the Host as it was sent to what a request would get: each step with a name and one line of
+ * text, in the words of the command line and of the status page. A step that was not reached is `-`.
  */
 export function explanationSteps(explanation: VhostExplanation): [step: string, text: string][] {
   const { hostname, refusal, patterns, vhostPath, realPath, version, entry, error } = explanation
@@ -28,7 +28,7 @@ export function explanationSteps(explanation: VhostExplanation): [step: string, 
   return steps.map(([step, text]) => [step, (text ?? '-').split('\n', 1)[0] as string])
 }
 
-/** As it was sent; in quotes, and in ASCII, where one could not see what that is. */
+/** The Host as it was sent; quoted and escaped to ASCII if one could not see what it is. */
 function hostOf({ host }: VhostExplanation): string | null {
   if (host === null || /^[\x21-\x7e]+$/.test(host)) return host
   return JSON.stringify(host).replace(
@@ -44,7 +44,7 @@ function stateOf({ state, outcome }: VhostExplanation): string | null {
 function errorOf(error: NonNullable<VhostExplanation['error']>): string {
   const { code, message, cause, realPath } = error
   const place = realPath === null ? null : placeOf(error, realPath)
-  // Of what was thrown the first line is shown.
+  // Only the first line of what was thrown, so that the place stays on the line.
   const [thrown = ''] = (cause ?? '').split('\n', 1)
   return `${code}: ${message}${cause === null ? '' : `: ${thrown}`}${place === null ? '' : `, at ${place}`}`
 }

@@ -12,13 +12,18 @@ interface ExpressApp {
 
 type ExpressRequest = IncomingMessage & { app?: Partial<ExpressApp>; query?: unknown }
 
-/** Where Express notes that an app left its `trust proxy` alone, so that it takes that of the app around it. */
+/**
+ * The setting in which Express notes that an app left its `trust proxy` alone, so that it inherits that of the app
+ * around it.
+ */
 const TRUST_IS_DEFAULT = '@@symbol:trust_proxy_default'
 const trustNobody: Trusts = () => false
 
 interface Adapted {
   readonly handle: Handle
-  /** To be told, before a request is handled, through which Express app that came, where it is not that of the last one. */
+  /**
+   * To be called with the Express app that a request came through, before it is handled, if that is not the last one's.
+   */
   readonly mounted?: Mounted
 }
 
@@ -37,14 +42,14 @@ export function adaptExpressApp(handle: Handle, appFolder: string, trusts: Trust
   return { handle: call, mounted: around => setTrust(app, trustOfApp(around)) }
 }
 
-/** The Express app that a request came through; undefined where it came through none. */
+/** The Express app that a request came through; undefined if it came through none. */
 export function appAround(req: IncomingMessage): unknown {
   return (req as ExpressRequest).app
 }
 
 /**
  * As `adaptExpressApp`, for the Express apps that answer a server's requests. Any other listener gets the request as
- * Node made it: behind that of socket.io, for one, an app of Express 4 is out of sight.
+ * Node made it, since it may call an Express 4 app that is out of sight, as that of socket.io does.
  */
 export function adaptListeners(server: Server, appFolder: string, trusts: Trusts | undefined): void {
   const listeners = server.listeners('request') as Handle[]
@@ -53,13 +58,13 @@ export function adaptListeners(server: Server, appFolder: string, trusts: Trusts
     const adapted = isExpressApp(listener)
       ? told(adaptExpressApp(listener, appFolder, trusts))
       : withoutQuery(listener)
-    // By this Node knows what the app takes off by `off()`, and gives it back in `listeners()`.
+    // Lets the app take its own listener off by `off()` and find it in `listeners()`.
     if (adapted !== listener) Object.assign(adapted, { listener })
     server.on('request', adapted as RequestListener)
   }
 }
 
-/** Whom the Express app that a request came through trusts; nobody where there is none. */
+/** Whom the Express app that a request came through trusts; undefined if there is none. */
 export function trustOf(req: IncomingMessage): Trusts | undefined {
   return trustOfApp(appAround(req))
 }
@@ -84,7 +89,7 @@ function isExpressApp(handle: unknown): handle is Handle & ExpressApp {
   return typeof app.handle === 'function' && typeof app.set === 'function' && typeof app.settings === 'object'
 }
 
-// By assignment: set() would note that the app had chosen for itself.
+// By assignment: set() would record it as the app's own choice.
 function setTrust(app: ExpressApp, trusts: Trusts | undefined): void {
   app.settings['trust proxy fn'] = trusts ?? trustNobody
 }
@@ -92,7 +97,7 @@ function setTrust(app: ExpressApp, trusts: Trusts | undefined): void {
 function callExpress4(handle: Handle): Handle {
   return (req: ExpressRequest, res, next) => {
     if (!hideQuery(req)) return handle(req, res, next)
-    // A server's listener is called without next.
+    // A server calls its listeners without next.
     const done: Next | undefined =
       next &&
       (error => {
@@ -111,8 +116,8 @@ function withoutQuery(listener: Handle): Handle {
 }
 
 /**
- * Express 4 parses the query only where the request has none, and takes the getter that Express 5 hangs on its
- * prototype for one; then it swaps the prototypes and the query is gone.
+ * Express 4 parses the query only if the request has none. It takes the getter on the prototype of Express 5 for one,
+ * then swaps the prototypes, and the query is gone.
  */
 function hideQuery(req: ExpressRequest): boolean {
   if (!('query' in req) || Object.hasOwn(req, 'query')) return false

@@ -3,12 +3,12 @@ import type { Handle } from './launch/launch.ts'
 import type { ImportPackage } from './package-import.ts'
 import type { Trusts } from './trust-proxy.ts'
 
-/** What is used of Express. */
+/** The part of Express that is used here. */
 type Express = () => Handle & { disable(name: string): unknown; use(router: Handle): unknown }
 
 /**
- * Has a router of Express, 4 or 5, find on requests and answers what Express puts there, also on those that came through
- * no Express app; `imports` are to find Express. Any other handler stays as it is.
+ * Lets an Express router, 4 or 5, find on requests and responses what Express puts there, even if they came through no
+ * Express app; `imports` are tried in order to find Express. Any other handler stays as it is.
  */
 export async function adaptExpressRouter(
   handle: Handle,
@@ -19,14 +19,14 @@ export async function adaptExpressRouter(
   const express = isExpressRouter(handle) ? await importExpress(imports) : undefined
   if (!express) return handle
   const app = express()
-  // That is for an app around the router to say.
+  // Whether to send it is up to an app around the router.
   app.disable('x-powered-by')
   app.use(handle)
   const { handle: alone } = adaptExpressApp(app, appFolder, trusts)
   return (req, res, next) => (appAround(req) ? handle : alone)(req, res, next)
 }
 
-/** The Express that these find first; undefined where none does. */
+/** The first Express that these find; undefined if none does. */
 async function importExpress(imports: readonly ImportPackage[]): Promise<Express | undefined> {
   for (const importPackage of imports) {
     const found = (await importPackage('express')) as { default: Express } | undefined
@@ -35,7 +35,7 @@ async function importExpress(imports: readonly ImportPackage[]): Promise<Express
   return undefined
 }
 
-/** An app of connect has a `route` too, which is a path. */
+/** A connect app has a `route` too, but that is a path. */
 function isExpressRouter(handle: Handle): boolean {
   const router = handle as { stack?: unknown; route?: unknown; param?: unknown }
   return (
