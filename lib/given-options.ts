@@ -2,10 +2,10 @@ import { IncomingMessage } from 'node:http'
 import { optionError, shown, unknownOption } from './option-error.ts'
 
 /**
- * What an object of options gives: every one that is known, each read once, so that what is checked is what is used,
- * be it the object's own, inherited or a getter.
+ * The known options of an object, each read once, so that what is checked is what is used, whether it is the object's
+ * own, inherited or a getter.
  *
- * @throws TypeError `ERR_VHOST_OPTION` where it is no object, or has an option that `owner` does not have
+ * @throws TypeError `ERR_VHOST_OPTION` if it is no object, or has an option that `owner` does not have
  */
 export function givenOptions<Options extends object>(
   owner: string,
@@ -15,7 +15,7 @@ export function givenOptions<Options extends object>(
   if (!holdsNames(options)) {
     throw optionError(`${owner} takes an object of options, not ${shown(options)}`)
   }
-  // Mounted as it is, instead of what it gives.
+  // The function was mounted itself, instead of what it returns.
   if (options instanceof IncomingMessage)
     throw optionError(`${owner} was given a request: mount what it returns, as in app.use(${owner})`)
   for (const name in options) {
@@ -25,12 +25,15 @@ export function givenOptions<Options extends object>(
   return Object.fromEntries(given)
 }
 
-/** Whether it is an object of names and values: a Map or a promise has none of its own, and would give nothing at all. */
+/**
+ * Whether a value is an object of names and values: a Map or a promise has no names of its own, and would give no
+ * options.
+ */
 export function holdsNames(value: unknown): value is object {
   return /^\[object (Object|Module)\]$/.test(Object.prototype.toString.call(value))
 }
 
-/** Nobody gave what every object has, even if some library put it there. */
+/** What every object inherits was not given, even if some library put it there. */
 function isGiven(options: object, name: string): boolean {
   return Object.hasOwn(options, name) || (name in options && !(name in Object.prototype))
 }

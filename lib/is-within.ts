@@ -1,13 +1,13 @@
 import { sep } from 'node:path'
 
-/** Whether a path is that of a folder, or of something in it; both are absolute and normal. */
+/** Whether a path is a folder or lies in it; both are absolute and normal. */
 export function isWithin(path: string, folder: string): boolean {
   return path === folder || isBelow(path, folder)
 }
 
-/** Whether a path is that of something in a folder; both are absolute and normal. */
+/** Whether a path lies in a folder; both are absolute and normal. */
 export function isBelow(path: string, folder: string): boolean {
   if (path.length <= folder.length || !path.startsWith(folder)) return false
-  // The topmost folder ends with it.
+  // The topmost folder itself ends with a separator.
   return path[folder.length] === sep || folder.endsWith(sep)
 }

@@ -1,4 +1,7 @@
-/** Whether a name is another by a slip of the keys: two letters exchanged, or two at most that are other, more or fewer; or by `www`. */
+/**
+ * Whether two names differ only by a slip of the keys, in a stretch of two letters at most (exchanged, wrong, missing
+ * or too many), or by `www`.
+ */
 export function isNearName(one: string, other: string): boolean {
   const [short, long] = one.length < other.length ? [one, other] : [other, one]
   if (long === `www.${short}`) return true

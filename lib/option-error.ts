@@ -10,7 +10,7 @@ export function unknownOption(owner: string, name: string, known: readonly strin
   return optionError(`${owner} has no option ${shown(name)}${didYouMean(name, known, word => `'${word}'`)}`)
 }
 
-/** The end of a message about a name that is none of these: the one that is written most like it, if one is at all. */
+/** The end of a message about an unknown name: the known one that is written most like it, if any is. */
 export function didYouMean(name: string, known: readonly string[], quote: (word: string) => string): string {
   const distances = known.map(word => [unlikeness(name.toLowerCase(), word.toLowerCase()), word] as const)
   const [[distance, word] = [1, '']] = distances.sort(([one], [other]) => one - other)
@@ -25,7 +25,7 @@ export function shown(value: unknown): string {
     : inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 1 })
 }
 
-/** As `shown`, of an option by its name: what stands in `env` may be secret, and messages reach logs and status pages. */
+/** As `shown`, for the option `name`: values in `env` may be secret, and messages reach logs and status pages. */
 export function shownOption(name: string, value: unknown): string {
   if (name !== 'env') return shown(value)
   const kind = kindOf(value)
@@ -38,12 +38,12 @@ function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1)
 }
 
-/** From 0, the same, to 1: nothing in common. */
+/** From 0, the same, to 1, nothing in common. */
 function unlikeness(one: string, other: string): number {
   return editDistance(one, other) / Math.max(one.length, other.length)
 }
 
-/** Levenshtein's. */
+/** The Levenshtein distance. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (let i = 1; i <= from.length; i++) {

@@ -26,8 +26,8 @@ export interface VhostRouterOptions {
   /** The folder of all vhosts; not a URL prefix. @default '/var/www' */
   basePath?: string | undefined
   /**
-   * A vhost's folder below `basePath`, in the notation of Apache's mod_vhost_alias (`%0`, `%1`, `%-2+`, `%2.1` …).
-   * An array is tried in order; the next pattern only where nothing at all is at the one before.
+   * A vhost's folder below `basePath`, in the notation of Apache's mod_vhost_alias (`%0`, `%1`, `%-2+`, `%2.1` …). An
+   * array is tried in order; the next pattern only if nothing at all is at the path of the one before.
    * @default '%0'
    */
   vhostDir?: string | readonly string[] | undefined
@@ -44,7 +44,7 @@ export interface VhostRouterOptions {
    */
   moduleName?: string | undefined
   /**
-   * The export that is the handler; with brackets, as in `'createApp()'`, it is called and awaited.
+   * The export that is the handler; with brackets, as in `'createApp()'`, it is called and its result awaited.
    * @default the default export or `module.exports`, then `app`, then `handler`
    */
   exportName?: string | undefined
@@ -57,73 +57,80 @@ export interface VhostRouterOptions {
   getModulePaths?: ((realPath: string) => readonly string[]) | undefined
   /**
    * Overrides change detection: a value for `Object.is` to compare, or a promise of it. `undefined`, or throwing
-   * ENOENT, ENOTDIR or ELOOP, means gone; any other error keeps what serves and is reported. It is given the
-   * real path of the vhost, and `appDir` after it.
+   * ENOENT, ENOTDIR or ELOOP, means gone; after any other error, which is reported, the app that serves stays. Called
+   * with the real path of the vhost, and `appDir`.
    * @default identity, mtime and ctime of the app folder, entry, package.json and tmp/restart.txt
    */
   getVersion?: ((realPath: string, appDir: string) => unknown) | undefined
   /** How often what is loaded, or failed to load, is compared with the disk, in milliseconds. @default 1000 */
   updateInterval?: number | undefined
   /**
-   * File-system events as a wake-up: they only make it faster. `false` on network mounts and where watches are
-   * scarce. @default true
+   * Whether file-system events trigger a comparison: they only make it faster. `false` is for network mounts and where
+   * watches are scarce. @default true
    */
   watch?: boolean | undefined
   /**
-   * Where apps run. `'none'`: all in this process. `'thread'`: each in a thread, so that a reload gives all memory back
-   * and a load or a loop stops nobody else; native crashes, and some ways to run out of memory, still end the
-   * router. `'process'`: each in a process of its own, a wall against those too. Or a function that tells it for
-   * each vhost. The package.json of a vhost may ask for more, never for less. @default 'none'
+   * Where apps run. `'none'`: all in this process. `'thread'`: each in a thread, so that a reload gives all memory
+   * back, and a load or an endless loop stops nobody else; native crashes, and some ways to run out of memory, still
+   * end the router. `'process'`: each in a process of its own, a wall against those too. Or a function that returns it
+   * for each vhost. The package.json of a vhost may ask for more isolation, never for less. @default 'none'
    */
   isolation?: Isolation | ((vhost: { realPath: string }) => Isolation) | undefined
   /**
-   * Bytes of JavaScript heap that an isolated app may have, or a function that tells it for each vhost. In a process it
-   * is `--max-old-space-size`, and where the router may make cgroups one that allows 128 MiB beside the heap; in a
-   * thread `resourceLimits`, which Node keeps as best it can, and buffers are outside
-   * of that. @default Node's own
+   * Bytes of JavaScript heap that an isolated app may have, or a function that returns them for each vhost. For a
+   * process this is `--max-old-space-size` and, if the router may make cgroups, one that allows 128 MiB beside the
+   * heap. For a thread it is `resourceLimits`, which Node keeps as best it can, and which do not cover buffers.
+   * @default Node's own
    */
   memoryLimit?: number | ((vhost: { realPath: string }) => number | undefined) | undefined
   /**
-   * How long an isolated app may take until it begins to answer a request of which nothing more arrives, in
-   * milliseconds; then the client gets 504. `0` is for ever. @default 0
+   * How long an isolated app may take to begin its answer once nothing more of the request arrives, in milliseconds;
+   * then the client gets 504. `0` means no limit. @default 0
    */
   requestTimeout?: number | undefined
   /**
-   * `'owner'`: each app runs as the user whom its release folder belongs to. The router has to be root, `isolation`
-   * has to be `'process'`, and a folder that belongs to root is refused. @default the router's user
+   * `'owner'`: each app runs as the user who owns its release folder. The router must run as root, `isolation` must be
+   * `'process'`, and a folder that belongs to root is refused. @default the router's user
    */
   user?: 'owner' | undefined
   /**
-   * How many apps stay loaded. The victim is the least recently used one with nothing in flight; of ten or more, among
-   * the nine tenths least recently used, the one that was asked for the least. Where every one is busy, the newcomer
-   * gets 503. @default 100
+   * How many apps stay loaded. The victim is the least recently used app with nothing in flight; among ten or more, it
+   * is the least requested one of the nine tenths that are least recently used. If every app is busy, the newcomer gets
+   * 503. @default 100
    */
   maxApps?: number | undefined
-  /** Evict an app this long after its last request ended, in milliseconds; `0` is never. @default 0 */
+  /** How long after its last request ended an app is evicted, in milliseconds; `0` means never. @default 0 */
   idleTimeout?: number | undefined
   /**
-   * A load that takes longer fails, in milliseconds, counted from its start and not from its place in the queue.
+   * How long a load may take before it fails, in milliseconds, counted from its start and not from its place in the
+   * queue.
    * @default 30_000
    */
   loadTimeout?: number | undefined
-  /** How long a replaced app may finish, in milliseconds; then what is left is cut. `0` cuts at once. @default 30_000 */
+  /**
+   * How long a replaced app may finish its requests, in milliseconds; then what is left is cut. `0` cuts at once.
+   * @default 30_000
+   */
   drainTimeout?: number | undefined
-  /** Loads at a time; up to 100 first loads wait, beyond that 503. Reloads wait for them, but each fourth place is theirs. @default 4 */
+  /**
+   * How many loads run at a time. Up to 100 first loads wait; beyond that, requests get 503. Reloads wait behind first
+   * loads, but every fourth place is theirs. @default 4
+   */
   maxConcurrentLoads?: number | undefined
   /**
-   * Whose `X-Forwarded-Host` counts, in the values of Express's `trust proxy`.
+   * Whose `X-Forwarded-Host` counts, as a value of Express's `trust proxy`.
    * @default what `req.app` says on requests, nobody on upgrades
    */
   trustProxy?: boolean | number | string | readonly string[] | Trusts | undefined
   /**
-   * Environment of isolated apps, over `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV` of the router's; nothing else of
-   * that reaches them. Or a function that tells it for each vhost. With `isolation: 'none'`, where all share one
-   * environment, an error. @default {}
+   * Environment of isolated apps, over `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV` of the router's own, from
+   * which nothing else reaches them. Or a function that returns it for each vhost. With `isolation: 'none'`, where all
+   * apps share one environment, it is an error. @default {}
    */
   env?: Environment | ((vhost: { realPath: string }) => Environment) | undefined
 }
 
-/** Names and texts; a name whose text is `undefined` is left out. */
+/** Names and values of variables; one whose value is `undefined` is left out. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Options checked and completed; nothing else in lib/ knows a default. */
@@ -132,7 +139,7 @@ export interface Settings extends PathSettings {
   readonly moduleName: string | undefined
   readonly exportName: string | undefined
   readonly modulesDir: string
-  /** Undefined where Node's own search already finds every package. */
+  /** Undefined if Node's own search already finds every package. */
   readonly getModulePaths: ((realPath: string) => readonly string[]) | undefined
   readonly getVersion: ((realPath: string, appDir: string) => unknown) | undefined
   readonly updateInterval: number
@@ -151,7 +158,7 @@ export interface Settings extends PathSettings {
 }
 
 const SECOND = 1000
-/** How long a replaced app may finish, in milliseconds. */
+/** How long a replaced app may finish its requests, in milliseconds. */
 export const DRAIN_TIMEOUT: number = 30 * SECOND
 const DEFAULT_MODULES_DIR = 'node_modules'
 const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | undefined> = {
@@ -229,7 +236,7 @@ function checkOption(name: keyof VhostRouterOptions, value: unknown): void {
 }
 
 /**
- * The drain time-out of one `close()`.
+ * The drain timeout for one call of `close()`.
  * @throws TypeError `ERR_VHOST_OPTION` as for the router's own options
  */
 export function drainTimeoutOf(options: { drainTimeout?: number | undefined } = {}): number | undefined {
@@ -238,7 +245,7 @@ export function drainTimeoutOf(options: { drainTimeout?: number | undefined } = 
   return drainTimeout
 }
 
-/** What only a thread or a process can have. */
+/** Options that only a thread or a process can have, and why. */
 const NEEDS_ISOLATION = {
   env: 'all apps share the environment of this process',
   memoryLimit: 'all apps share the memory of this process',

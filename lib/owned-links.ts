@@ -6,9 +6,9 @@ const ROOT = 0
 const MAX_LINKS = 40
 
 /**
- * Throws where somebody leads to what is another user's: each link on the way to a real path has to be of who owns that,
- * root's, or of who has the base path. Apache's `SymLinksIfOwnerMatch`, for the way to a vhost: the router may read what
- * they may not.
+ * Throws if a link leads to what is another user's: each link on the way to a real path must belong to the owner of
+ * that, to root, or to the owner of the base path. This is Apache's `SymLinksIfOwnerMatch` for the way to a vhost,
+ * since the router may read what those users may not.
  * @throws Error with `code: 'EACCES'`
  */
 export async function expectOwnLinks(
@@ -33,7 +33,7 @@ export async function expectOwnLinks(
     if (isAbsolute(target)) at = root
     steps.unshift(...stepsOf(target))
   }
-  // Led elsewhere since that was found.
+  // The path leads elsewhere since the real path was found.
   if (at !== realPath) throw forbidden(path)
 }
 

@@ -1,15 +1,15 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 
-/** Imports a package by its name; gives undefined where there is none. */
+/** Imports a package by its name; resolves to undefined if there is none. */
 export type ImportPackage = (name: string) => Promise<unknown>
 
-/** Imports a package that stands beside express-van itself. */
+/** Imports a package that is installed beside express-van itself. */
 export async function importOwn(name: string): Promise<unknown> {
   return await importFor(import.meta.url, name)
 }
 
-/** Imports a package as a module would, at the URL that `toUrl` makes of its own. */
+/** Imports a package as `module` would; `toUrl` may change the URL that it is imported by. */
 export async function importFor(
   module: string,
   name: string,

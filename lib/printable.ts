@@ -1,4 +1,7 @@
-/** Text that a terminal or a page shows as it is: what would move the cursor, colour or hide is written as an escape. */
+/**
+ * Text that a terminal or a page shows as it is: characters that move the cursor, colour or hide are written as
+ * escapes.
+ */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
     character === '\n' || character === '\t'
@@ -7,7 +10,9 @@ export function printable(text: string): string {
   )
 }
 
-/** The same as one entry of a log: its lines after the first stand in, so that none can be taken for another entry. */
+/**
+ * The same as one entry of a log: its lines after the first are indented, so that none can be taken for another entry.
+ */
 export function printableEntry(text: string): string {
   return printable(text).replaceAll('\n', '\n  ')
 }

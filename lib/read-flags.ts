@@ -1,4 +1,6 @@
 import { constants } from 'node:fs'
 
-/** Not to wait for a pipe: that would hold one of the four threads for the file system for ever. Windows has none. */
+/**
+ * Does not wait for a pipe, which would hold one of the four file-system threads for ever. Windows has no such flag.
+ */
 export const READ_FLAGS: number = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
