@@ -4,14 +4,17 @@ import { VhostError, type VhostErrorCode } from './errors.ts'
 import type { Release } from './release.ts'
 
 /**
- * The first and the longest pause between two attempts at a release that does not load. The first is short: what was
- * missing may have been on its way, in a folder whose version does not tell of it.
+ * The first and the longest pause between two attempts at a release that does not load, in milliseconds. The first is
+ * short: what was missing may have been on its way, in a folder that the version does not cover.
  */
 const FIRST_BACKOFF = 100
 const MAX_BACKOFF = 30 * 1000
-/** So many are remembered, or as many as two for each app there may be: one that serves on has a release that was refused. */
+/**
+ * The least number of failures that are remembered. With a large `maxApps` it is two for each app, since an app that
+ * serves on may have a newer release that was refused.
+ */
 const LEAST_FAILURES = 1000
-/** What no file that a deploy brings a moment later mends. */
+/** Failures that no file arriving a moment later can mend. */
 const SETTLED: ReadonlySet<VhostErrorCode> = new Set(['ERR_VHOST_LOAD_TIMEOUT', 'ERR_VHOST_CRASHED'])
 
 /** A release that failed to load, and why. */
@@ -23,7 +26,7 @@ export interface Failure {
   readonly since: Date
   /** When the same version may be tried again, by `performance.now()`. */
   readonly retryAt: number
-  /** How many requests the app that serves instead had seen. */
+  /** How many requests the app that serves instead had seen by then. */
   readonly requestsThen: number
 }
 
@@ -33,7 +36,8 @@ export class Failures {
   readonly #byRealPath: LRUCache<string, Failure>
 
   constructor(updateInterval: number, maxApps: number) {
-    // Forgotten, a release that is refused would be tried and told anew at each look, and pass for one that serves.
+    // A refused release that was forgotten would be tried and reported anew at each comparison, and pass for one that
+    // serves.
     this.#byRealPath = new LRUCache({ max: Math.max(LEAST_FAILURES, 2 * maxApps) })
     this.#firstBackoff = Math.min(FIRST_BACKOFF, updateInterval)
   }
@@ -42,12 +46,12 @@ export class Failures {
     return [...this.#byRealPath.values()]
   }
 
-  /** Whatever version it is of. */
+  /** The failure of a real path, whatever its version. */
   peek(realPath: string): Failure | undefined {
     return this.#byRealPath.peek(realPath)
   }
 
-  /** That of this very version. */
+  /** The failure of this very version. */
   of({ realPath, version }: Release): Failure | undefined {
     const failure = this.#byRealPath.get(realPath)
     return failure && Object.is(failure.release.version, version) ? failure : undefined
@@ -59,16 +63,16 @@ export class Failures {
   }
 
   /**
-   * Whether a load that began before a request came may have failed for what was on disk before that request alone: a
-   * file below the app folder that a deploy brought meanwhile changes no version. Tried once for each version, or an app
-   * that does not load would be loaded without a pause while it is asked for.
+   * Whether a load that began before a request may have failed only because of what was on disk earlier: a file that
+   * was deployed below the app folder since then changes no version. True only after the first failure of a version, or
+   * an app that does not load would be loaded without a pause for as long as it is asked for.
    */
   mayHaveMissed({ realPath }: Release): boolean {
     const failure = this.#byRealPath.get(realPath)
     return failure?.attempts === 1 && !SETTLED.has(failure.error.code)
   }
 
-  /** Notes that a release failed, once more or for the first time; gives whether that is news. */
+  /** Notes that a release failed, for the first time or once more; returns whether that is news. */
   note(release: Release, error: VhostError, requestsThen: number): boolean {
     const before = this.of(release)
     const attempts = (before?.attempts ?? 0) + 1
@@ -84,7 +88,7 @@ export class Failures {
     return !before || !isAlike(before.error, error)
   }
 
-  /** Has a release that crashed wait for so many milliseconds, or until what it gives is called. */
+  /** Holds back a release that crashed for `pause` milliseconds, or until the returned function is called. */
   hold(release: Release, pause: number): () => void {
     const { realPath } = release
     const failure = {

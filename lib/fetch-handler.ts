@@ -5,7 +5,7 @@ import { type ImportPackage, importOwn } from './package-import.ts'
 
 /** An app of Hono or h3, or any other object that answers a standard `Request`. */
 export interface FetchApp {
-  /** Where it is called by Node, `env` is that of Hono's own adapter. */
+  /** `env` is what Hono's own adapter for Node passes. */
   fetch(request: Request, env: Env): unknown
 }
 
@@ -14,7 +14,7 @@ interface Env {
   readonly outgoing: ServerResponse
 }
 
-/** What is used of srvx. */
+/** The part of srvx that is used here. */
 interface Srvx {
   NodeRequest: new (
     node: Adapted,
@@ -31,7 +31,7 @@ interface Adapted {
   readonly res: ServerResponse
 }
 
-/** Calls `fetch(request)` for each request. The adapter is the app's own, or else that of express-van. */
+/** Calls `fetch(request)` for each request. The adapter, srvx, is the app's own copy, or else that of express-van. */
 export async function fetchHandler(app: FetchApp, importPackage: ImportPackage): Promise<Handle> {
   const { NodeRequest, sendNodeResponse } = await adapter(importPackage)
   return async (req, res) => {
@@ -55,22 +55,24 @@ async function adapter(importPackage: ImportPackage): Promise<Srvx> {
 }
 
 /**
- * The request of srvx is a light copy, which `new Request(request)` and `fetch(request)` refuse. What it has beyond
- * the standard is kept: h3 asks for it.
+ * The request of srvx is a light copy, which `new Request(request)` and `fetch(request)` refuse. What it has beyond the
+ * standard is kept, because h3 uses it.
  */
 function toStandard(light: InstanceType<Srvx['NodeRequest']>): Request {
   const { _request: request, runtime, ip } = light
   return request ? Object.assign(request, { runtime, ip }) : light
 }
 
-// As Node itself does where nobody reads a body, or the connection would wait for it.
+// Node does the same when nobody reads a body; otherwise the connection would wait for it.
 function leaveUnread(req: IncomingMessage, request: Request): void {
   if (request.bodyUsed || req.readableEnded) return
   req.removeAllListeners('data')
   req.resume()
 }
 
-/** Before Node 22, of a field that writeHead() is given twice only the last is sent where others were set before. */
+/**
+ * Before Node 22, writeHead() sends only the last of a field that it is given twice, if other fields were set before.
+ */
 function withEveryCookie(response: Response, res: ServerResponse): Response {
   if (response.headers.getSetCookie().length < 2) return response
   const { body, status, statusText, headers } = response

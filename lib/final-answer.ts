@@ -8,8 +8,8 @@ const NOT_FOUND = { status: 404 }
 const answer = errorPage({ show: false })
 
 /**
- * The `next` of who is given none, as the listener of a server is: answers with 404, or with the status of an error, as
- * text. What an app threw goes to stderr; what kept it from being loaded is told by the event.
+ * The `next` for a handler that is given none, such as a server's listener: answers with 404, or with the status of an
+ * error, as text. What an app threw goes to stderr; what kept it from being loaded is reported by the `error` event.
  */
 export function finalAnswer(req: IncomingMessage, res: ServerResponse): Next {
   return error => {

@@ -7,11 +7,11 @@ import { isHidden, type StaticRules, segmentsOf } from './static-options.ts'
 export interface Document {
   readonly root: string
   readonly segments: readonly string[]
-  /** Its real path, which may lie elsewhere. */
+  /** The document's real path, which may lie elsewhere. */
   readonly file: string
 }
 
-/** What to serve; nothing where there is no such document or it may not be given away. */
+/** The document to serve; undefined if there is none or it may not be given away. */
 export async function findDocument(
   realPath: string,
   req: IncomingMessage,
@@ -26,7 +26,7 @@ export async function findDocument(
   const path = join(root.path, ...segments)
   const [file, isReadable] = await Promise.all([
     ifThere(realpath(path)),
-    // Found out too late, in the midst of an answer, it could not become a plain "not found" any more.
+    // Checked now: in the middle of an answer it could no longer become a plain "not found".
     ifThere(access(path, constants.R_OK).then(() => true)),
   ])
   if (file === undefined || !isReadable) return undefined
@@ -65,7 +65,7 @@ interface Target {
   readonly hasTrailingSlash: boolean
 }
 
-/** The document root with its links resolved; nothing where it is absent, or would give away more than documents. */
+/** The document root with its links resolved; undefined if it is absent or would give away more than documents. */
 async function findRoot(realPath: string, rules: StaticRules): Promise<Root | 'nothing at all' | undefined> {
   const folders = [rules.dir, rules.appDir, ['certs'], ...rules.modulesDirs]
   const lexical = folders.map(folder => join(realPath, ...folder))
@@ -87,20 +87,20 @@ async function findRoot(realPath: string, rules: StaticRules): Promise<Root | 'n
 }
 
 /**
- * The path asked for; nothing where it can name no document.
+ * The path asked for; undefined if it can name no document.
  *
- * @throws VhostError `ERR_VHOST_PATH` when it cannot be decoded, or holds a NUL.
+ * @throws VhostError `ERR_VHOST_PATH` if it cannot be decoded, or holds a NUL.
  */
 function targetOf(req: IncomingMessage, { dotfiles }: StaticRules): Target | undefined {
   const pathname = pathnameOf(originForm(req.url ?? ''))
-  // An encoded slash is no separator (RFC 3986 §2.2), and no file name holds one.
+  // An encoded slash is not a separator (RFC 3986 §2.2), and no file name holds one.
   if (/%2f/i.test(pathname)) return undefined
   const decoded = decode(pathname)
   if (decoded === undefined || decoded.includes('\\')) return undefined
   const segments = decoded.split('/').filter(segment => segment !== '')
   if (segments.some(segment => segment === '.' || segment === '..')) return undefined
   if (dotfiles === undefined && isHidden(segments)) return undefined
-  // Mounted below a path, `/mount` arrives as `/`: relative links of the page need the slash there too.
+  // Mounted below a path, `/mount` arrives as `/`, but relative links of the page need the slash there too.
   const isMount = segments.length === 0 && !pathnameOf(originForm(originalUrlOf(req))).endsWith('/')
   return { segments, hasTrailingSlash: decoded.endsWith('/') && !isMount }
 }
@@ -109,10 +109,10 @@ function decode(pathname: string): string | undefined {
   let decoded: string
   try {
     decoded = decodeURIComponent(pathname)
-    // Throws for half a surrogate pair, which no request holds, but a middleware may have put there.
+    // Throws for half a surrogate pair, which no request can hold, but a middleware may have put there.
     encodeURIComponent(decoded)
   } catch (cause) {
-    // Well-formed bytes that are no UTF-8, such as an overlong dot (%c0%ae), name nothing; they are no bad request.
+    // Well-formed escapes that are not UTF-8, such as an overlong dot (%c0%ae), name nothing, but are no bad request.
     if (!/%(?![0-9a-f]{2})/i.test(pathname)) return undefined
     throw new VhostError('ERR_VHOST_PATH', { cause })
   }
@@ -172,7 +172,7 @@ function isSecretOfAny(file: string): boolean {
   return folder === 'certs' || isHidden([folder, name]) || PACKAGE_FILES.includes(name)
 }
 
-/** Whether a file may be served that stands elsewhere than its path says. */
+/** Whether a file may be served whose real path is not the path asked for. */
 async function mayServe(
   file: string,
   segments: readonly string[],
@@ -205,7 +205,7 @@ async function mayFollow(
   return links === 'none' ? followed.length === 0 : followed.every(link => link.uid === end.uid)
 }
 
-/** Nothing, where there is no such file or we may not look at it; other failures stay failures. */
+/** Resolves to undefined if there is no such file or we may not look at it; other errors reject. */
 async function ifThere<T>(result: Promise<T>): Promise<T | undefined> {
   try {
     return await result
@@ -215,7 +215,7 @@ async function ifThere<T>(result: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Codes of errors that say no more than that. */
+/** Codes of errors that say no more than that there is no such file, or that we may not look at it. */
 export const ABSENT: ReadonlySet<string | undefined> = new Set([
   'ENOENT',
   'ENOTDIR',
@@ -225,7 +225,7 @@ export const ABSENT: ReadonlySet<string | undefined> = new Set([
   'EPERM',
 ])
 
-/** Whether a path is that of a folder, or of something in it, also where the system takes upper for lower case. */
+/** Whether a path is a folder or lies in it, by `relative()`, which ignores case on Windows. */
 function holds(folder: string, path: string): boolean {
   const way = relative(folder, path)
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)

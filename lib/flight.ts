@@ -8,7 +8,7 @@ import type { Next } from './launch/launch.ts'
 import { Untouched } from './launch/untouched.ts'
 import { bytesWritten, closeWebSocket } from './websocket-close.ts'
 
-/** What an app is told by its flights. */
+/** What flights count on their app. */
 interface Counts {
   requests: number
   errors: number
@@ -16,7 +16,7 @@ interface Counts {
   readonly onIdle: (() => void) | undefined
 }
 
-/** The flights on each socket. Where a client goes away, queued responses never say so on Node 20 and 22. */
+/** The flights on each socket. On Node 20 and 22, queued responses never say that their client has gone. */
 const FLIGHTS = Symbol('flights')
 
 interface FlightSocket extends Duplex {
@@ -24,7 +24,8 @@ interface FlightSocket extends Duplex {
 }
 
 /**
- * One request or upgraded socket. It ends at the first of: `next` was called, the response closed, the socket closed.
+ * One request or upgraded socket. It ends when `next` is called, the response closes or the socket closes, whichever is
+ * first.
  */
 export class Flight {
   readonly app: Counts
@@ -39,8 +40,9 @@ export class Flight {
   readonly #writtenBefore: number
 
   /**
-   * `all` are those of all apps: to be in a chain of its app's own would, with thousands of apps, make the garbage
-   * collector keep account of each. `socket` is undefined for HTTP/2, where it is a stand-in and the response says all.
+   * `all` holds the flights of all apps: with a chain for each of thousands of apps, the garbage collector would have
+   * to keep account of each. `socket` is undefined for HTTP/2, where it is a stand-in and the response tells
+   * everything.
    */
   constructor(
     app: Counts,
@@ -62,7 +64,7 @@ export class Flight {
     app.inFlight++
     this.#inAll = all.add(this)
     this.#onSocket = socket && flightsOn(socket).add(this)
-    // Who went away while the app was loaded, or was answered by somebody else, says so no more.
+    // A client that left while the app was loaded, or that somebody else has answered, emits no further event.
     if (res ? isClientGone(req, res) : socket?.destroyed) this.end()
   }
 
@@ -76,7 +78,7 @@ export class Flight {
     this.end()
     this.#restorePrototypes()
     if (error instanceof Untouched) {
-      // An upgrade is redone by whoever routes it.
+      // An upgrade is redone by its router.
       if (this.#res) error.redo(this.#req, this.#res, this.#next)
       else this.#next(error)
       return
@@ -96,7 +98,7 @@ export class Flight {
     this.end()
   }
 
-  // An Express app makes req and res its own; whoever comes next is to have them as they were.
+  // An Express app changes the prototypes of req and res, but the next middleware must get them as they were.
   #restorePrototypes(): void {
     if (Object.getPrototypeOf(this.#req) !== this.#reqPrototype) {
       Object.setPrototypeOf(this.#req, this.#reqPrototype)

@@ -12,13 +12,13 @@ import { locateVhost } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
 
-/** Between two readings of a folder that is being changed in place. */
+/** Milliseconds between two readings of a folder that is being changed in place. */
 const SETTLE = 10
 const MAX_READINGS = 20
-/** Of one name at a time: what hangs, and what comes instead of it. */
+/** For one hostname at a time: a load that hangs, and what comes instead of it. */
 const MAX_FOLLOWED = 2
 
-/** Leads names to what was found on disk for them, and has that loaded. */
+/** Leads hostnames to the releases found on disk for them, and has those loaded. */
 export class Follower {
   readonly #settings: Settings
   readonly #table: VhostTable
@@ -27,14 +27,14 @@ export class Follower {
   readonly #faults: DiskFaults
   readonly #watch: VhostWatch
   readonly #vacated: (path: string) => void
-  /** Names whose release is let be for a while. */
+  /** Hostnames whose changed release is left alone for a while. */
   readonly #waiting = new Set<string>()
   readonly #vhosts = new SideBySide<Vhost>()
-  /** To what names are being led. */
+  /** What each hostname is being led to. */
   readonly #followed = new Map<string, readonly Found[]>()
   readonly #gone = new GoneNames()
 
-  /** `vacated` is told of each path that was deleted, once no name is served by it any more. */
+  /** `vacated` is called with each vhost path that was deleted, once no hostname is served from it any more. */
   constructor(
     settings: Settings,
     table: VhostTable,
@@ -53,11 +53,11 @@ export class Follower {
     this.#vacated = vacated
   }
 
-  /** Enters a name that leads somewhere and keeps an eye on it from now on. */
+  /** Enters a hostname that leads somewhere, and watches it from now on. */
   enter(hostname: string, found: Found): void {
     const known = this.#table.peek(hostname)
     const vhost = this.#vhosts.copy({
-      // What each request reads comes first.
+      // The fields that each request reads come first.
       usedAt: 0,
       app: undefined,
       info: undefined,
@@ -80,9 +80,9 @@ export class Follower {
   }
 
   /**
-   * Enters a name for what was found while it was not known, unless it leads to another app by now: this reading may be
-   * older, or of a release that does not load. A name that clients alone have said, `isStrange`, may be any that a
-   * wildcard leads to one release, and is entered only where there is room.
+   * Enters a hostname for what was found while it was not known, unless it leads to another app by now: this reading
+   * may be older, or of a release that does not load. A hostname known only from clients, `isStrange`, may be any of
+   * those that a wildcard leads to one release, and is entered only if there is room.
    */
   enterFound(hostname: string, found: Found, isStrange: boolean): void {
     const known = this.#table.peek(hostname)
@@ -95,19 +95,19 @@ export class Follower {
     if (known || !isStrange || this.#table.hasRoomFor(found)) this.enter(hostname, found)
   }
 
-  /** Lets a name go. */
+  /** Forgets a hostname. */
   leave(hostname: string): void {
     this.#table.delete(hostname)
     this.#watch.unwatch(hostname)
   }
 
-  /** By what names are served that a wildcard leads to a folder, whatever lies there now. */
+  /** The entry by which hostnames that a wildcard leads to a folder are served, whatever is in the folder now. */
   servedFrom(vhostPath: string): Vhost | undefined {
     const vhost = this.#table.sharing(vhostPath)
     return vhost && this.#apps.peek(vhost.realPath) && vhost
   }
 
-  /** Lets a name go that leads nowhere any more, and its app where no other one leads there. */
+  /** Forgets a hostname that leads nowhere any more, and retires its app if no other one leads there. */
   drop({ hostname, vhostPath, realPath }: Vhost): void {
     this.leave(hostname)
     const others = this.#table.hostnames(realPath)
@@ -120,7 +120,7 @@ export class Follower {
   }
 
   /**
-   * Loads what a name leads to beside what serves it, whatever the version says; undefined where nothing is there.
+   * Loads what a hostname leads to beside what serves it, whatever the version says; undefined if nothing is there.
    * @throws VhostError
    */
   async reload(vhost: Vhost): Promise<App | undefined> {
@@ -151,9 +151,9 @@ export class Follower {
   }
 
   /**
-   * Leads a name to what was found. A load may hang, and what is deployed, taken back or deleted meanwhile must be seen:
-   * so it is not waited for. What is followed already needs nobody else; of two that are followed at once the later
-   * reading counts, and a third is left to the next comparison.
+   * Leads a hostname to what was found. Comparisons do not wait for it: a load may hang, and what is deployed, taken
+   * back or deleted meanwhile must be seen. A release that is being followed already is not followed twice. Of two
+   * followed at once the later reading counts, and a third is left to the next comparison.
    */
   async follow(vhost: Vhost, found: Found, isNews: boolean): Promise<void> {
     const { hostname } = vhost
@@ -165,17 +165,17 @@ export class Follower {
     const left = this.#followed.get(hostname)?.filter(one => one !== found) ?? []
     if (left.length > 0) this.#followed.set(hostname, left)
     else this.#followed.delete(hostname)
-    // Also where it does not load: what is watched then is what may be mended.
+    // Even if it does not load: the files watched then are those that may be mended.
     if (isNews && this.#table.peek(hostname) === vhost) this.#watch.watch(vhost)
   }
 
-  /** Leads a name to what was found: nothing new, a changed release, or another one. */
+  /** Leads a hostname to what was found: nothing new, a changed release, or another one. */
   async #lead(vhost: Vhost, found: Found): Promise<void> {
     const { hostname, realPath } = vhost
     const serving = this.#apps.peek(realPath)
     if (!serving) return await this.#mend(vhost, found)
     if (isSameRelease(serving.release, found.release)) return
-    // Two generations at a time: a third waits until the first has drained, and finds what is there then.
+    // At most two generations at a time: a third waits until the first has drained, and takes what is there then.
     if (serving.predecessor) {
       void serving.predecessor.then(() => this.#watch.wake(hostname))
       return
@@ -189,7 +189,7 @@ export class Follower {
     if (!settled || this.#table.peek(hostname) !== vhost || this.#apps.peek(realPath) !== serving) return
     debug('%s: another release is there', hostname)
     if (settled.realPath === realPath) {
-      // Of the names that share a release, the first to see the change has it replaced for all.
+      // The first hostname to see the change has the release replaced for all that share it.
       if (isSameRelease(serving.release, settled.release)) return
       if (this.#apps.isLoading(realPath)) {
         await this.#apps.settle(realPath)
@@ -209,10 +209,10 @@ export class Follower {
     void this.#watch.wakeAfter(hostname, milliseconds).then(() => this.#waiting.delete(hostname))
   }
 
-  /** Tries a release again that failed while nothing serves, when it has changed; requests try by time. */
+  /** Tries a failed release again when it has changed and nothing serves; requests try again by time. */
   async #mend(vhost: Vhost, found: Found): Promise<void> {
     const failure = this.#apps.failure(vhost.realPath)
-    // Where none is known a request is about to load it, or reload() is.
+    // If no failure is known, a request is about to load it, or reload() is.
     if (!failure || isSameRelease(failure.release, found.release)) return
     const settled = await this.#settled(vhost, found)
     if (!settled || this.#table.peek(vhost.hostname) !== vhost) return
@@ -223,8 +223,8 @@ export class Follower {
   }
 
   /**
-   * Leads one name to another release; the app behind it goes when no other name leads there. Resolves to whether that
-   * was taken back while the release was loaded, and the name stays where it was.
+   * Leads one hostname to another release; the app that it leaves is retired when no other hostname leads there.
+   * Resolves to whether that was taken back while the release was loaded, so that the hostname stays where it was.
    */
   async #move(vhost: Vhost, serving: App, found: Found): Promise<boolean> {
     const { hostname } = vhost
@@ -237,13 +237,13 @@ export class Follower {
     const app =
       present ?? (await this.#apps.replace(found.release, hostname, { serving, reason: 'moved', isWanted }))
     if (isTakenBack) {
-      // Another name may have come to it meanwhile.
+      // The release may have been loaded all the same, for another hostname that came to it meanwhile.
       this.#retireUnled(found.realPath)
       this.#watch.wake(hostname)
     }
     if (!app || isTakenBack) return isTakenBack
     const known = this.#table.peek(hostname)
-    // Led elsewhere while this was loaded: the later reading counts, whichever load ends first.
+    // The hostname was led elsewhere while this was loaded: the later reading counts, whichever load ends first.
     if (!known || (known !== vhost && known.readAt > found.readAt)) {
       this.#retireUnled(found.realPath)
       return false
@@ -258,12 +258,12 @@ export class Follower {
     return false
   }
 
-  /** Whether a name leads there after a load as it did before: what was taken back meanwhile must not serve. */
+  /** Whether a hostname still leads there after a load: a release that was taken back meanwhile must not serve. */
   async #leadsStill(hostname: string, { realPath }: Found): Promise<boolean> {
     try {
       return (await locateVhost(hostname, this.#settings, true))?.realPath === realPath
     } catch {
-      // Where the disk cannot tell, as it was read before.
+      // If the disk cannot tell, the earlier reading stands.
       return true
     }
   }
@@ -272,7 +272,7 @@ export class Follower {
   async #settled(vhost: Vhost, first: Found): Promise<Found | undefined> {
     let before = first
     for (let reading = 0; reading < MAX_READINGS; reading++) {
-      // A link is flipped at once; a folder is changed file by file.
+      // A link is flipped in one step; a folder is changed file by file.
       if (before.realPath === vhost.realPath) await delay(SETTLE, undefined, { ref: false })
       const now = await readFound(vhost, this.#settings)
       if (!now) return undefined
@@ -283,8 +283,8 @@ export class Follower {
   }
 
   /**
-   * For whoever has loaded an app, or led a name away from one: where no name leads to it any more it goes, unless one
-   * comes to it soon.
+   * Retires the app of a real path if no hostname leads to it, unless one comes to it soon. For callers that have
+   * loaded an app, or led a hostname away from one.
    */
   #retireUnled(realPath: string): void {
     const app = this.#apps.peek(realPath)

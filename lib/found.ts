@@ -3,12 +3,12 @@ import { type ReadRelease, readRelease } from './release.ts'
 import { locateVhost, type VhostLocation } from './vhost-path.ts'
 import type { Vhost } from './vhost-table.ts'
 
-/** What was found on disk for a name. */
+/** What was found on disk for a hostname. */
 export interface Found extends VhostLocation {
   readonly release: ReadRelease
 }
 
-/** What a name leads to now; undefined where nothing is there. Rejects where the disk cannot tell. */
+/** What a hostname leads to now; undefined if nothing is there. Rejects if the disk cannot tell. */
 export async function readFound(
   { hostname, lastRead }: Vhost,
   settings: Settings,

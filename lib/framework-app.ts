@@ -18,8 +18,8 @@ interface Koa {
 }
 
 /**
- * What answers for an app of NestJS, Fastify or Koa, made ready; undefined where the object is none. Where the app has
- * a server, it is that: socket.io and its like hang on it.
+ * Makes an app of NestJS, Fastify or Koa ready, and gives what answers for it; undefined if the object is none. If the
+ * app has a server, that answers: socket.io and the like attach to it.
  */
 export async function frameworkAnswer(app: object): Promise<Handle | WebServer | undefined> {
   if (has<Nest>(app, 'init', 'getHttpAdapter', 'getHttpServer')) return await nestAnswer(app)
@@ -31,7 +31,7 @@ export async function frameworkAnswer(app: object): Promise<Handle | WebServer |
 async function nestAnswer(app: Nest): Promise<Handle | WebServer | undefined> {
   await app.init()
   const instance = app.getHttpAdapter().getInstance()
-  // Its init() leaves Fastify to be made ready.
+  // Nest's init() does not make Fastify ready.
   const answer = typeof instance === 'function' ? (instance as Handle) : await frameworkAnswer(instance)
   const server = app.getHttpServer()
   return isWebServer(server) ? server : answer

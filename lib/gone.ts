@@ -2,7 +2,7 @@ import { type BigIntStats, stat } from 'node:fs'
 
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
 
-/** Resolves to undefined where nothing is at the path; any other error of the file system stays an error. */
+/** Resolves to undefined if nothing is at the path; any other error of the file system rejects. */
 export async function unlessGone<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading
@@ -17,11 +17,14 @@ export function isGone(error: unknown): boolean {
   return GONE.has((error as NodeJS.ErrnoException | undefined)?.code ?? '')
 }
 
-/** Node 24.14 and 25.7 on make no error where nothing is there, which costs as much as half of the look; older ones do. */
+/**
+ * With this, Node 24.14, 25.7 and later make no error if nothing is there, which would cost half as much as the look
+ * itself; older ones make it all the same.
+ */
 export const NO_ERROR: object = { throwIfNoEntry: false }
 
 /**
- * What stands at a path, links followed; undefined where nothing does. With a callback a look costs half as much as by
+ * What is at a path, with links followed; undefined if nothing is. With a callback a look costs half as much as by
  * node:fs/promises, and every vhost is read again and again.
  */
 export function statOf(path: string): Promise<BigIntStats | undefined> {
@@ -36,6 +39,6 @@ export function statOf(path: string): Promise<BigIntStats | undefined> {
 
 /** Device and inode: what tells a folder from another that is there at the same time. */
 export function identityOf({ dev, ino }: BigIntStats): string {
-  // Joined: a template literal stays in memory as the tree of its parts.
+  // By join(): a template literal stays in memory as the tree of its parts.
   return [dev, ino].join(':')
 }

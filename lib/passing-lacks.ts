@@ -1,19 +1,22 @@
 import type { VhostError } from './errors.ts'
 import { codeOf } from './thrown.ts'
 
-/** Until a lack counts, in milliseconds: longer than most folders take to be deleted, and to be gone for good. */
+/**
+ * How long a lack must last before it counts, in milliseconds: longer than most folders take to be deleted and seen
+ * gone for good.
+ */
 const PASSING = 1000
 
 const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ENOENT'])
 
 /**
- * That a release in which something serves lacks a file. It may be on its way to be deleted, or to be deployed file by
- * file: so it is told only when it stays so.
+ * Releases that lack a file while something serves there. Such a release may be in the middle of being deleted, or
+ * deployed file by file, so the lack is reported only if it lasts.
  */
 export class PassingLacks {
   readonly #timers = new Map<string, NodeJS.Timeout>()
 
-  /** Calls `tell` after a while, unless something else becomes known of the real path before. */
+  /** Calls `tell` after a while, unless something else becomes known about the real path first. */
   hold(realPath: string, tell: () => void): void {
     this.forget(realPath)
     const timer = setTimeout(() => {
@@ -29,7 +32,7 @@ export class PassingLacks {
   }
 }
 
-/** Whether a load failed for want of a file: the entry, or what it asked for. */
+/** Whether a load failed for want of a file: the entry, or one that it needs. */
 export function isLack({ code, cause }: VhostError): boolean {
   return code === 'ERR_VHOST_LOAD' && (cause === undefined || NOT_FOUND.has(codeOf(cause) ?? ''))
 }
