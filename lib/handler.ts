@@ -10,13 +10,13 @@ import { attempt } from './thrown.ts'
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {
   readonly handle: Handle
-  /** As of what was launched. */
+  /** As in `Launched`. */
   readonly mounted?: Mounted
-  /** The module's own hook; undefined where it has none, and `upgradeOf` tells what takes upgrades. */
+  /** The module's own hook; if it has none, `upgradeOf` tells what takes upgrades. */
   readonly upgrade: Upgrade | undefined
-  /** The server whose listeners answer, where that is the handler. */
+  /** The server whose listeners answer, if that is the handler. */
   readonly server?: WebServer
-  /** The app's own hook; undefined where it has none. */
+  /** Closes what the app has opened; undefined if there is nothing to call. */
   readonly close: (() => unknown) | undefined
 }
 
@@ -24,8 +24,8 @@ const ACCEPTED =
   'a function (req, res, next) such as an Express app or router, an http.Server, an app of Koa, Fastify or NestJS, an object with fetch(request) such as an app of Hono or h3, or a promise of one; or call listen()'
 
 /**
- * Finds the handler in what a module exports; where that has none, the server of its `scope` is it, on which it called
- * `listen()`. Gives words for an error where there is neither.
+ * Finds the handler in what a module exports or, if it exports none, the server of its `scope`, on which it called
+ * `listen()`. Returns words for an error if there is neither.
  */
 export async function findHandler(
   exports: unknown,
@@ -58,7 +58,7 @@ export async function findHandler(
 
 /**
  * What takes upgrades now: the module's own hook, or the listeners of the server that answers, or of `listening`, on
- * which an app that exports its handler listens as well. WebSocket libraries hang on a server, maybe late.
+ * which an app that exports its handler listens as well. WebSocket libraries attach to a server, perhaps late.
  */
 export function upgradeOf(
   { upgrade, server }: Pick<Handler, 'upgrade' | 'server'>,
@@ -97,7 +97,7 @@ function* candidates(exports: unknown): Generator<[value: unknown, name: string]
   }
 }
 
-/** What answers for a value; the first of these that it is. */
+/** What answers requests for an exported value: the first of these kinds that it is. */
 async function answerOf(
   value: unknown,
   name: string,
@@ -114,7 +114,7 @@ async function answerOf(
   return answer ?? (isFetchApp(value) ? await fetchHandler(value, importPackage) : undefined)
 }
 
-/** A module that has `fetch` among its exports may have it for itself: what is named for it goes first. */
+/** A module may export a `fetch` that is not its handler: exports that are named for a handler go first. */
 function isFetchApp(value: object): value is FetchApp {
   if (typeof member(value, 'fetch') !== 'function') return false
   return !isBag(value) || !('app' in value || 'handler' in value)
@@ -139,7 +139,7 @@ function serverHandler(server: WebServer, upgrade: Upgrade | undefined, close: H
   }
 }
 
-/** Lets go of what Node attached to a server that was never bound, and tells those who listen for its end. */
+/** Lets go of what Node attached to a server that was never bound, and tells its 'close' listeners. */
 function closeServer(server: WebServer): void {
   server.close(() => {})
 }
@@ -149,7 +149,10 @@ interface Hooks {
   upgrade: Upgrade
 }
 
-/** A hook beside the handler; the methods of an exported server are its own, and those of `handler` are asked for later. */
+/**
+ * A hook exported beside the handler. The methods of an exported server are its own, and those of `handler` are looked
+ * up later.
+ */
 function hookOf<N extends keyof Hooks>(exports: unknown, name: N, handler?: unknown): Hooks[N] | undefined {
   for (const owner of [exports, member(exports, 'default')]) {
     const hook = isWebServer(owner) || owner === handler ? undefined : member(owner, name)
@@ -173,7 +176,7 @@ function member(value: unknown, name: string | symbol): Anything[string] {
   return hasMembers ? (value as Anything)[name] : undefined
 }
 
-/** Whether it is an object of no class: a module's exports, or a literal. */
+/** Whether a value is an object without a class: a module's exports, or a literal. */
 function isBag(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
@@ -204,7 +207,7 @@ function describe(value: unknown): string {
   return described ?? `an object with ${names.join(', ')}${keys.length > names.length ? ' …' : ''}`
 }
 
-/** How the first function among the exports would be named, which may be the handler or may give it. */
+/** How to name the first function among the exports, which may be the handler or may return it. */
 function toBeNamed(exports: unknown): string {
   if (!isBag(exports)) return ''
   const keys = meaningfulKeys(exports)
@@ -217,7 +220,7 @@ function toBeNamed(exports: unknown): string {
     : `; exportName names one of them, such as '${name}', or '${name}()' to call it`
 }
 
-/** Its methods are those of its class, and no keys. */
+/** Described by its class, because its methods are there and are no keys of its own. */
 function instance(value: object): string {
   const name = attempt(() => value.constructor.name)
   return typeof name === 'string' && name !== ''

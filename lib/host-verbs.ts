@@ -16,19 +16,24 @@ export interface HostVerbs {
   /** What any raw Host leads to, loading nothing. */
   why(host?: string): Promise<VhostExplanation>
   /**
-   * Where the folder of any raw Host lies, by the patterns that requests are routed by; loads nothing and needs no
-   * app. Undefined: no such vhost. Rejects with `VhostError` where Host is refused or the folder cannot be read.
+   * Where the folder of any raw Host lies, by the patterns that requests are routed by; loads nothing and needs no app.
+   * Undefined if there is no such vhost. Rejects with `VhostError` if Host is refused or the folder cannot be read.
    */
   lookup(host: string): Promise<VhostFolder | undefined>
   /**
-   * Keeps a hostname for something else in the same server: here it leads nowhere from now on, neither requests nor
-   * document roots nor upgrades, whatever folder or wildcard it would have. `statusPage()` does it. Throws a `VhostError`
-   * where Host is refused.
+   * Keeps a hostname for something else in the same server: from now on it leads nowhere here, for requests, document
+   * roots and upgrades alike, whatever folder or wildcard there is for it. `statusPage()` uses this. Throws a
+   * `VhostError` if Host is refused.
    */
   reserve(host: string): void
-  /** Loads ahead. Undefined: no such vhost, or no app in it. Rejects with `VhostError`. */
+  /**
+   * Loads ahead of the first request. Undefined if there is no such vhost or no app in it. Rejects with `VhostError`.
+   */
   load(hostname: string): Promise<Release | undefined>
-  /** Loads beside what serves, whatever the version says, and resolves after the switch. Rejects with `VhostError`. */
+  /**
+   * Loads beside the app that serves, whatever the version says, and resolves after the switch. Undefined as for
+   * `load`. Rejects with `VhostError`.
+   */
   reload(hostname: string): Promise<Release | undefined>
 }
 
@@ -77,11 +82,11 @@ export function hostVerbs(
   async function reload(host: string): Promise<Release | undefined> {
     const hostname = expectOpen(host)
     const location = await locateVhost(hostname, settings).catch(() => undefined)
-    // Where the name is not served from yet: what is about to serve there, or was kept, is from before.
+    // The hostname is not served from there yet: what is about to serve there, or was kept, is older than this call.
     if (location && servingOf(hostname)?.realPath !== location.realPath) {
       await apps.settle(location.realPath)
       launcher.discard(location.realPath)
-      // Of another name: led there, this one is reloaded.
+      // The app there serves another hostname: once this one is led there, it is reloaded below.
       if (apps.peek(location.realPath) && !servingOf(hostname)) await load(host).catch(() => undefined)
     }
     const vhost = servingOf(hostname)
@@ -94,7 +99,7 @@ export function hostVerbs(
     return await load(host)
   }
 
-  /** A name, where an app serves it. */
+  /** What is known of a hostname, if an app serves it. */
   function servingOf(hostname: string): Vhost | undefined {
     const vhost = table.peek(hostname)
     return vhost && apps.peek(vhost.realPath) && vhost

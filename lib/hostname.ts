@@ -14,13 +14,12 @@ export interface Name {
   readonly hostname: string
 }
 
-/** Whom a request trusts; asked only where it says something that is to be trusted. */
+/** Whom to trust for a request; called only if the request says something that needs trust. */
 export type TrustsOf = (req: IncomingMessage) => Trusts | undefined
 
 /**
- * The hostname a request asks for: that of an absolute-form target, else of Host; of X-Forwarded-Host instead
- * where `trustsOf` gives who is trusted, and that says so of the peer. Returns nothing where the request names no host
- * at all.
+ * The hostname a request asks for: that of an absolute-form target, else of Host; or instead that of X-Forwarded-Host,
+ * if `trustsOf` gives a function that trusts the peer. Undefined if the request names no host at all.
  */
 export function hostnameOf(req: IncomingMessage, trustsOf?: TrustsOf): string | Refusal | undefined {
   const host = hostOf(req, trustsOf)
@@ -29,8 +28,8 @@ export function hostnameOf(req: IncomingMessage, trustsOf?: TrustsOf): string | 
 
 /** The host that the hostname of a request comes from, as it was written, with its port. */
 export function hostOf(req: IncomingMessage, trustsOf?: TrustsOf): string | Refusal | undefined {
-  // Node keeps the first of several Host lines in `headers`, so only `rawHeaders` can tell; and `headers` is
-  // built when first read, which a request to an app that does not read it need not pay for.
+  // Node keeps only the first of several Host lines in `headers`, so only `rawHeaders` can tell. And `headers` is built
+  // when it is first read, a cost that a request to an app that does not read it is spared.
   const headers = req.rawHeaders?.length > 0 ? req.rawHeaders : rebuildRawHeaders(req)
   let host: string | undefined
   let authority: string | undefined
@@ -70,12 +69,12 @@ export function parseHost(host: string): string | Refusal {
   return checkName(host) === undefined ? host : normalise(host)
 }
 
-/** As `parseHost`, of what may be no string at all: callers need not have types. */
+/** As `parseHost`, for a value that may not be a string: callers need not use TypeScript. */
 export function parseGivenHost(host: unknown): string | Refusal {
   return typeof host === 'string' ? parseHost(host) : NO_STRING
 }
 
-/** Whether Windows would open a device by this name, which it does with any extension too. */
+/** Whether Windows would open a device by this name, with or without an extension. */
 export function isDosDevice(name: string): boolean {
   return /^(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.|$)/i.test(name)
 }
@@ -115,7 +114,7 @@ function refusal(refused: string): Refusal {
   return Object.freeze({ refused })
 }
 
-// Requests that were made by hand, for a spec or by a serverless adapter, often have `headers` alone.
+// Requests made by hand, by a spec or a serverless adapter, often have only `headers`.
 function rebuildRawHeaders(req: IncomingMessage): string[] {
   return ['host', 'x-forwarded-host'].flatMap(name => {
     const value = req.headers?.[name]
@@ -123,7 +122,7 @@ function rebuildRawHeaders(req: IncomingMessage): string[] {
   })
 }
 
-// Setting the bit 0x20 lowers a letter, and no other character becomes h, o, s or t by it.
+// Setting the bit 0x20 lowers a letter, and turns no other character into h, o, s or t.
 function isHost(name: string): boolean {
   return (
     (name.charCodeAt(0) | 32) === 104 &&
@@ -133,9 +132,9 @@ function isHost(name: string): boolean {
   )
 }
 
-// RFC 9112 §3.2.2: the target's authority goes before Host. An app would still read Host, so a pair that
-// differs is refused instead of being served by one app under the other's name. HTTP/2 and 3 put the authority
-// of the target into a field of its own.
+// RFC 9112 §3.2.2: the target's authority takes precedence over Host. An app would still read Host, so a pair that
+// differs is refused instead of being served by one app under the other's name. HTTP/2 and 3 put the authority of the
+// target into a field of its own.
 function hostOfTarget(
   target: string,
   host: string | undefined,
@@ -172,7 +171,7 @@ function firstOf(list: string): string | Refusal {
   return trimBlanks(list.split(',', 1)[0] as string) || EMPTY
 }
 
-// Not `trim()`, which would also take away a no-break space that the proxy saw as part of the name.
+// Not `trim()`, which would also remove a no-break space that the proxy saw as part of the name.
 function trimBlanks(text: string): string {
   let start = 0
   let end = text.length
@@ -195,7 +194,7 @@ function normalise(host: string): string | Refusal {
   if (colon >= 0 && !isPort(host.slice(colon + 1))) return BAD_PORT
   const written = colon < 0 ? host : host.slice(0, colon)
   const name = written.endsWith('.') ? written.slice(0, -1) : written
-  // Before the case is changed: `toLowerCase()` makes a `k` of the Kelvin sign.
+  // Before the case is changed: `toLowerCase()` turns the Kelvin sign into a `k`.
   if (/[^\w.-]/.test(name)) return BAD_CHARACTER
   const lowered = name.toLowerCase()
   return checkName(lowered) ?? lowered

@@ -2,8 +2,8 @@ import type { X509Certificate } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
 
 /**
- * Why clients may be shown the server's own certificate instead of one that `SNICallback` gives, in words: its key is of
- * another kind, and this Node keeps both. Undefined where they are not. `socket` is what `SNICallback` is called on.
+ * Why clients may be shown the server's own certificate instead of the one that `SNICallback` gives, in words: its key
+ * is of another kind, and this Node keeps both. Undefined if they are not. `socket` is what `SNICallback` is called on.
  * https://github.com/nodejs/node/issues/54235
  */
 export function rivalOf(socket: unknown, { publicKey }: X509Certificate): string | undefined {

@@ -1,11 +1,12 @@
-/** At a time: with more of them the threads for the file system, which are four, are woken less often. */
+/** How many at a time: with more than the four file-system threads, those are woken less often. */
 const LANES = 16
 /** Milliseconds: a folder that hangs must not keep the others from being read. */
 const PATIENCE = 1000
 
 /**
- * Acts on each item, on so many at a time; resolves when all had their turn. An act that takes longer than `patience`
- * milliseconds, or a quarter more, is not waited for. `act` must not reject, and gives nothing where it has nothing to wait for.
+ * Calls `act` on each item, on `lanes` at a time; resolves when all have had their turn. One that takes longer than
+ * `patience` milliseconds, or a quarter more, is not waited for. `act` must not reject, and returns nothing if there is
+ * nothing to wait for.
  */
 export function inLanes<T>(
   items: readonly T[],
@@ -16,7 +17,7 @@ export function inLanes<T>(
   return new Promise(resolve => {
     const under = new Set<{ readonly since: number }>()
     let next = 0
-    // One timer for all: what is waited for is thousands of quick looks at the disk.
+    // One timer for all, because the acts are thousands of quick looks at the disk.
     const timer = setInterval(() => {
       const now = performance.now()
       for (const turn of under) if (now - turn.since > patience) under.delete(turn)

@@ -1,10 +1,10 @@
 /** Something that needs a folder. */
 export interface NamedLink {
-  /** The names in the folder that matter; undefined: all. */
+  /** The names in the folder that matter; undefined means all. */
   readonly names: readonly string[] | undefined
 }
 
-/** Those who need a folder, by the names that matter to them. */
+/** The links to a folder, by the names in it that matter to them. */
 export class LinksByName<Link extends NamedLink> {
   readonly #links = new Map<string | undefined, Link[]>()
 
@@ -24,7 +24,7 @@ export class LinksByName<Link extends NamedLink> {
     }
   }
 
-  /** Those to whom a name matters. */
+  /** The links that a name matters to. */
   get(name: string): Link[] {
     return [...(this.#links.get(undefined) ?? []), ...(this.#links.get(name) ?? [])]
   }

@@ -1,23 +1,23 @@
 import { VhostError } from './errors.ts'
 
-/** How many first loads may wait for their turn, and as many retries. */
+/** How many first loads may wait for their turn, and how many retries. */
 const MAX_WAITING = 100
-/** So many first loads at most go before another that waits. */
+/** At most this many first loads in a row go before another load that waits. */
 const FIRST_IN_A_ROW = 3
 
-/** `first` loads have a client that waits; a `reload` has an older release that serves; a `retry` took too long before. */
+/** A client waits for a `first` load; an older release serves during a `reload`; a `retry` took too long before. */
 export type Urgency = 'first' | 'reload' | 'retry'
 
 /**
- * Lets a few loads run at a time; the others wait, first loads before all others, yet not for ever: where clients go round
- * more sites than may stay loaded, there is always a first load. No reload is refused: there is one for an app at most.
- * Retries have half of the places, as each may hold its own until it has taken too long again.
+ * Lets a few loads run at a time; the others wait. First loads go before all others, but not for ever: when clients ask
+ * for more sites in turn than may stay loaded, some first load always waits. No reload is refused, as there is at most
+ * one for each app. Retries have half of the places, as each may hold its own until it has taken too long again.
  */
 export class LoadQueue {
   readonly #maxConcurrent: number
   readonly #maxRetries: number
   #running = 0
-  /** Those among the running. */
+  /** How many of the running ones are retries. */
   #retries = 0
   #firstInARow = 0
   readonly #waiting: Record<Urgency, (() => void)[]> = { first: [], reload: [], retry: [] }
@@ -27,7 +27,7 @@ export class LoadQueue {
     this.#maxRetries = Math.max(1, Math.floor(maxConcurrent / 2))
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where too many wait already. */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` if too many wait already. */
   async run<T>(urgency: Urgency, load: () => Promise<T>): Promise<T> {
     this.expectRoom(urgency)
     if (!this.#hasPlace(urgency)) await new Promise<void>(resolve => this.#waiting[urgency].push(resolve))
@@ -39,14 +39,14 @@ export class LoadQueue {
       return await load()
     } finally {
       if (urgency === 'retry') this.#retries--
-      // The place is handed on, so that nobody who comes now can take it from those who wait.
+      // The place is handed on, so that no newcomer can take it from those that wait.
       const next = this.#takeNext()
       if (next) next()
       else this.#running--
     }
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `run()` would. */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` if `run()` would. */
   expectRoom(urgency: Urgency): void {
     if (urgency === 'reload' || this.#hasPlace(urgency)) return
     if (this.#waiting[urgency].length < MAX_WAITING) return

@@ -2,10 +2,12 @@ import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import { chooseVictim } from './victim.ts'
 
-/** Uses count half after this many evictions for each of `maxApps`, so that what was in demand once can go. */
+/**
+ * After this many evictions for each of `maxApps`, all uses are halved, so that an app that was once in demand can go.
+ */
 const AGE_EVERY = 100
 
-/** The apps that serve, by real path, at most `maxApps`; knows which was used when, and which goes for another one. */
+/** The apps that serve, by real path, at most `maxApps`; knows when each was used, and which one goes for another. */
 export class LoadedApps {
   readonly #max: number
   readonly #apps = new Map<string, App>()
@@ -24,7 +26,7 @@ export class LoadedApps {
     return this.#apps.has(realPath)
   }
 
-  /** Not a use. */
+  /** Does not count as a use. */
   get(realPath: string): App | undefined {
     return this.#apps.get(realPath)
   }
@@ -46,7 +48,7 @@ export class LoadedApps {
     return this.#apps.size >= this.#max
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `takeVictim()` would find none, and one is needed */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` if a victim is needed and `takeVictim()` would find none */
   expectRoom(): void {
     if (!this.isFull) return
     for (const app of this.#apps.values()) if (!app.isBusy) return
@@ -54,8 +56,8 @@ export class LoadedApps {
   }
 
   /**
-   * The app to evict for another one; `last` is, where there is no other.
-   * @throws VhostError `ERR_VHOST_OVERLOADED` where every one is busy
+   * The app to evict for another one; `last` only if there is no other.
+   * @throws VhostError `ERR_VHOST_OVERLOADED` if every one is busy
    */
   takeVictim(last: App | undefined): App {
     const { all } = this

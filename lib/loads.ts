@@ -6,14 +6,14 @@ import type { Replacement } from './serving-apps.ts'
 /** A release on its way to serve. */
 export interface Load {
   readonly release: Release
-  /** The names that wait for it; whoever began it is the first. */
+  /** The hostnames that wait for it; the one that began it is the first. */
   readonly hostnames: Set<string>
-  /** Undefined for what nothing serves yet. */
+  /** Undefined if nothing serves there yet. */
   readonly replacing: Replacement | undefined
   readonly promise: Promise<App>
   /** Requests that wait for it. */
   waiting: number
-  /** What has been loaded, and counts who waits from then on. */
+  /** The loaded app, which counts the requests that wait from then on. */
   app?: App
 }
 
@@ -22,7 +22,7 @@ export class Loads {
   readonly #run: (load: Load) => Promise<App>
   readonly #byRealPath = new Map<string, Load>()
 
-  /** `run` does a load, in a turn of its own. */
+  /** `run` does a load, and is called in a microtask of its own. */
   constructor(run: (load: Load) => Promise<App>) {
     this.#run = run
   }
@@ -39,11 +39,11 @@ export class Loads {
     return [...this.#byRealPath.values()]
   }
 
-  /** The app of a release, or of what is being loaded there already, held until `app.waiting--`. */
+  /** The app of a release, or of a load already under way at its real path, held until `app.waiting--`. */
   async join(release: Release, hostname: string, replacing?: Replacement): Promise<App> {
     const load = this.#byRealPath.get(release.realPath) ?? this.#begin(release, replacing)
     load.hostnames.add(hostname)
-    // In the turn in which its app comes to serve it is known as a load still.
+    // For a moment, a load whose app serves already is still known as a load.
     if (load.app) load.app.waiting++
     else load.waiting++
     try {
@@ -53,23 +53,24 @@ export class Loads {
     }
   }
 
-  /** Waits for a load that is under way there, however it ends. */
+  /** Waits for a load under way at a real path, however it ends. */
   async settle(realPath: string): Promise<void> {
     await this.#byRealPath.get(realPath)?.promise.catch(() => {})
   }
 
-  /** Settles when all that are under way now have ended. */
+  /** Settles when all loads that are under way now have ended. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.all.map(load => load.promise))
   }
 
   #begin({ realPath, version }: Release, replacing: Replacement | undefined): Load {
     const load: Load = {
-      // Events and load() give it away: only what a release is, not what reading it left behind, and not to be changed.
+      // Events and load() hand this out: it is frozen, and holds only what a release is, not what reading it left
+      // behind.
       release: Object.freeze({ realPath, version }),
       hostnames: new Set(),
       replacing,
-      // After this load is noted, so that nothing ends before it is known.
+      // Begins after this load is noted, so that nothing ends before it is known.
       promise: Promise.resolve().then(() => this.#runToEnd(load)),
       waiting: 0,
     }
@@ -86,7 +87,7 @@ export class Loads {
   }
 }
 
-/** Whoever began a load waits for it. */
+/** The hostname that began a load, which always waits for it. */
 export function firstOf({ hostnames }: Load): string {
   const [first] = hostnames
   return first as string

@@ -12,8 +12,8 @@ interface Metric {
 }
 
 /**
- * What the router knows, in Prometheus's text format, version 0.0.4. `hostname` is the name an app was loaded for;
- * names that lead nowhere are no label, so strangers cannot make series.
+ * What the router knows, in Prometheus's text format, version 0.0.4. The label `hostname` is the name an app was loaded
+ * for; names that lead nowhere are no label, so strangers cannot create series.
  */
 export function formatMetrics(stats: VhostStats, apps: AppCache, counters: Counters): string {
   return describe(stats, apps, counters).map(format).join('')

@@ -5,8 +5,8 @@ import type { ImportPackage } from './package-import.ts'
 import type { Trusts } from './trust-proxy.ts'
 
 /**
- * A handler that feels mounted where it is one of Express: an app, a router, for which the first of `imports` that finds
- * Express gives it, or the listeners of a server.
+ * Makes a handler of Express feel mounted: an app, a router, or the listeners of a server. A router gets its Express
+ * from the first of `imports` that finds one.
  */
 export async function mountedHandler(
   handler: Handler,

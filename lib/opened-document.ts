@@ -11,9 +11,9 @@ interface FileSystem {
 }
 
 /**
- * Opens a document that has been checked under its real path. `exchanged` is told where something else stands there by
- * now, which is then as if it were absent: whoever can write in the vhost could have put a link to what is another's, or
- * a pipe, in its place.
+ * Opens a document that has been checked at its real path. If something else is there by now, calls `exchanged` and
+ * fails as if it were absent: whoever can write in the vhost could have put a pipe in its place, or a link to what is
+ * another's.
  */
 export function openedDocument(file: string, exchanged: () => void): FileSystem {
   return {
@@ -38,17 +38,17 @@ export function openedDocument(file: string, exchanged: () => void): FileSystem 
   }
 }
 
-/** Undefined where the system does not tell it. */
+/** The path of an open file; undefined if the system does not tell it. */
 function placeOf(descriptor: number): string | undefined {
   try {
-    // No disk is asked for it.
+    // This asks no disk, so it may be synchronous.
     return readlinkSync(`/proc/self/fd/${descriptor}`)
   } catch {
     return undefined
   }
 }
 
-/** A deploy may have exchanged it since by a newer one, and some file systems tell no upper from lower case. */
+/** A deploy may have replaced it with a newer one since, and some file systems ignore case. */
 function isAt(path: string | undefined, file: string): boolean {
   if (path === undefined || path === file || path === `${file} (deleted)`) return true
   return path.toLowerCase().normalize() === file.toLowerCase().normalize()

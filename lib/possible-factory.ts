@@ -5,9 +5,9 @@ import { isPromise } from './rejection.ts'
 import type { RoutedRequest } from './vhost-info.ts'
 
 /**
- * A function that has no parameters for request and response may be one that gives the app when it is called. It would
- * leave each request without an answer and without a word; so whoever gets an app instead is told what to do about it,
- * by the name of the export.
+ * A function without parameters for request and response may be a factory that returns the app. As a handler it would
+ * leave each request without an answer or a word; so if it returns an app, the error says what to do about it, by the
+ * name of the export.
  */
 export function possibleFactory(handle: Handle, exportName: string): Handle {
   return (req, res, next) => {
@@ -17,7 +17,7 @@ export function possibleFactory(handle: Handle, exportName: string): Handle {
   }
 }
 
-/** Whether an error is one of these, from either side of a wall: they come with requests, and no event tells of them. */
+/** Whether an error is one of these, from either side of a wall: they come with requests, and no event reports them. */
 export function isOfFactory(error: unknown): boolean {
   const { code, message } = Object(error)
   return code === 'ERR_VHOST_NO_HANDLER' && / its export gives /.test(String(message))
