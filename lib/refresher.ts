@@ -11,13 +11,14 @@ import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
 
 /**
- * What is gone once may be in the middle of being replaced. It is gone for good when seen so often in a row, over
- * 250 ms: of two looks alone, on a machine that was busy meanwhile, each could fall into an absence of its own.
+ * A folder that is missing once may be in the middle of being replaced. It is gone for good when missing in this many
+ * looks in a row, over 250 ms: with two looks alone, on a machine that was busy meanwhile, each could fall into an
+ * absence of its own.
  */
 const GONE_LOOKS = 5
 const GONE_PAUSE = 250 / (GONE_LOOKS - 1)
 
-/** Compares names with what is on disk, and has followed what has changed. */
+/** Compares hostnames with what is on disk, and has the follower act on what has changed. */
 export class Refresher {
   readonly #settings: Settings
   readonly #table: VhostTable
@@ -39,7 +40,7 @@ export class Refresher {
     this.#watch = watch
   }
 
-  /** Reads what is there now, and begins what is to be done about it, if anything. */
+  /** Reads what a hostname leads to now, and begins what is to be done about it, if anything. */
   async refresh(hostname: string): Promise<void> {
     const vhost = this.#table.peek(hostname)
     if (!vhost || (await this.#isAsRead(vhost))) return
@@ -48,18 +49,18 @@ export class Refresher {
       const isAway = !found || (await isPassedOver(vhost, found))
       if (isAway && !(await this.#isGoneForGood(vhost))) return
       if (this.#table.peek(hostname) !== vhost) return
-      // Its next request is served by what serves others there, also where the newest release does not load.
+      // Its next request goes to the app that serves others there, even if the newest release does not load.
       if (!found || (isAway && this.#follower.servedFrom(found.vhostPath))) {
         this.#follower.drop(vhost)
         return
       }
-      // By another link, or another pattern, to the same release: its path, and what it captures, are others.
+      // Another link or another pattern leads to the same release: the vhost path and the captures are different.
       if (found.realPath === vhost.realPath && found.vhostPath !== vhost.vhostPath) {
         this.#follower.enter(hostname, found)
         this.#watch.wake(hostname)
         return
       }
-      // While it was away there was nothing to watch.
+      // While its folder was missing, there was nothing to watch.
       const isBack = vhost.absence !== undefined || !this.#watch.hasPlaces(vhost) || vhost.fault !== undefined
       vhost.fault = undefined
       if (!isAway) vhost.absence = undefined
@@ -70,7 +71,7 @@ export class Refresher {
     })
   }
 
-  /** Whether a look tells that nothing has changed, of what lies where the first pattern leads. */
+  /** Whether a quick look shows that nothing has changed, for a vhost that the first pattern leads to. */
   async #isAsRead(vhost: Vhost): Promise<boolean> {
     const { realPath, vhostPath, isFirstChoice, lastRead } = vhost
     const { basePath, getVhostPath, getVersion } = this.#settings
@@ -81,10 +82,10 @@ export class Refresher {
     return vhost.lastRead === lastRead && this.#watch.isQuiet(vhost)
   }
 
-  /** Whether nothing was at the place of a name for long enough. */
+  /** Whether nothing has been at the place of a hostname for long enough. */
   async #isGoneForGood(vhost: Vhost): Promise<boolean> {
     const { basePath } = this.#settings
-    // Rejects where it is missing: a fault to report, not the deletion of everything.
+    // Rejects if the base path is missing: a fault to report, not the deletion of everything.
     if (isBelow(vhost.vhostPath, basePath)) await expectMounted(basePath, vhost)
     const now = performance.now()
     const { looks, last } = vhost.absence ?? { looks: 0, last: Number.NEGATIVE_INFINITY }
@@ -95,7 +96,7 @@ export class Refresher {
   }
 }
 
-/** Rejects where nothing is at the base path but the folder on which the volume of a vhost was mounted. */
+/** Rejects if nothing is at the base path but the empty folder on which the vhost's volume was mounted. */
 async function expectMounted(basePath: string, { realPath, identity }: Vhost): Promise<void> {
   const { dev } = await stat(basePath)
   if (identity.startsWith(`${dev}:`) || !isBelow(realPath, basePath)) return
@@ -103,8 +104,8 @@ async function expectMounted(basePath: string, { realPath, identity }: Vhost): P
 }
 
 /**
- * Whether a name leads elsewhere only because nothing is at its own place: it may be in the middle of being replaced,
- * and must not show the catch-all meanwhile.
+ * Whether a hostname leads elsewhere only because nothing is at its own place: that may be in the middle of being
+ * replaced, and the hostname must not show the catch-all meanwhile.
  */
 async function isPassedOver(vhost: Vhost, found: Found): Promise<boolean> {
   if (found.skipped === 0 || found.vhostPath === vhost.vhostPath) return false

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Answers an upgrade with a status and no body, and ends the connection. `headers` are more lines of its head. */
+/** Answers an upgrade with a status and no body, and ends the connection. `headers` are further header lines. */
 export function refuseUpgrade(
   socket: Duplex,
   status: number,

@@ -1,6 +1,6 @@
 /**
- * Passes on to `next` what an async handler rejects with; with nothing is an error too, as in Express 5. `returned` is
- * whatever a handler gave.
+ * Passes on to `next` what an async handler rejects with; as in Express 5, to reject with nothing is an error too.
+ * `returned` is whatever a handler returned.
  */
 export function passRejection(returned: unknown, next: (error: unknown) => void): void {
   if (isPromise(returned)) returned.then(undefined, reason => next(reason || new Error('Rejected promise')))

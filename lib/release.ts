@@ -10,28 +10,30 @@ import { moduleNameOf } from './vhost-settings.ts'
 export interface Release {
   /** The vhost's folder with every symlink resolved. */
   readonly realPath: string
-  /** Any value; another one by `Object.is` is another release. */
+  /** Any value; one that differs by `Object.is` means another release. */
   readonly version: unknown
 }
 
 /** A release as it was read, with what makes the next reading cheap. */
 export interface ReadRelease extends Release {
   readonly entry: string | undefined
-  /** Tells whether the entry is to be looked for again; undefined where it always is. */
+  /** Tells whether the entry must be looked for again; undefined if it always must. */
   readonly entryStamp: string | undefined
 }
 
-/** How long a coarse clock, as that of ext3 or sshfs, gives the same time, in milliseconds; FAT's is the slowest. */
+/**
+ * How long a coarse clock, such as that of ext3 or sshfs, shows the same time, in milliseconds; FAT's is the slowest.
+ */
 const TICK = 2000
-/** Ends the stamp of what was changed within the tick. */
+/** Ends the stamp of a file that has changed within the tick. */
 const FRESH = 'fresh'
 
 type ReleaseSettings = Pick<Settings, 'appDir' | 'moduleName' | 'getVersion' | 'user'>
 
 /**
- * What is deployed at a real path now; undefined where there is no app. Errors that do not mean "gone" reject.
- * `identity` tells the folder from another one that takes its place; `before` is the last reading, which saves
- * looking for the entry again.
+ * What is deployed at a real path now; undefined if there is no app. Errors that do not mean "gone" reject. `identity`
+ * tells the folder from another one that takes its place; `before` is the last reading, which saves looking for the
+ * entry again.
  */
 export async function readRelease(
   { realPath, identity }: { realPath: string; identity: string },
@@ -58,11 +60,11 @@ export async function readRelease(
   const entryFile = isSameEntry ? lastEntryFile : found ? stamp(found.stats) : '-'
   if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
   const version = versionOf(identity, entryStamp, entryFile, restartFile)
-  // Where it will be another one by time alone no watch tells of that.
+  // If the version will change by time alone, no watch tells of that.
   const isPassing = found?.isStandIn || version.includes(FRESH)
   return { realPath, version, entry, entryStamp: isPassing ? undefined : entryStamp }
 
-  // Nothing is read of what has just been seen not to be there.
+  // Does not read a package.json that has just been found missing.
   async function search(): Promise<Entry | undefined> {
     const hasNone = (releasePackageFile || packageFile) === '-'
     const moduleName = hasNone ? settings.moduleName : await moduleNameOf(realPath, settings)
@@ -71,9 +73,9 @@ export async function readRelease(
 }
 
 /**
- * Whether a vhost path leads to a release as it was read before: what decides it is looked at all at once, and as a
- * rule there is nothing more to know. False says only that it is to be read again, as where the disk gives an error.
- * Not to be asked with `getVersion`.
+ * Whether a vhost path still leads to a release as it was last read. Looks at everything that decides this at once,
+ * which usually is all there is to do. False says only that the release must be read again, for instance after a disk
+ * error. Not to be used with `getVersion`.
  */
 export function isUnchanged(
   { realPath, version, entry, entryStamp }: ReadRelease,
@@ -87,7 +89,7 @@ export function isUnchanged(
   const found: (BigIntStats | undefined)[] = []
   let left = places.length
   return new Promise(resolve => {
-    // Alone at first: where a mount hangs that takes one of the four threads for the file system, not all.
+    // This one goes first and alone: if a mount hangs, it takes one of the four file-system threads, not all.
     realpath.native(vhostPath, (error, path) => {
       if (error || path !== realPath) return resolve(false)
       for (const [index, place] of places.entries()) {
@@ -108,7 +110,7 @@ export function isUnchanged(
   }
 }
 
-/** Whether two readings found the same thing. */
+/** Whether two readings found the same release. */
 export function isSameRelease(one: Release | undefined, other: Release | undefined): boolean {
   return one?.realPath === other?.realPath && Object.is(one?.version, other?.version)
 }
@@ -122,7 +124,7 @@ async function customVersion(
     return await getVersion(realPath, appDir)
   } catch (error) {
     if (isGone(error)) return undefined
-    // Who rejects with nothing does not say that nothing is there.
+    // To reject with nothing does not say that nothing is there.
     throw error ?? new Error('getVersion() rejected with nothing')
   }
 }
@@ -131,18 +133,18 @@ async function stampOf(path: string): Promise<string> {
   return stamp(await statOf(path))
 }
 
-// Joined, here and below: a template literal stays in memory as the tree of its parts.
+// By join(), here and below: a template literal stays in memory as the tree of its parts.
 function versionOf(identity: string, entryStamp: string, entryFile: string, restartFile: string): string {
   return [identity, entryStamp, entryFile, restartFile].join(' | ')
 }
 
-// The package.json of the release may name the module, that of the app folder has `main`.
+// The package.json of the release may name the module; that of the app folder has `main`.
 function entryStampOf(app: BigIntStats, packageFile: string, releasePackageFile: string): string {
   return [stamp(app), packageFile, releasePackageFile].join(' ')
 }
 
-// The change time too: rsync puts the modification time back, and nobody can put back the change time. The inode
-// tells two folders built in one tick of the clock apart.
+// With the change time: rsync puts the modification time back, but nobody can put back the change time. The inode tells
+// apart two folders built in one tick of the clock.
 function stamp(stats: BigIntStats | undefined): string {
   if (!stats) return '-'
   const parts: unknown[] = [stats.dev, stats.ino, stats.mtimeNs, stats.ctimeNs]
@@ -150,7 +152,7 @@ function stamp(stats: BigIntStats | undefined): string {
   return parts.join(':')
 }
 
-/** Whether the file system keeps whole seconds, and another change may get the time of this one. */
+/** Whether the file system keeps whole seconds, so that another change may still get the same time. */
 function isFresh({ ctimeNs }: BigIntStats): boolean {
   return ctimeNs % 1_000_000_000n === 0n && Date.now() - Number(ctimeNs / 1_000_000n) < TICK
 }
@@ -159,7 +161,7 @@ function restartFileOf(realPath: string): string {
   return join(realPath, 'tmp', 'restart.txt')
 }
 
-/** Whether nothing is in a folder; not where there is none. */
+/** Whether nothing is in a folder, or there is no such folder. */
 export async function isEmpty(folder: string): Promise<boolean> {
   const entries = await unlessGone(opendir(folder))
   if (!entries) return true

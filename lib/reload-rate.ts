@@ -5,26 +5,29 @@ export const RELOADS_A_MINUTE = 5
 const MINUTE = 60 * 1000
 const MAX_RELEASES = 1000
 
-/** A change that is there so soon after a reload may be the app's own doing, in milliseconds. */
+/** A change that is seen within this many milliseconds after a reload may be the app's own doing. */
 const SOON = 200
-/** So many in a row are; from then on each waits twice as long as the one before, up to a limit. */
+/**
+ * After this many such changes in a row it is; from then on each reload waits twice as long as the one before, up to a
+ * limit.
+ */
 const SOON_IN_A_ROW = 60
 const FIRST_PAUSE = 1000
 const LONGEST_PAUSE = 10 * 1000
 
 interface Reloads {
   times: number[]
-  /** How many in a row found that the release had changed soon after the one before. */
+  /** How many reloads in a row followed a change that came soon after the reload before. */
   inARow: number
   /** Whether the release was seen to have changed soon after the last one. */
   isChangedSoon: boolean
 }
 
-/** Finds releases that change without an end, as where an app writes into its own folder, and slows them down. */
+/** Finds releases that change endlessly, as when an app writes into its own folder, and slows their reloads down. */
 export class ReloadRate {
   readonly #reloads = new LRUCache<string, Reloads>({ max: MAX_RELEASES })
 
-  /** Notes a reload; gives whether it is the one that makes them too many. */
+  /** Notes a reload; returns whether it is the one that makes them too many. */
   isTooMany(realPath: string): boolean {
     const now = performance.now()
     const { times, inARow, isChangedSoon } = this.#of(realPath)
@@ -37,7 +40,7 @@ export class ReloadRate {
     return recent.length === RELOADS_A_MINUTE + 1
   }
 
-  /** Notes that a release is seen to have changed; gives for how many milliseconds it is to be let be. */
+  /** Notes that a release has changed; returns how many milliseconds to leave it alone. */
   pauseBefore(realPath: string): number {
     const reloads = this.#of(realPath)
     const last = reloads.times.at(-1)

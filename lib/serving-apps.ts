@@ -11,30 +11,33 @@ import type { Release } from './release.ts'
 import { RELOADS_A_MINUTE, ReloadRate } from './reload-rate.ts'
 import type { Vhost } from './vhost-table.ts'
 
-/** What a release is loaded beside, to serve instead of it. */
+/** The app that a release is loaded beside, to serve instead of it. */
 export interface Replacement {
   readonly serving: App
-  /** What the app that serves now will be evicted for. */
+  /** Why the app that serves now will be evicted. */
   readonly reason: EvictReason
-  /** Whether the release is to serve still, now that it is loaded. Unset: it is. */
+  /** Whether the release is still to serve, asked once it is loaded. Unset: it is. */
   readonly isWanted?: () => Promise<boolean>
 }
 
 export interface ServingHooks {
   hostnamesOf(realPath: string): string[]
-  /** Where a name leads; undefined where it is not known. */
+  /** Where a hostname leads; undefined if it is not known. */
   realPathOf(hostname: string): string | undefined
-  /** Another app serves there from now on, or none. */
+  /** Another app serves a real path from now on, or none. */
   switched(realPath: string): void
-  /** An app left for good: no name leads to it any more. */
+  /** An app has left for good: its hostnames are to be forgotten. */
   left(realPath: string): void
   /** An app has drained and is disposed. */
   ended(app: App): void
-  /** An app that led from this name had crashed, and may be loaded again. */
+  /** An app that this hostname led to has crashed, and may be loaded again. */
   revive(hostname: string): void
 }
 
-/** The apps that serve, one for each real path, and those that end: each comes by `serve()` and goes by `retire()`. */
+/**
+ * The apps that serve, one for each real path, and those that are ending: each comes by `serve()` and goes by
+ * `retire()`.
+ */
 export class ServingApps {
   readonly #idleTimeout: number
   readonly #events: Events
@@ -44,7 +47,7 @@ export class ServingApps {
   readonly #crashes = new Crashes()
   readonly #reloadRate = new ReloadRate()
   readonly #endings: Endings
-  /** What an app begins when it is closed is no part of the request that came first. */
+  /** What an app starts when it is closed must not run in the async context of a request. */
   readonly #outside = AsyncLocalStorage.snapshot()
   #isClosed = false
 
@@ -62,18 +65,18 @@ export class ServingApps {
     )
   }
 
-  /** The app that serves a real path now; a use. */
+  /** The app that serves a real path now. Counts as a use. */
   use(realPath: string): App | undefined {
     return this.#apps.use(this.#apps.get(realPath))
   }
 
-  /** As `use`, for a name: what it leads to is looked up once for each app. */
+  /** As `use`, for a hostname in the table: its app is looked up once and kept there. */
   of(vhost: Pick<Vhost, 'realPath' | 'app'>): App | undefined {
     vhost.app ??= this.#apps.get(vhost.realPath)
     return this.#apps.use(vhost.app)
   }
 
-  /** As `use`, but not a use. */
+  /** As `use`, but does not count as a use. */
   peek(realPath: string): App | undefined {
     return this.#apps.get(realPath)
   }
@@ -87,31 +90,32 @@ export class ServingApps {
     return this.#endings.apps
   }
 
-  /** How often what lies there has crashed and was started again, and how it ended last. */
+  /** How often the app at a real path has crashed and been restarted, and how it last ended. */
   crashesOf(realPath: string): { restarts: number; lastExit: LastExit | null } {
     const { restarts, lastExit } = this.#crashes.of(realPath)
     return { restarts, lastExit }
   }
 
-  /** For how many milliseconds a release that is seen to have changed is to be let be: it may do so without an end. */
+  /** How many milliseconds to leave a changed release alone: some releases change endlessly. */
   pauseBeforeReload(realPath: string): number {
     return this.#reloadRate.pauseBefore(realPath)
   }
 
-  /** @throws VhostError `ERR_VHOST_OVERLOADED` where `makeRoom()` would, and room is needed */
+  /** @throws VhostError `ERR_VHOST_OVERLOADED` if room is needed and `makeRoom()` would find none */
   expectRoom(): void {
     this.#apps.expectRoom()
   }
 
   /**
-   * Evicts for one app more. What other names stay with, `last`, goes last: with it go the names, also the one that moves.
-   * @throws VhostError `ERR_VHOST_OVERLOADED` where every app is busy
+   * Evicts apps until there is room for one more. `last`, the app that other hostnames stay with, goes last: its
+   * hostnames go with it, even the one that moves.
+   * @throws VhostError `ERR_VHOST_OVERLOADED` if every app is busy
    */
   makeRoom(last: App | undefined): void {
     while (this.#apps.isFull) this.retire(this.#apps.takeVictim(last).release.realPath, 'lru')
   }
 
-  /** Has an app serve its real path from now on, in the place of what did. */
+  /** Makes an app serve its real path from now on, in place of the one that did. */
   serve(app: App, hostnames: string[], replacing: Replacement | undefined): void {
     const { release, loadDurationMs: durationMs } = app
     const { realPath } = release
@@ -132,7 +136,8 @@ export class ServingApps {
   }
 
   /**
-   * Takes an app out: it gets no new request, drains and is disposed. `successor` serves what led to it.
+   * Takes an app out: it gets no new requests, drains and is disposed. `successor` is the app that now serves its
+   * hostnames.
    */
   retire(
     realPath: string,
@@ -148,26 +153,26 @@ export class ServingApps {
     this.#hooks.left(realPath)
   }
 
-  /** Disposes an app that was loaded and is not to serve. */
+  /** Disposes an app that was loaded but is not to serve. */
   turnAway(app: App, reason: EvictReason): void {
     void this.#endings.begin(app, reason, [])
   }
 
-  /** Retires all, which then have no longer than this. */
+  /** Retires all apps; they and those that drain already have no longer than `drainTimeout` milliseconds. */
   close(drainTimeout: number): void {
     this.#isClosed = true
     this.#endings.hasten(drainTimeout)
     for (const app of this.all) {
       const { realPath } = app.release
       this.#switch(realPath, undefined)
-      // Until then its last words stand after its name.
+      // Its hostnames stay until then, so that its last lines in the log stand after its name.
       void this.#endings
         .begin(app, 'closed', this.#hooks.hostnamesOf(realPath), drainTimeout)
         .then(() => this.#hooks.left(realPath))
     }
   }
 
-  /** Settles when all that have begun to end by now have ended. */
+  /** Settles when all apps that have begun to end by now have ended. */
   async ended(): Promise<void> {
     await this.#endings.settled()
   }
@@ -178,7 +183,10 @@ export class ServingApps {
     this.#hooks.switched(realPath)
   }
 
-  /** An app has ended by itself: it is loaded again, at once where it had run for a while. */
+  /**
+   * Reports an app that has ended by itself, and has it loaded again: at once, or after a pause if it crashes
+   * repeatedly.
+   */
   #noteCrash(app: App, error: VhostError): void {
     const { release, name } = app
     const { realPath } = release
@@ -194,7 +202,7 @@ export class ServingApps {
     this.retire(realPath, 'crashed', hostnames)
     const letGo = pause > 0 ? this.#failures.hold(release, pause) : undefined
     setTimeout(() => {
-      // Timers may be early by the clock, and then it would be refused once more, with nobody to ask again.
+      // A timer may fire early by the clock; then the release would be refused once more, with nobody to ask again.
       letGo?.()
       this.#hooks.revive(hostnames[0] ?? name)
     }, pause).unref()

@@ -3,12 +3,12 @@ import { READ_FLAGS } from './read-flags.ts'
 
 const MAX_SIZE = 2 ** 20
 
-/** That what is there is not read, and why, in words that go on after its name. */
+/** Why a file is not read; the message goes on after the file's name. */
 export class UnfitFile extends Error {}
 
 /**
  * The text of a file of at most one MiB, whatever somebody may put in its place meanwhile. Rejects with an `UnfitFile`
- * where it is no file, is larger, or belongs to neither `owner`, where one is given, nor root. To be looked at before:
+ * if it is not a file, is larger, or belongs neither to root nor to `owner`, if that is given. Look at the path first:
  * a device does something when it is opened.
  */
 export async function readSmallFile(path: string, owner?: number): Promise<string> {

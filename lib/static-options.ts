@@ -8,8 +8,8 @@ import { optionError, shown } from './option-error.ts'
 /** Options of `static()`: its own two, and those of `express.static`. */
 export interface StaticOptions {
   /**
-   * The document root's folder inside a vhost. It may not be, hold or lie in what holds code or secrets: the
-   * app folder, the folder of packages, `certs`, `tmp`, dot folders. @default 'static'
+   * The document root's folder inside a vhost. It must not be, contain or lie in a folder that holds code or secrets:
+   * the app folder, the folder of packages, `certs`, `tmp`, dot folders. @default 'static'
    */
   dir?: string | undefined
   /**
@@ -24,30 +24,30 @@ export interface StaticOptions {
   /** Whether `Cache-Control` is sent; `false` ignores `immutable` and `maxAge`. @default true */
   cacheControl?: boolean | undefined
   /**
-   * What becomes of paths in which a name begins with a dot: served, refused with 403, or taken as absent.
-   * Unset: taken as absent, but for `/.well-known/` (RFC 8615).
+   * What becomes of paths in which a name begins with a dot: served, refused with 403, or treated as absent. Unset:
+   * treated as absent, except `/.well-known/` (RFC 8615).
    */
   dotfiles?: 'allow' | 'deny' | 'ignore' | undefined
   /** Whether a weak `ETag` is sent. @default true */
   etag?: boolean | undefined
-  /** Extensions to try, without their dot and in order, where a file is not found. @default false */
+  /** Extensions to try, without their dot and in order, if a file is not found. @default false */
   extensions?: string | readonly string[] | false | undefined
   /**
-   * Whether what is not found goes on to the next middleware as if nothing had been asked; `false` makes it
-   * an error with status 404. A vhost without a document root always goes on. @default true
+   * Whether a request for what is not found goes on to the next middleware; `false` makes it an error with status 404.
+   * If a vhost has no document root, it always goes on. @default true
    */
   fallthrough?: boolean | undefined
-  /** Whether `Cache-Control` says `immutable`; wants a `maxAge`. @default false */
+  /** Whether `Cache-Control` says `immutable`; needs a `maxAge`. @default false */
   immutable?: boolean | undefined
-  /** The file served for a folder; of an array the first that is there; `false` for none. @default 'index.html' */
+  /** The file served for a folder; of an array, the first that is there; `false` for none. @default 'index.html' */
   index?: string | readonly string[] | false | undefined
   /** Whether `Last-Modified` is sent. @default true */
   lastModified?: boolean | undefined
-  /** How long clients may cache, in milliseconds, or a text such as `'1d'`. @default 0 */
+  /** How long clients may cache, in milliseconds, or as a text such as `'1d'`. @default 0 */
   maxAge?: number | string | undefined
-  /** Whether a folder asked for without its last slash is redirected to it. @default true */
+  /** Whether a request for a folder without its trailing slash is redirected to the path with it. @default true */
   redirect?: boolean | undefined
-  /** Sets headers of its own on the response; called synchronously, before they are sent. */
+  /** Sets further headers on the response; called synchronously, before they are sent. */
   setHeaders?: SetHeaders | undefined
 }
 
@@ -63,7 +63,7 @@ export interface StaticRules {
   readonly extensions: readonly string[]
   readonly index: readonly string[]
   readonly fallthrough: boolean
-  /** What express.static is left to decide. */
+  /** What is left to express.static to decide. */
   readonly express: Record<string, unknown> & { readonly setHeaders: SetHeaders }
 }
 
@@ -112,7 +112,7 @@ export function resolveStaticOptions(
     extensions: [extensions || []].flat(),
     index: [index || []].flat(),
     fallthrough,
-    // The dot files are sorted out by then, or it is for express.static to sort them out.
+    // If `dotfiles` is unset, dot files have been refused by then; if not, express.static decides.
     express: {
       ...own,
       fallthrough,
@@ -148,7 +148,7 @@ function resolveDir(dir: string, appDir: readonly string[], modulesDirs: readonl
 
 /**
  * The names on the way to a document root.
- * @throws TypeError `ERR_VHOST_OPTION` where it is not inside the vhost
+ * @throws TypeError `ERR_VHOST_OPTION` if it is not inside the vhost
  */
 export function segmentsInside(dir: string, owner: string): string[] {
   if (isAbsolute(dir) || win32.isAbsolute(dir) || /^[a-z]:/i.test(dir) || dir.includes('\0')) {
@@ -164,7 +164,7 @@ function badDir(dir: string, owner: string, reason: string): TypeError {
   return optionError(`option 'dir' of ${owner}: ${shown(dir)} ${reason}`)
 }
 
-/** Whether a name on the way begins with a dot; `.well-known` may stand first (RFC 8615). */
+/** Whether a name on the way begins with a dot; `.well-known` may come first (RFC 8615). */
 export function isHidden(segments: readonly string[]): boolean {
   return segments.some(
     (segment, index) => segment.startsWith('.') && !(index === 0 && segment === '.well-known'),
@@ -175,7 +175,7 @@ export function segmentsOf(path: string): string[] {
   return path.split(/[\\/]/).filter(segment => segment !== '' && segment !== '.')
 }
 
-/** Whether the one path is the other, or leads to it. */
+/** Whether the paths are equal, or one of them contains the other. */
 function overlap(one: readonly string[], other: readonly string[]): boolean {
   const shared = Math.min(one.length, other.length)
   return one.slice(0, shared).every((segment, index) => segment === other[index])

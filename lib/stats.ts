@@ -11,20 +11,22 @@ import type { VhostTable } from './vhost-table.ts'
 /** What a release is doing. `serving older` means that a newer one failed to load, or that its folder cannot be read. */
 export type VhostState = 'loading' | 'serving' | 'serving older' | 'draining' | 'failed'
 
-/** A version as JSON can say it: what is neither text, finite number nor truth value becomes what `inspect` writes. */
+/**
+ * A version as JSON can express it: anything but a text, a finite number or a boolean becomes what `inspect` writes.
+ */
 export type PlainVersion = string | number | boolean | null
 
 export interface LastError {
   readonly code: string
-  /** What clients may see. */
+  /** The message, which clients may see. */
   readonly message: string
-  /** What is behind it, for the operator; may name paths. */
+  /** The error behind it, for the operator; may name paths. */
   readonly cause: string | null
-  /** Where the cause was thrown; null where it has no stack. */
+  /** The stack of the cause; null if it has none. */
   readonly stack: string | null
-  /** When this version was first refused, or the folder could not be read, in ISO 8601; null where it was not tried. */
+  /** When this version was first refused, or the folder could not be read, in ISO 8601; null if it was not tried. */
   readonly since: string | null
-  /** Which version was refused, and where it lies; null where it did not come to that. */
+  /** Which version was refused and, next, its real path; null if the error is about no release. */
   readonly version: PlainVersion
   readonly realPath: string | null
 }
@@ -33,7 +35,7 @@ export interface LastError {
 export interface AppStats {
   readonly hostnames: readonly string[]
   readonly realPath: string
-  /** What serves; null if nothing does. */
+  /** The version that serves; null if nothing does. */
   readonly version: PlainVersion
   readonly isolation: Isolation | null
   readonly state: VhostState
@@ -42,17 +44,17 @@ export interface AppStats {
   /** Requests that ended in an error which the app passed on. */
   readonly errors: number
   readonly loadDurationMs: number | null
-  /** When what serves was loaded, in ISO 8601; null if nothing does. */
+  /** When the app that serves was loaded, in ISO 8601; null if none does. */
   readonly loadedAt: string | null
-  /** Of the process that it runs in; null in the router's own and in a thread. */
+  /** The id of its own process; null if it runs in the router's process or in a thread. */
   readonly pid: number | null
-  /** Of the thread that it runs in. */
+  /** The id of its thread; null if it has none. */
   readonly threadId: number | null
-  /** Bytes: resident, of a process; of a thread its heap, as last told. Null where it is not known. */
+  /** Bytes: the resident memory of a process, or the heap of a thread as last reported. Null if it is not known. */
   readonly memory: number | null
-  /** Milliseconds of processor time since it started; null where it is not known. */
+  /** Milliseconds of processor time since it started; null if it is not known. */
   readonly cpu: number | null
-  /** How often it has crashed and was started again. */
+  /** How often it has crashed and been restarted. */
   readonly restarts: number
   /** How it last ended by itself; null if it never did. */
   readonly lastExit: LastExit | null
@@ -60,7 +62,7 @@ export interface AppStats {
   readonly lastError: LastError | null
 }
 
-/** Plain JSON: what the router knows. */
+/** What the router knows, as plain JSON. */
 export interface VhostStats {
   readonly vhosts: readonly AppStats[]
   readonly totals: {
@@ -78,12 +80,12 @@ export interface VhostStats {
   readonly isClosed: boolean
 }
 
-/** A failure, or a fault of the disk, which is that of no release. */
+/** A failure to load, or a fault of the disk, which has no release. */
 type Refusal = Pick<Failure, 'error' | 'since'> & { readonly release?: Failure['release'] }
 
 const NO_FIGURES: UpstreamFigures = { pid: null, threadId: null, memory: null, cpu: null }
 
-/** What is told of what does not run, beside its names and its state. */
+/** The figures of a release that does not run, beside its hostnames, real path and state. */
 export const NOT_RUNNING: Omit<AppStats, 'hostnames' | 'realPath' | 'state'> = {
   version: null,
   isolation: null,
@@ -98,7 +100,7 @@ export const NOT_RUNNING: Omit<AppStats, 'hostnames' | 'realPath' | 'state'> = {
   lastError: null,
 }
 
-/** `isolation` is that of what is not loaded; null where it is not known before. */
+/** `isolation` is that of releases not loaded yet; null if it is not known beforehand. */
 export function collectStats(
   apps: AppCache,
   table: VhostTable,
@@ -192,8 +194,8 @@ function ofFailure(failure: Failure, table: VhostTable, isolation: Isolation | n
 }
 
 /**
- * Why an app still serves although another release is on disk, at the same real path or one that a name moved to, or
- * although nobody can tell what is there.
+ * Why an app still serves although another release is on disk, at the same real path or at one that a hostname moved
+ * to, or although nobody can tell what is there.
  */
 function refusalInstead(realPath: string, apps: AppCache, table: VhostTable): Refusal | undefined {
   for (const hostname of table.hostnames(realPath)) {

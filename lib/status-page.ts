@@ -81,7 +81,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
 
   async function answerOwn(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if ((await authorize(req)) !== true) {
-      // RFC 9110 §15.5.2: a 401 says how one could be let in.
+      // RFC 9110 §15.5.2: a 401 must say how to authenticate.
       res.setHeader('WWW-Authenticate', 'Basic realm="status", charset="UTF-8"')
       sendStatus(res, 401)
       return
