@@ -4,7 +4,7 @@ import { withoutGeneration } from './launch/generation-url.ts'
 
 const LONGEST = 4000
 
-/** What an app threw, which may be anything. */
+/** What an app threw, which may be anything, as text; null if it threw nothing. */
 export function causeOf(thrown: unknown): string | null {
   if (thrown === undefined) return null
   return (
@@ -25,9 +25,9 @@ export function stackOf(thrown: unknown): string | null {
   return typeof stack === 'string' ? stack : null
 }
 
-/** Where below a folder that was thrown, as path and line, by the first line of its stack that names a place there. */
+/** Where below a folder something was thrown, as path and line: the first place there that its stack names. */
 export function placeOf(thrown: unknown, folder: string): string | null {
-  // Of a name that nothing serves there is no release, and all paths would lie in it.
+  // A hostname that nothing serves has no release, and all paths would seem to lie in it.
   if (folder === '') return null
   for (const line of stackOf(thrown)?.split('\n') ?? []) {
     const start = line.indexOf(folder + sep)
@@ -37,12 +37,15 @@ export function placeOf(thrown: unknown, folder: string): string | null {
   return null
 }
 
-/** What is kept, and crosses a wall, of a text that an app has made: it may be of any length. A header holds it, too. */
+/**
+ * A text that an app has made, which may be of any length, cut to what is kept and crosses a wall. It must fit into a
+ * header, too.
+ */
 export function shortened<T extends string | null>(text: T): T | string {
   return text !== null && text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text
 }
 
-/** What a look at that gives; undefined where it throws, as getters and proxies may. */
+/** What `look` returns; undefined if it throws, as getters and proxies may. */
 export function attempt<T>(look: () => T): T | undefined {
   try {
     return look()

@@ -17,12 +17,12 @@ import { segmentsInside } from './static-options.ts'
 /** Options of `vhostTls()`. */
 export interface VhostTlsOptions {
   /**
-   * What `tls.createSecureContext()` takes, for the contexts of vhosts: they take neither `ca` nor `ciphers` from the
-   * options of the server. Key and certificate are each vhost's own.
+   * What `tls.createSecureContext()` takes, for the contexts of vhosts: they inherit neither `ca` nor `ciphers` from
+   * the options of the server. Key and certificate are each vhost's own.
    */
   secureContext?: SecureContextOptions | undefined
   /**
-   * Told of a key or certificate that cannot be used, or that Node does not show to every client, once.
+   * Called once for each key or certificate that cannot be used, or that Node does not show to every client.
    * @default writes it to stderr
    */
   onError?: ((error: Error, about: VhostTlsFault) => void) | undefined
@@ -36,14 +36,14 @@ export interface VhostTlsFault {
 
 /** Options of `ask()`. */
 export interface AskOptions {
-  /** The document root's folder inside a vhost, as `static()` takes it. @default 'static' */
+  /** The document root's folder inside a vhost, as for `static()`. @default 'static' */
   dir?: string | undefined
 }
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
-/** TLS by the same look-up that requests are routed by. All members are bound. */
+/** TLS for vhosts that are found by the same look-up as for requests. All members are bound. */
 export interface VhostTls {
   /**
    * Finds the certificate of a vhost, `<vhost>/certs/{key,cert}.pem`; an option of `https.createServer()` and
@@ -53,11 +53,11 @@ export interface VhostTls {
     servername: string,
     callback: (error: Error | null, context?: SecureContext | undefined) => void,
   ): void
-  /** Answers 421 where a request came over a connection that was made for a name with another certificate. */
+  /** Refuses with 421 a request on a connection that was made for a name with another certificate. */
   misdirected: Middleware
   /**
-   * A handler for Caddy's on-demand TLS, which asks `?domain=`: 200 where the name has a folder of its own, by no
-   * wildcard and no default, with an app or a document root in it; else 404, or 400 where it is no hostname.
+   * A handler for Caddy's on-demand TLS, which asks with `?domain=`: 200 if the name has a folder of its own, by no
+   * wildcard and no default, with an app or a document root in it; else 404, or 400 if it is not a hostname.
    */
   ask(options?: AskOptions): Handler
 }
@@ -87,7 +87,7 @@ export function vhostTls(
   const served = servedNames(vhosts)
   served?.whenVacated(path => certificates.forget(path))
 
-  // Node calls it on the socket; whoever wraps it need not.
+  // Node calls it on the socket, but a wrapper may not.
   function SNICallback(
     this: unknown,
     servername: string,
@@ -98,7 +98,7 @@ export function vhostTls(
         if (certificate) tellRival(this, certificate)
         callback(null, certificate?.context)
       },
-      // Not the server's own certificate: a client would take it for an attack.
+      // Not with the server's own certificate: a client would take it for an attack.
       error => callback(error),
     )
   }
@@ -107,13 +107,13 @@ export function vhostTls(
     try {
       onError(error, { realPath, serving })
     } catch (mistake) {
-      // A handshake that can be served must not fail by it.
+      // A mistake in onError must not fail a handshake that can be served.
       console.error('express-van: onError of vhostTls() threw:', mistake)
     }
   }
 
   function tellRival(socket: unknown, certificate: Certificate): void {
-    // A connection that has gone does not know any more what the server has.
+    // A connection that has gone no longer knows the server's own certificate.
     if (Object(socket).destroyed || comparedToServers.has(certificate)) return
     comparedToServers.add(certificate)
     const rival = rivalOf(socket, certificate.x509)
@@ -128,14 +128,14 @@ export function vhostTls(
     const certificate = place && (await certificates.of(place))
     if (certificate || !place) return certificate
     const serving = await served?.placeOf(host, place.path)
-    // A release that does not load, or not yet: the one before it serves on.
+    // The release there does not load, or is not loaded yet: the one before it serves on.
     if (serving && serving.realPath !== place.realPath) return await certificates.of(serving)
-    // Of a name that is not served, which anybody may make up, others by the same path may be.
+    // Only for a name that is served: anybody may make up one that is not, while others are served by the same path.
     if (serving) certificates.forget(place.path)
     return undefined
   }
 
-  /** As `placeOf`; a name that no request could have leads nowhere. */
+  /** As `placeOf`, but a name that no request could have leads nowhere. */
   async function knownPlaceOf(host: string): Promise<Place | undefined> {
     try {
       return await placeOf(host)
@@ -146,8 +146,8 @@ export function vhostTls(
   }
 
   /**
-   * From where requests for a host are answered. A look may fall into a deploy, or fail: where it does not lead to the
-   * path that the router serves the name by, that counts until the router itself lets go of it.
+   * Where requests for a host are served from. A look may fall into a deploy, or fail. If it does not lead to the path
+   * that the router serves the name by, that path counts until the router itself lets go of it.
    */
   async function placeOf(host: string): Promise<Place | undefined> {
     let found: Place | undefined
@@ -172,7 +172,7 @@ export function vhostTls(
     }
     haveOneCertificate(servername, host).then(
       isOne => next(isOne ? undefined : new VhostError('ERR_VHOST_MISDIRECTED', { hostname: bare(host) })),
-      // The router refuses it in its own words.
+      // The router refuses this Host in its own words.
       error => next(isRefused(error) ? undefined : error),
     )
   }
@@ -217,29 +217,29 @@ function isRefused(error: unknown): boolean {
   return error instanceof VhostError && error.code === 'ERR_VHOST_HOST'
 }
 
-/** What the client asked for when it connected; undefined without TLS, and where it did not say. */
+/** The name that the client asked for when it connected; undefined without TLS, and if it named none. */
 function servernameOf(req: IncomingMessage): string | undefined {
   try {
     const { servername } = req.socket as { servername?: unknown }
     return typeof servername === 'string' && servername !== '' ? servername.toLowerCase() : undefined
   } catch {
-    // The socket of an HTTP/2 session that has ended.
+    // Thrown by the socket of an HTTP/2 session that has ended.
     return undefined
   }
 }
 
-// Where Host says something else than the target of the request the router answers 400.
+// If Host differs from the target of the request, the router answers 400.
 function authorityOf(req: IncomingMessage): string | undefined {
   const authority = req.headers[':authority']
   return typeof authority === 'string' ? authority : req.headers.host
 }
 
-/** A host without port and last dot, in lower case, where it is well formed. */
+/** A well-formed host, without port and trailing dot, in lower case. */
 function bare(host: string): string {
   return host.replace(/\.?(?::\d*)?$/, '').toLowerCase()
 }
 
-/** The one `?domain=` where it is a name as a certificate could hold it: no port, no last dot. */
+/** The value of `?domain=`, if there is exactly one and a certificate could hold it: no port, no trailing dot. */
 function domainOf(req: IncomingMessage & { originalUrl?: unknown }): string | undefined {
   const url = typeof req.originalUrl === 'string' ? req.originalUrl : (req.url ?? '')
   const [domain, ...more] = new URLSearchParams(url.replace(/^[^?]*/, '')).getAll('domain')
@@ -266,7 +266,7 @@ function checkOptions<Options extends object>(
   return given
 }
 
-/** Else it would be found out at each handshake, and taken for a fault of each certificate. */
+/** Otherwise each handshake would find the mistake, and take it for a fault of each certificate. */
 function checkSecureContext(options: SecureContextOptions): void {
   try {
     createSecureContext({ ...options, key: undefined, cert: undefined })

@@ -5,9 +5,9 @@ import { unlessGone } from './gone.ts'
 
 /**
  * A version that sees every file of the app folder but `node_modules`, dot folders and `tmp`: for development, where
- * any edit should show. Give it as the option `getVersion`. It reads the whole tree at each comparison, so a large
- * one is better served by the default and a `touch`.
- * @throws ENOENT where the app folder is gone
+ * any edit should show. Pass it as the option `getVersion`. It reads the whole tree at each comparison, so a large one
+ * is better served by the default and a `touch`.
+ * @throws ENOENT if the app folder is gone
  */
 export async function treeVersion(realPath: string, appDir = 'app'): Promise<string> {
   const hash = createHash('sha1')
@@ -28,7 +28,7 @@ async function addFolder(folder: string, hash: ReturnType<typeof createHash>): P
       continue
     }
     const stats = await unlessGone(stat(path, { bigint: true }))
-    // A link to a folder is left out by its name as the folder would be.
+    // A link to a folder is left out by its name, as the folder would be.
     if (stats?.isDirectory() && isLeftOut(entry.name)) continue
     hash.update(`${path}\0${stats ? `${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}:${stats.ino}` : '-'}\0`)
   }

@@ -8,19 +8,19 @@ import { Untouched } from './launch/untouched.ts'
 import { refuseUpgrade } from './refuse-upgrade.ts'
 
 export interface UpgradeHooks {
-  /** The app for an upgrade, held until `app.waiting--`; undefined where no vhost has one. Rejects with VhostError. */
+  /** The app for an upgrade, held until `app.waiting--`; undefined if no vhost has one. Rejects with VhostError. */
   find(req: IncomingMessage): Promise<App | undefined>
-  /** Told of what an app threw. */
+  /** Called with what an app threw. */
   failed(app: App, cause: unknown): void
 }
 
-/** What offers another protocol; the names stand in `Connection` too. */
+/** Headers that offer another protocol; `Connection` names them too. */
 const OFFER = /^(?:upgrade|http2-settings)$/i
 
-/** Routes what a server tells of in its `upgrade` event. */
+/** Routes a request that a server passes to its `upgrade` event. */
 export function routeUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer, hooks: UpgradeHooks): void {
   const isWebSocket = /^websocket$/i.test(req.headers.upgrade ?? '')
-  // Who offers another protocol, h2c for one, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
+  // A client that offers another protocol, such as h2c, is content with an answer in HTTP/1.1 (RFC 9110 §7.8).
   if (!isWebSocket && req.complete && req.readableLength === 0) {
     askAgain(req, socket, head)
     return
@@ -49,7 +49,7 @@ function handOver(
   hooks: UpgradeHooks,
 ): void {
   if (app) app.waiting--
-  // Who ended it while the app was loaded has gone: no listener of the app would ever be told.
+  // A client that ended the socket while the app was loaded has gone: no listener of the app would ever hear of it.
   if (socket.readableEnded) socket.destroy()
   if (socket.destroyed) return
   if (app?.takesUpgrades) {
@@ -69,8 +69,8 @@ function handOver(
 }
 
 /**
- * Gives the connection back to the server with the same request that offers no upgrade, so that the whole of the
- * server answers it and Node reads the body, which it has left in the socket.
+ * Gives the connection back to the server with the same request, but without the offer, so that the whole server
+ * answers it and Node reads the body, which it has left in the socket.
  */
 function askAgain(req: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`]
@@ -83,7 +83,7 @@ function askAgain(req: IncomingMessage, socket: Duplex, head: Buffer): void {
   serverOf(req).emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
 }
 
-/** From Node 25 on the body of such a request was read already, or is being read: it cannot be asked again. */
+/** From Node 25 on, the body of such a request has been read already, or is being read, so it cannot be asked again. */
 function answer(req: IncomingMessage): void {
   const socket = req.socket
   const res = new ServerResponse(req)

@@ -1,10 +1,10 @@
-/** What is kept as long as it is asked for. */
+/** Something that is kept for as long as it is used. */
 export interface Used {
-  /** When it was asked for last, on a counter of all that were asked for: a request need not move it in any order. */
+  /** When it was last used, by a counter of all uses: so a request need not move it within an ordered list. */
   usedAt: number
 }
 
-/** Up to when the least recently used of these, so many of them, were used; every one has a time of its own. */
+/** The `usedAt` up to which the `count` least recently used of these were used; no two share one. */
 export function leastRecent(all: Iterable<Used>, count: number): number {
   const times = Float64Array.from(all, ({ usedAt }) => usedAt).sort()
   return times[count - 1] ?? Number.NEGATIVE_INFINITY

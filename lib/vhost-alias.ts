@@ -1,15 +1,15 @@
 import { optionError, shown } from './option-error.ts'
 
 /**
- * Compiles a pattern in the notation of Apache's mod_vhost_alias (`%0`, `%-2+`, `%2.1`, `%p`, `%%`) to a function
- * that gives the path of a hostname. What the hostname lacks becomes `_`.
+ * Compiles a pattern in the notation of Apache's mod_vhost_alias (`%0`, `%-2+`, `%2.1`, `%p`, `%%`) to a function that
+ * returns the path of a hostname. What the hostname lacks becomes `_`.
  *
- * @throws TypeError `ERR_VHOST_OPTION` where the pattern is empty or a specifier in it is malformed.
+ * @throws TypeError `ERR_VHOST_OPTION` if the pattern is empty or a specifier in it is malformed.
  */
 export function vhostAlias(pattern: string): (hostname: string, port?: number) => string {
   const parts = parsePattern(pattern)
   const [first] = parts
-  // What most patterns are: the name need not be taken apart and put together again.
+  // Most patterns are the whole name, which need not be taken apart and put together again.
   if (parts.length === 1 && isWholeName(first)) return hostname => nameIn(hostname)
   return function vhostAliasPath(hostname: string, port = 80): string {
     const labels = labelsOf(hostname)
@@ -23,7 +23,7 @@ const MAX_DOTS = 18
 
 const PORT: unique symbol = Symbol('%p')
 
-/** `%N.M`: of the labels of a hostname those that are meant, of their characters those that are meant. */
+/** `%N.M`: which labels of a hostname, and which of their characters. */
 export interface Specifier {
   readonly labels: Selection
   readonly characters: Selection
@@ -35,7 +35,7 @@ export function parsePattern(pattern: string): Part[] {
   if (typeof pattern !== 'string' || pattern === '') {
     throw optionError(`A pattern is a string that is not empty, not ${shown(pattern)}`)
   }
-  // A dot after %N always begins .M, so there must be one: it is `%0.0.static`, not `%0.static`.
+  // A dot after %N always begins .M, so an M must follow: it is `%0.0.static`, not `%0.static`.
   const token = /[^%]|%(?:([%p])|(-?)(\d)(\+|(?!\+))(?:\.(-?)(\d)(\+?)|(?!\.)))/y
   const parts: Part[] = []
   while (token.lastIndex < pattern.length) {
@@ -59,7 +59,7 @@ function badSpecifier(pattern: string, start: number): TypeError {
   )
 }
 
-/** Which of a row of items is meant: the nth, from the start or the end, alone or with all beyond it; 0 = all. */
+/** Which items of a row are meant: the nth, from the start or the end, alone or with all beyond it; 0 means all. */
 export interface Selection {
   readonly n: number
   readonly isFromEnd: boolean
@@ -86,7 +86,7 @@ function select(items: readonly string[], selection: Selection, joint: string): 
   return range ? items.slice(...range).join(joint) : '_'
 }
 
-/** Where the items that are meant begin and end; nothing where there are too few. */
+/** Where the items that are meant begin and end; undefined if there are too few. */
 export function rangeOf(
   length: number,
   { n, isFromEnd, isOpen }: Selection,
@@ -110,7 +110,7 @@ function nameIn(hostname: string): string {
   return lowered(isIPv6Literal(hostname) ? hostname.slice(1, -1) : hostname)
 }
 
-// ASCII alone, as Apache does it. Nearly every name is in lower case already.
+// ASCII only, as in Apache. Nearly every name is in lower case already.
 function lowered(name: string): string {
   return /[A-Z]/.test(name) ? name.replace(/[A-Z]/g, letter => letter.toLowerCase()) : name
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 
-/** What `req.vhost` tells of the vhost that a request was routed to. */
+/** What `req.vhost` says of the vhost that a request was routed to. */
 export interface VhostInfo {
   /** Lower case, no port, no trailing dot. */
   readonly hostname: string
@@ -10,13 +10,13 @@ export interface VhostInfo {
   readonly path: string
   /** The vhost's folder with every symlink resolved. */
   readonly realPath: string
-  /** How many specifiers the pattern of `vhostDir` has that led there; 0 with `getVhostPath`. */
+  /** How many specifiers there are in the pattern of `vhostDir` that led there; 0 with `getVhostPath`. */
   readonly length: number
   /** What each of them stands for. */
   readonly [index: number]: string
 }
 
-/** A request, and to which vhost it was routed. */
+/** A request, and the vhost that it was routed to. */
 export type RoutedRequest = IncomingMessage & { vhost?: VhostInfo }
 
 /** Where the folder of a host lies on disk now. */
@@ -27,13 +27,13 @@ export interface VhostFolder {
   /** The vhost's folder with every symlink resolved. */
   readonly realPath: string
   /**
-   * Whether the folder was made for this hostname: so for a pattern in which the whole name stands, such as `%0` or
+   * Whether the folder was made for this hostname: true if the whole name stands in the pattern, as in `%0` or
    * `%-1/%-2+`; never for a wildcard or a default. With `getVhostPath`: whether a folder in its path bears the name.
    */
   readonly isExact: boolean
 }
 
-/** What is known of a name, and of where it leads. */
+/** What is known of a hostname, and of where it leads. */
 interface Known {
   readonly hostname: string
   readonly vhostPath: string
@@ -41,10 +41,10 @@ interface Known {
   readonly captures: readonly string[]
 }
 
-/** What requests to a name were told last. */
+/** What requests to a hostname last got as `req.vhost`. */
 export interface Told {
   info: VhostInfo | undefined
-  /** Host as it stands in there: where it is the hostname, the same string, which the look-up has just compared. */
+  /** Host as in `info`. If it equals the hostname, it is the same string, which the look-up has just compared. */
   spelling: string
 }
 

@@ -17,39 +17,42 @@ export interface VhostLocation {
   readonly skipped: number
   /** What each specifier of the pattern that led here stands for, in order; none with `getVhostPath`. */
   readonly captures: readonly string[]
-  /** Whether the folder is this hostname's alone, so that it was made for it, as no wildcard or default is. */
+  /** Whether the folder was made for this hostname alone, as no wildcard or default is. */
   readonly isExact: boolean
   /** When the reading began, by `performance.now()`: of two that differ, the later one counts. */
   readonly readAt: number
-  /** Set where it was not read now, because others are served from there. */
+  /** Set if it was not read now, because other hostnames are served from there. */
   readonly isServing?: true
 }
 
-/** From where a hostname is served, or is to be. */
+/** Where a hostname is served from, or is to be. */
 export type VhostPlace = Pick<VhostLocation, 'vhostPath' | 'realPath'>
 
 /** What decides where the folder of a hostname lies. `basePath` is absolute. */
 export interface PathSettings {
   readonly basePath: string
-  /** Hostnames that lead nowhere, whatever is there. */
+  /** Hostnames that lead nowhere, whatever is on disk. */
   readonly reserved?: ReadonlySet<string>
   readonly vhostPatterns: readonly VhostPattern[]
-  /** With `'owner'` no user can lead to what is another's. */
+  /** With `'owner'`, no user's link can lead to what is another's. */
   readonly user?: 'owner' | undefined
   readonly getVhostPath?: ((hostname: string) => string | undefined | Promise<string | undefined>) | undefined
-  /** What serves other names from the same folder, which a wildcard leads to: it serves one more, whatever lies there now. */
+  /**
+   * The release that serves other hostnames from the same folder, which a wildcard leads to: it serves one more,
+   * whatever is in the folder now.
+   */
   readonly servedFrom?: ((vhostPath: string) => Served | undefined) | undefined
 }
 
 type Served = Pick<VhostLocation, 'realPath' | 'identity' | 'readAt'>
 
-/** Is told an error, or what was found, or neither where nothing is there. */
+/** Called with an error, with what was found, or with neither if nothing is there. */
 type Done<T> = (error: unknown, found?: T | undefined) => void
 
 /**
- * Where the folder of a hostname lies now; nothing where there is no such vhost. An error that does not say so
- * much, such as EMFILE or EIO, rejects: what is loaded must not be taken for deleted by it. A look is saved where
- * the name is known to lead somewhere.
+ * Where the folder of a hostname lies now; undefined if there is no such vhost. Any other error, such as EMFILE or EIO,
+ * rejects: it must not make what is loaded pass for deleted. `isKnown` saves a look if the hostname is known to lead
+ * somewhere.
  */
 export function locateVhost(
   hostname: string,
@@ -63,8 +66,8 @@ export function locateVhost(
 }
 
 /**
- * As `locateVhost`, with a callback: strangers make names up by the million, and one that leads nowhere costs an
- * `lstat` for each pattern and no promise.
+ * As `locateVhost`, with a callback: strangers make names up by the million, and one that leads nowhere costs one look
+ * for each pattern and no promise.
  */
 export function seekVhost(
   hostname: string,
@@ -92,7 +95,7 @@ export function seekVhost(
 
 const CLOSED = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG']
 
-/** Where the folder of a hostname is to lie, before links are followed. */
+/** Where the folder of a hostname should lie, before links are followed. */
 type Spot = Pick<VhostLocation, 'vhostPath' | 'skipped' | 'captures' | 'isExact'>
 
 async function askPath(
@@ -101,12 +104,12 @@ async function askPath(
   getVhostPath: NonNullable<PathSettings['getVhostPath']>,
 ): Promise<Spot | undefined> {
   const path: unknown = await getVhostPath(hostname)
-  // As what looks it up in a table may say it.
+  // A look-up in a table may give null.
   if (path === undefined || path === null) return undefined
   if (typeof path !== 'string')
     throw optionError(`option 'getVhostPath' must give a path, not ${shown(path)}`)
   const vhostPath = resolve(basePath, path)
-  // Whose folder it is nobody says, unless it bears the name. The base path is not part of any answer.
+  // A folder is known to be this hostname's own only if it bears the name. The base path is not part of any answer.
   const own = isBelow(vhostPath, basePath) ? vhostPath.slice(basePath.length) : vhostPath
   return { vhostPath, skipped: 0, captures: [], isExact: own.split(sep).includes(hostname) }
 }
@@ -140,7 +143,7 @@ function searchPatterns(
         isExact: pattern.isExact(hostname),
       })
     } else if (!hasCode(error, ['ENOENT'])) {
-      // A deploy that is broken, or that we may not see, must not be answered by the catch-all that comes after it.
+      // A deploy that is broken, or that we may not see, must not be answered by a catch-all that comes after it.
       done(hasCode(error, CLOSED) ? null : error)
     } else if (isLast) {
       done(null)
@@ -151,7 +154,7 @@ function searchPatterns(
     }
   }
   const path = `${basePath}/${relativePath}`
-  // The last one is followed wherever it leads, so to look at it first is to save that where it leads nowhere.
+  // The last path is followed wherever it leads; a look at it first saves that if it leads nowhere.
   if (servedFrom?.(path)) look(null)
   else if (!isLast) lstat(path, look)
   else if (isKnown) look(null)
@@ -169,16 +172,16 @@ async function followSpot(
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
-  // What stands there cannot be named in text, and would be looked for without end.
+  // The path cannot be written as text, and would be looked for without end.
   if (!stats && realPath.includes('\ufffd')) throw new Error(`not a path in UTF-8: ${realPath}`)
-  // Deleted just now: by a deploy that has flipped the link before, if it was one.
+  // Deleted just now, perhaps by a deploy that has flipped a link before.
   if (!stats) return await locateVhost(hostname, settings)
   if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
   if (settings.user === 'owner') {
     try {
       await expectOwnLinks(vhostPath, { realPath, uid: Number(stats.uid) }, settings.basePath)
     } catch (error) {
-      // Deleted or led elsewhere just now, by a deploy. Whoever goes on with that is refused.
+      // A deploy may have deleted or re-pointed it just now. If that happens again, it is refused.
       if (isAgain || (await realPathOf(vhostPath)) === realPath) throw error
       return await followSpot(hostname, spot, performance.now(), settings, true)
     }
@@ -195,22 +198,20 @@ async function isBelowDanglingLink(basePath: string, relativePath: string): Prom
   return stats.isSymbolicLink() && (await statOf(path)) === undefined
 }
 
-/**
- * Whether everything in the base path would be part of a vhost, the other vhosts too. Rejects where the disk cannot tell.
- */
+/** Whether a real path contains the base path, and so all other vhosts. Rejects if the disk cannot tell. */
 export async function containsBasePath(realPath: string, basePath: string): Promise<boolean> {
   if (isBelow(realPath, basePath)) return false
-  // With `getVhostPath` the base path may well not exist.
+  // With `getVhostPath` the base path need not exist.
   const realBasePath = (await realPathOf(basePath)) ?? basePath
   return isWithin(realBasePath, realPath)
 }
 
-// By node:fs/promises it costs three times as much.
+// With node:fs/promises it costs three times as much.
 function realPathOf(path: string): Promise<string | undefined> {
   return new Promise((done, reject) => {
     realpath.native(path, (error, realPath) => {
       if (!error) done(realPath)
-      // What is no longer than a host may be can still be too long for a file name.
+      // A name that is short enough for a host can still be too long for a file.
       else if (isGone(error) || hasCode(error, ['ENAMETOOLONG'])) done(undefined)
       else reject(error)
     })
@@ -220,7 +221,7 @@ function realPathOf(path: string): Promise<string | undefined> {
 function tell<T>(promise: Promise<T | undefined>, done: Done<T>): void {
   promise.then(
     found => done(null, found),
-    // Who rejects with nothing does not say that nothing is there.
+    // To reject with nothing does not say that nothing is there.
     error => done(error ?? new Error('getVhostPath() rejected with nothing')),
   )
 }

@@ -15,26 +15,26 @@ import {
 export interface VhostPattern {
   /** As it was written. */
   readonly text: string
-  /** A path relative to the base path, or nothing where the hostname leads nowhere safe. */
+  /** A path relative to the base path; undefined if the hostname leads nowhere safe. */
   readonly pathOf: (hostname: string) => string | undefined
   readonly capturesOf: (hostname: string) => readonly string[]
-  /** Whether every label of the hostname stands in the path as a whole, so that no other one has the same path. */
+  /** Whether every label of the hostname stands in the path in full, so that no other hostname has the same path. */
   readonly isExact: (hostname: string) => boolean
 }
 
 /**
  * Compiles `vhostDir`.
  *
- * @throws TypeError `ERR_VHOST_OPTION` where a pattern is malformed or could lead out of the base path.
+ * @throws TypeError `ERR_VHOST_OPTION` if a pattern is malformed or could lead out of the base path.
  */
 export function compileVhostDir(vhostDir: string | readonly string[]): readonly VhostPattern[] {
   const patterns = typeof vhostDir === 'string' ? [vhostDir] : vhostDir
   if (patterns.length === 0) throw optionError('vhostDir: the array is empty')
-  // `map()` alone would pass over a hole, which would end every search.
+  // `map()` alone would pass over a hole in the array, which would end every search.
   return Array.from(patterns, compilePattern)
 }
 
-/** A folder of packages beside the vhosts is common; its parts must not be had by asking for them. */
+/** A folder of packages beside the vhosts is common; clients must not get at it by asking for its name. */
 export const RESERVED = 'node_modules'
 const isWindows = process.platform === 'win32'
 
@@ -44,7 +44,7 @@ function compilePattern(pattern: string): VhostPattern {
   const parts = parsePattern(pattern)
   const specifiers = parts.filter(part => typeof part === 'object')
   const isUnambiguous = areApart(parts)
-  // No specifier holds or gives a slash, so the segments of pattern and path are the same in number.
+  // No specifier holds or gives a slash, so pattern and path have the same number of segments.
   const isHidden = pattern.split('/').map(segment => segment.startsWith('.'))
   return {
     text: pattern,
@@ -71,7 +71,7 @@ function compilePattern(pattern: string): VhostPattern {
   }
 }
 
-// Of `%1%2` nobody can tell whether `abc` is `a.bc` or `ab.c`. A literal part is one character.
+// With `%1%2`, nobody can tell whether `abc` is `a.bc` or `ab.c`. A literal part is one character.
 function areApart(parts: readonly Part[]): boolean {
   let isAfterSpecifier = false
   for (const part of parts) {
@@ -97,7 +97,7 @@ function checkPattern(pattern: string): void {
   if (problem) throw optionError(`vhostDir: ${JSON.stringify(pattern)}: ${problem}`)
 }
 
-// `%0.3+` would make `.git` of the hostname `xx.git`: only the pattern itself may begin a segment with a dot.
+// `%0.3+` would turn the hostname `xx.git` into `.git`: only the pattern itself may begin a segment with a dot.
 function isSafe(segment: string, isHidden: boolean): boolean {
   if (segment === '' || segment === '.' || segment === '..' || segment === RESERVED) return false
   if (segment.startsWith('.') && !isHidden) return false

@@ -45,9 +45,9 @@ declare global {
 /** Middleware that routes each request to the app in the folder named for its host. All members are bound. */
 export interface VhostRouter extends HostVerbs {
   /**
-   * Routes. No Host, no such vhost, or no app in it: `next()`. Host refused: `next(error)` with status 400. App
-   * cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`. Without
-   * `next`, as a server calls its listener, it answers by itself: 404, or the status of the error.
+   * Routes a request. No Host, no such vhost, or no app in it: `next()`. Host refused: `next(error)` with status 400.
+   * App cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`. Without
+   * `next`, as when a server calls its listener, it answers by itself: 404, or the status of the error.
    */
   (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): void
   /** Middleware for the document roots of vhosts; loads no app, and serves vhosts without one. */
@@ -59,12 +59,12 @@ export interface VhostRouter extends HostVerbs {
   readonly on: Listen<this>
   readonly once: Listen<this>
   readonly off: Listen<this>
-  /** As `off`, by the name that `once()` and `on()` of `node:events` call. */
+  /** As `off`, under the name that `once()` and `on()` of `node:events` call. */
   readonly removeListener: Listen<this>
   /** What the router knows, as plain JSON. */
   stats(): VhostStats
   /**
-   * The same and what was counted so far, in Prometheus's text format, version 0.0.4: answer with it as
+   * What `stats()` knows, and what has been counted so far, in Prometheus's text format, version 0.0.4: send it as
    * `text/plain; version=0.0.4`.
    */
   metrics(): string
@@ -73,7 +73,7 @@ export interface VhostRouter extends HostVerbs {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Names that lead to one app are many where wildcards are; this many times `maxApps` are known, or 1,000. */
+/** With wildcards, many hostnames lead to one app: this many times `maxApps` are known, or at least 1,000. */
 const NAMES_PER_APP = 10
 const LEAST_NAMES = 1000
 
@@ -121,7 +121,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const cold = new ColdRequests(finder, counters)
   const trustsOf: TrustsOf = req => settings.trusts ?? trustOf(req)
   let closing: Promise<void> | undefined
-  // The program may make the folder, and listen, first.
+  // Later, because the program may first make the folder, and listen to events.
   setImmediate(() => {
     if (!closing) expectBasePath(settings, events)
   })
@@ -140,13 +140,13 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     app.handle(req, res, next)
   }
 
-  /** The name a request asks for; calls `next` and gives nothing where it is not to be routed. */
+  /** The name a request asks for; if it is not to be routed, calls `next` and returns undefined. */
   function nameOf(req: IncomingMessage, trustsOf: TrustsOf, next: Next): Name | undefined {
     let host: ReturnType<typeof hostOf>
     try {
       host = hostOf(req, trustsOf)
     } catch (error) {
-      // By the user's own function, which is asked whom to trust.
+      // Thrown by the user's own function, which says whom to trust.
       counters.unrouted.failed++
       next(error)
       return undefined
@@ -162,15 +162,15 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return undefined
   }
 
-  // Nothing but hostnames comes into the table, and to parse one is a fifth of the way to the app.
+  // Only valid hostnames come into the table, and to parse one is a fifth of the way to the app.
   function knownName(host: string): string | undefined {
     return table.peek(host)?.hostname
   }
 
-  /** Has an app that crashed serve again, whether or not anybody asks for it. */
+  /** Loads a crashed app again, whether or not anybody asks for it. */
   async function revive(hostname: string): Promise<void> {
     if (closing) return
-    // Whoever asks meets the same error; of a load that fails an event tells.
+    // An event reports a load that fails, and whoever asks next meets the same error.
     const app = await finder.find(hostname, hostname).catch(() => undefined)
     if (app) app.waiting--
   }
@@ -181,7 +181,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     events.emit('log', { hostnames, realPath, version, stream, line })
   }
 
-  /** What `req.vhost` is on a request that a new release has to answer before it serves. */
+  /** What `req.vhost` is on the probe, which a new release has to answer before it serves. */
   async function infoFor(hostname: string, { realPath }: Release): Promise<VhostInfo> {
     const location = await locateVhost(hostname, settings)
     return makeInfo({ vhostPath: realPath, captures: [], ...location, hostname, realPath }, hostname)
@@ -209,7 +209,9 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return app
   }
 
-  /** Requests that fail go to the error handler of the app around; no such thing is told of upgrades. */
+  /**
+   * Failed requests go to the error handler of the app around; upgrades have no such thing, so an event reports them.
+   */
   function tellUpgradeFailed({ release, name, isRetired }: App, cause: unknown): void {
     const { realPath } = release
     const error = new Error('upgrade() of the app failed', { cause })
@@ -224,9 +226,9 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     return served && { path: served.vhostPath, realPath: served.realPath }
   }
 
-  /** The table had no room for this name any more. */
+  /** Called when the table has no room for this hostname any more. */
   function forget({ hostname, realPath }: Vhost): void {
-    // Not within the table's own change.
+    // Not while the table itself is changing.
     queueMicrotask(() => {
       if (table.peek(hostname)) return
       follower.leave(hostname)
@@ -290,7 +292,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 }
 
-/** The name of a release that no hostname leads to: its last part alone could be the name of another vhost. */
+/** A name for a release that no hostname leads to: its last part alone could be the name of another vhost. */
 function pathBelow(basePath: string, realPath: string): string {
   return isBelow(realPath, basePath) ? relative(basePath, realPath) : realPath
 }

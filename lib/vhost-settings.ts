@@ -19,25 +19,28 @@ export interface VhostSettings {
   readonly moduleName: string | undefined
   readonly exportName: string | undefined
   readonly probe: Probe | undefined
-  /** The least that it wants; the router may have it isolated more. */
+  /** The least isolation that it wants; the router may give it more. */
   readonly isolation: Isolation
-  /** Over what the router gives it. */
+  /** Overrides what the router gives it. */
   readonly env: Readonly<Record<string, string>>
 }
 
-/** What a new release has to answer before it serves. */
+/** A request that a new release has to answer before it serves. */
 export interface Probe {
   readonly path: string
-  /** Undefined: 200 to 399. */
+  /** The status to expect; undefined: 200 to 399. */
   readonly status: number | undefined
   readonly timeout: number
 }
 
 const PROBE_TIMEOUT = 5 * 1000
-/** By these the owner of a vhost would have a say in how Node and its loader run. */
+/** With these, the owner of a vhost could influence how Node and its loader run. */
 const RESERVED_VARIABLE = /^(?:NODE_|LD_)/i
 
-/** Decides whose package.json is read: with `user: 'owner'`, one of `uid`, where that is known, else of who has the folder. */
+/**
+ * Decides whose package.json is read: with `user: 'owner'`, only one that belongs to root, or to `uid` if known, else
+ * to the owner of the folder.
+ */
 interface ForUser {
   readonly user: Settings['user']
   readonly uid?: number | undefined
@@ -63,8 +66,8 @@ const PROBE_CHECKS: Readonly<Record<string, Check>> = {
 }
 
 /**
- * What the package.json of a real path says now; all undefined where it says nothing.
- * @throws VhostError `ERR_VHOST_LOAD` where it is malformed, may not be read or asks for what cannot be had here
+ * What the package.json of a real path says now; the defaults if it says nothing.
+ * @throws VhostError `ERR_VHOST_LOAD` if it is malformed, may not be read or asks for what cannot be had here
  */
 export async function readVhostSettings(realPath: string, settings: ForUser): Promise<VhostSettings> {
   const own = ownSettings(await readPackage(realPath, settings).catch(refuseMalformed))
@@ -74,7 +77,9 @@ export async function readVhostSettings(realPath: string, settings: ForUser): Pr
   return { moduleName, exportName, isolation, env, probe: probeOf(own.probe) }
 }
 
-/** The module that is loaded, by the vhost's own word or else the router's; a package.json that is wrong says nothing. */
+/**
+ * The module to load, as the vhost's own setting or else the router's names it; a malformed package.json is ignored.
+ */
 export async function moduleNameOf(
   realPath: string,
   { moduleName, user }: { moduleName: string | undefined } & ForUser,
@@ -132,11 +137,11 @@ function ownSettings(packageJson: unknown): Record<string, unknown> {
   return own
 }
 
-/** Undefined where there is none. */
+/** Undefined if there is none. */
 async function readPackage(realPath: string, { user, uid }: ForUser): Promise<unknown> {
   const file = join(realPath, 'package.json')
   if (!(await statOf(file))?.isFile()) return undefined
-  // By a link, the router would read as root what the owner of the vhost may not.
+  // Through a link, the router would read as root what the owner of the vhost may not.
   const owner = user === 'owner' ? (uid ?? (await stat(realPath)).uid) : undefined
   const source = await unlessGone(readSmallFile(file, owner)).catch(refuseUnfit)
   return source === undefined ? undefined : JSON.parse(source)

@@ -13,8 +13,8 @@ import { seekVhost, type VhostLocation, type VhostPlace } from './vhost-path.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /**
- * The middleware for the document roots of vhosts. `nameOf` gives which one a request asks for; where it gives none it
- * has called `next`.
+ * The middleware for the document roots of vhosts. `nameOf` returns the name that a request asks for; if it returns
+ * none, it has called `next`.
  *
  * @throws TypeError `ERR_VHOST_OPTION` for an unknown option or a bad value.
  */
@@ -40,7 +40,7 @@ export function vhostStatic(
       finder.locate(hostname, req, ({ location }) => serveLocated(location, next))
     }
 
-    // Of an error the router, which comes to the same end, tells.
+    // An error is left to the router, which meets the same one and reports it.
     function serveLocated(location: VhostLocation | undefined, on: () => void): void {
       if (!location) {
         on()
@@ -62,7 +62,10 @@ export function vhostStatic(
   }
 }
 
-/** What serves a name may be deleted already, file by file, while the release it was led to instead is being loaded. */
+/**
+ * The release that serves a hostname may be deleted already, file by file, while the one it was led to instead is being
+ * loaded.
+ */
 function ifLedElsewhere(
   { vhostPath, realPath }: VhostPlace,
   apps: AppCache,

@@ -4,48 +4,52 @@ import type { ReadRelease } from './release.ts'
 import { leastRecent, type Used } from './uses.ts'
 import type { Told } from './vhost-info.ts'
 
-/** A name that leads to a release: one that serves, or one that failed to load. */
+/** A hostname that leads to a release: one that serves, or one that failed to load. */
 export interface Vhost extends Used, Told {
   readonly hostname: string
   readonly vhostPath: string
-  /** The real path of the release that serves this name; where none does, of the one that should. */
+  /** The real path of the release that serves this hostname; if none does, of the one that should. */
   readonly realPath: string
   /** Device and inode of the real path. */
   readonly identity: string
-  /** Whether it has its folder for itself, and does not share it with others by a wildcard. */
+  /** Whether it has its folder to itself, and does not share it with others by a wildcard. */
   readonly isExact: boolean
   /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */
   readonly isFirstChoice: boolean
-  /** What each specifier of that pattern stands for. */
+  /** What each specifier of the pattern that led here stands for. */
   readonly captures: readonly string[]
-  /** When the reading that led it there began, by `performance.now()`. */
+  /** When the reading that led it here began, by `performance.now()`. */
   readonly readAt: number
   /** The last reading of what is on disk, which saves work at the next. */
   lastRead: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */
   absence: { readonly looks: number; readonly last: number } | undefined
-  /** What was told last to be wrong with its place on disk, so that it is told once; `kind` tells it from another. */
+  /** The last reported fault of its place on disk, so that it is reported once; `kind` tells it from another. */
   fault: { readonly kind: string; readonly error: VhostError; readonly since: Date } | undefined
-  /** The app that serves this name, once it was asked for. */
+  /** The app that serves this hostname, once it has been asked for. */
   app: App | undefined
 }
 
 /**
- * Where wildcards lead any name to one release, it keeps this many, so strangers cannot crowd out other sites' names; or
- * one for each wildcard, by which what serves there is known.
+ * How many hostnames a release keeps if wildcards lead any name to it, so that strangers cannot crowd out those of
+ * other sites; or one for each wildcard, which shows what serves there.
  */
 const MAX_NAMES_PER_RELEASE = 100
-/** Once one of them has given way, the next does so many milliseconds later: to keep an eye on a name is not for nothing. */
+/**
+ * Once one of them has given way, the next may do so only this many milliseconds later: to watch a hostname has a cost.
+ */
 const CROWD_PAUSE = 100
-/** Names by what they have in common. */
+/** Hostnames by what they have in common. */
 type NameIndex = Map<string, string[]>
 
-/** The share of names that goes at once when there are too many: to find the least recent ones takes a look at all. */
+/**
+ * The share of hostnames that goes at once when there are too many: to find the least recent ones takes a look at all.
+ */
 const LEAVING = 0.01
 
 /**
- * The names that lead somewhere, at most so many; the least recently asked for go first. An app that is busy keeps its
- * last name, for which the table may be over its limit until the next one comes.
+ * The hostnames that lead somewhere, up to a maximum; the least recently used go first. A busy app keeps its last
+ * hostname, so the table may be over its limit until the next one comes.
  */
 export class VhostTable {
   readonly #max: number
@@ -53,13 +57,13 @@ export class VhostTable {
   readonly #left: (vhost: Vhost) => void
   readonly #byHostname = new Map<string, Vhost>()
   readonly #byRealPath: NameIndex = new Map()
-  /** Those alone that may share it. */
+  /** Only the hostnames that may share their vhost path. */
   readonly #byVhostPath: NameIndex = new Map()
-  /** When one of as many names as a release may have gave way last, by `performance.now()`. */
+  /** When a real path that had all the hostnames it may have last had one give way, by `performance.now()`. */
   readonly #crowdedAt = new Map<string, number>()
   #uses = 0
 
-  /** `isBusy` says whether an app has requests; `left` is told of each name that had to make room for another. */
+  /** `isBusy` says whether an app has requests; `left` is called with each entry that had to make room for another. */
   constructor(max: number, isBusy: (realPath: string) => boolean, left: (vhost: Vhost) => void) {
     this.#max = max
     this.#isBusy = isBusy
@@ -72,7 +76,7 @@ export class VhostTable {
     return vhost
   }
 
-  /** As `get`, but not a use. */
+  /** As `get`, but does not count as a use. */
   peek(hostname: string): Vhost | undefined {
     return this.#byHostname.get(hostname)
   }
@@ -87,7 +91,7 @@ export class VhostTable {
     if (names.length > MAX_NAMES_PER_RELEASE) {
       this.#crowdedAt.set(realPath, performance.now())
       const spare = names.filter(name => name !== hostname && !this.#isLastOfWildcard(name))
-      // Operators know the app by its first.
+      // Operators know the app by its first hostname.
       const others = spare.filter(name => name !== names[0])
       if (spare.length > 0) this.#crowdOut(this.#leastRecentOf(others.length > 0 ? others : spare))
     }
@@ -104,7 +108,7 @@ export class VhostTable {
     if (!this.#byRealPath.has(realPath)) this.#crowdedAt.delete(realPath)
   }
 
-  /** Of the names that wildcards lead to a folder, the first of those that were led there last. */
+  /** Of the hostnames that wildcards lead to a folder, the one that was led there last, by the time of its reading. */
   sharing(vhostPath: string): Vhost | undefined {
     let last: Vhost | undefined
     for (const hostname of this.#byVhostPath.get(vhostPath) ?? []) {
@@ -114,12 +118,12 @@ export class VhostTable {
     return last
   }
 
-  /** Every name that leads to a real path. */
+  /** Every hostname that leads to a real path. */
   hostnames(realPath: string): string[] {
     return [...(this.#byRealPath.get(realPath) ?? [])]
   }
 
-  /** Whether another name that leads to a real path is worth its place: one of many is so now and then. */
+  /** Whether another hostname that leads to a real path is worth its place: if there are many, only now and then. */
   hasRoomFor({ realPath, vhostPath, isExact }: Pick<Vhost, 'realPath' | 'vhostPath' | 'isExact'>): boolean {
     const { length } = this.#byRealPath.get(realPath) ?? []
     if (length < MAX_NAMES_PER_RELEASE) return true
@@ -128,7 +132,7 @@ export class VhostTable {
     return isFirstOfWildcard || performance.now() - crowdedAt >= CROWD_PAUSE
   }
 
-  /** What was read last of a release by one of the names that lead to it; others may be on their way elsewhere. */
+  /** The last reading of a release, by one of the hostnames that lead to it; others may be on their way elsewhere. */
   lastRead(realPath: string): ReadRelease | undefined {
     for (const hostname of this.#byRealPath.get(realPath) ?? []) {
       const lastRead = this.#byHostname.get(hostname)?.lastRead
@@ -137,7 +141,7 @@ export class VhostTable {
     return undefined
   }
 
-  /** Looks up anew what app serves there. */
+  /** Has the app of a real path looked up anew. */
   forgetApp(realPath: string): void {
     for (const hostname of this.#byRealPath.get(realPath) ?? []) {
       const vhost = this.#byHostname.get(hostname)
@@ -154,7 +158,7 @@ export class VhostTable {
     const until = leastRecent(this.#byHostname.values(), count)
     for (const vhost of this.#byHostname.values()) {
       if (vhost.usedAt > until) continue
-      // It is in use, however long ago that began.
+      // Its app is in use, however long ago that began.
       if (this.#isLastOfBusy(vhost)) vhost.usedAt = ++this.#uses
       else this.#crowdOut(vhost.hostname)
     }

@@ -10,10 +10,10 @@ import { addPlaces, type Places, type SeenLinks } from './watch-places.ts'
 import { type Watched, Watcher } from './watcher.ts'
 
 const IN_TMP = ['restart.txt']
-/** By so much a timer may fire before its time. */
+/** How many milliseconds a timer may fire before its time. */
 const TIMER_EARLY = 5
 
-/** Has the watcher keep an eye on names, and says which places tell of what changes there. */
+/** Has the watcher keep an eye on hostnames, and says which places show what changes there. */
 export class VhostWatch {
   readonly #settings: Settings
   readonly #apps: AppCache
@@ -24,10 +24,10 @@ export class VhostWatch {
   }
   /** The names in the folder of a vhost that matter. */
   readonly #names: readonly string[]
-  /** The names whose app folder was away when it was to be watched. */
+  /** Those whose app folder was missing when it was to be watched. */
   readonly #unwatched = new WeakSet<Vhost>()
 
-  /** `compare` is called for a name where something may have changed, and resolves when the disk was read. */
+  /** `compare` is called with a hostname if something may have changed, and resolves when the disk has been read. */
   constructor(settings: Settings, apps: AppCache, compare: (hostname: string) => Promise<void>) {
     this.#settings = settings
     this.#apps = apps
@@ -43,12 +43,12 @@ export class VhostWatch {
     this.#watcher.unwatch(hostname)
   }
 
-  /** Has a name compared now. */
+  /** Has a hostname compared now. */
   wake(hostname: string): void {
     this.#watcher.wake(hostname)
   }
 
-  /** Has a name compared once so many milliseconds are over. */
+  /** Has a hostname compared after this many milliseconds. */
   async wakeAfter(hostname: string, milliseconds: number): Promise<void> {
     await delay(milliseconds + TIMER_EARLY, undefined, { ref: false })
     this.wake(hostname)
@@ -58,7 +58,7 @@ export class VhostWatch {
     this.#watcher.close()
   }
 
-  /** Whether nothing is left to be done by time. */
+  /** Whether the app is up to date, and nothing is missing or at fault that the interval has to look at again. */
   isQuiet(vhost: Vhost): boolean {
     const { realPath, lastRead, absence, fault } = vhost
     const serving = this.#apps.peek(realPath)
@@ -86,7 +86,7 @@ export class VhostWatch {
     for (const file of entry ? [entry, await unlessGone(realpath(entry))] : []) {
       if (file) await addPlaces(places, dirname(file), [basename(file)], seen)
     }
-    // By which it would be overruled; each for itself, because one that is renamed says so only where it lies.
+    // Earlier patterns would overrule this one. Each step is watched in its own folder: a rename shows only there.
     for (const step of vhost.isFirstChoice ? [] : stepsBefore(vhostPath, hostname, this.#settings)) {
       await addPlaces(places, dirname(step), [basename(step)], seen)
     }
@@ -99,7 +99,7 @@ interface Keeper {
   placesOf(vhost: Vhost): Promise<Places>
 }
 
-/** A class, because there are thousands: a closure for each of its methods would be as large as itself. */
+/** A class, because there are thousands: a closure for each of its methods would be as large as the object itself. */
 class WatchedVhost implements Watched {
   readonly above: string
   readonly #vhost: Vhost
@@ -120,7 +120,7 @@ class WatchedVhost implements Watched {
   }
 }
 
-/** Whether its places are known: not with `getVersion`, nor where its `main` is yet to come. */
+/** Whether its places are known: not with `getVersion`, nor while its `main` is yet to come. */
 function isWatchable(release: ReadRelease | undefined): boolean {
   return release?.entryStamp !== undefined
 }
@@ -129,7 +129,7 @@ function firstPart(path: string): string {
   return path.split('/')[0] as string
 }
 
-/** Each step on the way to where the patterns that come before the one that gave a path would have led. */
+/** Each step on the way to where earlier patterns, before the one that gave `vhostPath`, would have led. */
 function stepsBefore(vhostPath: string, hostname: string, { basePath, vhostPatterns }: Settings): string[] {
   const steps: string[] = []
   for (const pattern of vhostPatterns) {

@@ -3,13 +3,13 @@ import { leastRecent } from './uses.ts'
 
 /** The share of apps, least recently used first, among which the victim is chosen. */
 const ELIGIBLE = 0.9
-/** Of fewer apps the least recently used one goes: there nine tenths are all but one. */
+/** Among fewer apps the least recently used one goes, since nine tenths of them are all but one. */
 const CROWD = 10
 
 /**
- * The app to evict for another one; undefined where every one is busy. Among many it is, of the nine tenths that were not
- * asked for the longest, the one that was asked for the least: so those in use stay, however many others a stranger opens
- * once. What Node would keep in memory goes last.
+ * The app to evict for another one; undefined if every one is busy. Among many, it is the least requested of the nine
+ * tenths that are least recently used: so those in use stay, however many others a stranger opens once. Apps that Node
+ * would keep in memory go last.
  */
 export function chooseVictim(apps: readonly App[]): App | undefined {
   const until = leastRecent(apps, Math.floor(apps.length * ELIGIBLE))
