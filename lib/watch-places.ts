@@ -5,7 +5,7 @@ import { isGone } from './gone.ts'
 /** Folders to watch, each with the names in it that matter; undefined: all of them. */
 export type Places = Map<string, readonly string[] | undefined>
 
-/** Where what stands at a path leads; undefined: it is no link; null: nothing is there. */
+/** Where the link at a path leads; undefined: it is not a link; null: nothing is there. */
 type Target = string | undefined | null
 /** What was looked at for one set of places, so that nothing is looked at twice. */
 export type SeenLinks = Map<string, Promise<Target>>
@@ -14,9 +14,9 @@ export type SeenLinks = Map<string, Promise<Target>>
 const MAX_LINKS = 40
 
 /**
- * What to watch, so as to hear when another file or folder stands at a path: each folder that holds a symlink on the
- * way, for all that the way leads through in it, and the folder that the path itself leads to, for `names` in it, or
- * that in which the next step is missing. Resolves to whether it leads anywhere.
+ * Adds what to watch in order to hear when another file or folder stands at a path: each folder on the way that holds a
+ * symlink, for every name in it that the way passes, and the folder that the path itself leads to, for `names` in it,
+ * or the one in which the next step is missing. Resolves to whether the path leads anywhere.
  */
 export async function addPlaces(
   places: Places,
@@ -52,12 +52,14 @@ export async function addPlaces(
     }
   }
   if (isThere) add(places, here, names)
-  // `releases` of `current -> releases/1`: a watch is there anyway, so its renaming is heard too.
+  // Such as `releases` of `current -> releases/1`: its folder is watched anyway, so its renaming is heard too.
   for (const [folder, name] of passed) if (places.has(folder)) add(places, folder, [name])
   return isThere
 }
 
-/** Whether an event in a watched folder is one of the folder itself, which comes with its own name, or none. */
+/**
+ * Whether an event in a watched folder is about the folder itself: it comes with the folder's own name, or with none.
+ */
 export function isOwnEvent(folder: string, name: string | null): boolean {
   return name === null || name === basename(folder)
 }
@@ -77,9 +79,9 @@ function targetAt(path: string, seen: SeenLinks): Promise<Target> {
 
 function lookAt(path: string): Promise<Target> {
   return new Promise(resolve => {
-    // What cannot be read is left to the poll.
+    // What cannot be read is left to the interval.
     const unread = (error: unknown): void => resolve(isGone(error) ? null : undefined)
-    // Not readlink() alone: where there is no link it gives an error, which costs more than the look.
+    // Not readlink() alone: if there is no link it makes an error, which costs more than the look.
     lstat(path, (error, stats) => {
       if (error) unread(error)
       else if (!stats.isSymbolicLink()) resolve(undefined)

@@ -3,22 +3,25 @@ import { isGone } from './gone.ts'
 import { LinksByName, type NamedLink } from './links-by-name.ts'
 import { isOwnEvent } from './watch-places.ts'
 
-/** With more links than these an event does not go through all of them; with fewer that takes less memory. */
+/**
+ * With more links than this they are indexed, so that an event need not go through all; with fewer, a scan saves
+ * memory.
+ */
 const FEW = 8
 
-/** Is told what had an event in a folder, where the system says so; and why there is no watch, or none any more. */
+/** Is told which name in a folder had an event, if the system says so, and why there is no watch, or none any more. */
 export interface FolderListener<Link extends NamedLink> {
   heard(folder: WatchedFolder<Link>, name: string | null): void
   failed(error: NodeJS.ErrnoException): void
 }
 
-/** One watched folder, shared by all who need it: one link for each. */
+/** One watched folder, shared by all that need it, with one link for each. */
 export class WatchedFolder<Link extends NamedLink> {
   readonly path: string
   /** Tells the folder from another one that takes its place. */
   readonly stamp: string
   isLive = false
-  /** Whether the folder itself had an event, so that its watch may be one of a folder that is gone. */
+  /** Whether the folder itself had an event, so that the watch may be on a folder that is gone. */
   isDoubtful = false
   /** Whether nothing was there when the watch was to begin. */
   isMissing = false
@@ -44,7 +47,7 @@ export class WatchedFolder<Link extends NamedLink> {
     return this.#links
   }
 
-  /** The links to which an event matters; one of the folder itself matters to all. */
+  /** The links that an event matters to; one of the folder itself matters to all. */
   linksFor(name: string | null): readonly Link[] {
     if (name === null || isOwnEvent(this.path, name)) return this.#links
     if (this.#links.length <= FEW) return this.#links.filter(({ names }) => names?.includes(name) ?? true)
@@ -54,7 +57,7 @@ export class WatchedFolder<Link extends NamedLink> {
 
   add(link: Link): void {
     this.#byName?.add(link)
-    // As a rule there is one: an array that is pushed into keeps room for many.
+    // Usually there is one link, and an array that is pushed into keeps room for many.
     if (this.#links.length === 0) this.#links = [link]
     else this.#links.push(link)
   }

@@ -9,9 +9,12 @@ import { ReplacedFolders } from './replaced-folders.ts'
 import { isOwnEvent, type Places } from './watch-places.ts'
 import { type FolderListener, WatchedFolder } from './watched-folder.ts'
 
-/** What has a watch is compared with the disk this many times less often. */
+/** What has a working watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10
-/** Where nothing is there to watch, it is looked for this often, so far apart; then the interval must do. */
+/**
+ * If nothing is there to watch, it is looked for this many times, `RETRY` milliseconds apart; then the interval must
+ * do.
+ */
 const MAX_ATTEMPTS = 10
 const RETRY = 50
 
@@ -23,14 +26,14 @@ interface WatcherSettings {
 
 /** Something to keep an eye on, under a key. */
 export interface Watched {
-  /** Whether the watched places tell of every change now; if not, each interval compares. */
+  /** Whether the watched places show every change now; if not, each interval compares. */
   isComplete(): boolean
   places(): Promise<Places>
-  /** The folder that holds what is watched: no watch tells when it, or one above it, is renamed. */
+  /** The folder that holds what is watched: no watch shows when it, or one above it, is renamed. */
   readonly above: string
 }
 
-/** Compares what stands under a key with the disk. Resolves when the disk was read; never rejects. */
+/** Compares what stands under a key with the disk. Resolves when the disk has been read; never rejects. */
 type Compare = (key: string) => Promise<void>
 
 interface Subject {
@@ -39,23 +42,23 @@ interface Subject {
   links: readonly Link[]
   isRunning: boolean
   isDue: boolean
-  /** Whether the way to what is watched may be another one now. */
+  /** Whether the way to what is watched may have changed. */
   isAstray: boolean
-  /** How many times its places were looked up. */
+  /** How many times its places have been looked up. */
   armings: number
-  /** In which of `ARMED_EVERY` rounds it is compared although its watches told nothing. */
+  /** In which of `ARMED_EVERY` rounds it is compared even if its watches have shown nothing. */
   readonly turn: number
 }
 
-/** That a subject needs a folder. */
+/** A subject's need for a folder. */
 interface Link extends NamedLink {
   readonly subject: Subject
   folder: WatchedFolder<Link>
 }
 
 /**
- * Says when something may have changed: the interval makes it right, file-system events make it fast. An event never
- * is a change, it only asks for a comparison now. Knows nothing of apps.
+ * Says when something may have changed: the interval makes it right, file-system events make it fast. An event is never
+ * taken for a change; it only asks for a comparison now. Knows nothing of apps.
  */
 export class Watcher {
   readonly #settings: WatcherSettings
@@ -72,7 +75,7 @@ export class Watcher {
   readonly #above = new ReplacedFolders()
   #isClosed = false
   #hasWarned = false
-  /** Timers and watches are for all, and would keep what belongs to the request that came first. */
+  /** Timers and watches serve all requests, and must not keep the async context of the first one. */
   readonly #outside = AsyncLocalStorage.snapshot()
 
   constructor(settings: WatcherSettings, compare: Compare) {
@@ -80,7 +83,7 @@ export class Watcher {
     this.#compare = compare
   }
 
-  /** Keeps an eye on a key, or has its places looked up anew; compares once they are watched. */
+  /** Keeps an eye on a key, or looks its places up anew; compares once they are watched. */
   watch(key: string, watched: Watched): void {
     if (this.#isClosed) return
     const known = this.#subjects.get(key)
@@ -124,7 +127,7 @@ export class Watcher {
     for (const key of [...this.#subjects.keys()]) this.unwatch(key)
   }
 
-  /** Resolves when the disk was read, and the places were looked up anew where the way to them may be another one. */
+  /** Resolves when the disk has been read, and the places looked up anew if the way to them may have changed. */
   async #run(subject: Subject): Promise<void> {
     subject.isRunning = true
     subject.isDue = false
@@ -144,16 +147,16 @@ export class Watcher {
     await Promise.all([...places.keys()].map(async path => stamps.set(path, await stampOf(path))))
     if (!this.#isKept(subject) || subject.armings !== arming) return
     const before = subject.links
-    // Not pushed one by one, which would keep room for more.
+    // Not pushed one by one: such an array would keep room for more.
     subject.links = [...places].map(([path, names]) => {
       const folder = this.#folderAt(path, stamps.get(path) as string)
       const known = before.find(one => one.folder === folder && areSame(one.names, names))
       return known ?? addLink({ subject, folder, names })
     })
     for (const link of before) if (!subject.links.includes(link)) this.#leave(link)
-    // What happened before the watch was there.
+    // For what happened before the watch was there.
     this.wake(subject.key)
-    // What was away just now has no watch that tells of its return.
+    // A folder that was missing just now has no watch to show its return.
     const isMissing = places.size === 0 || subject.links.some(({ folder }) => folder.isMissing)
     if (!isMissing || attempts === 0) return
     setTimeout(() => {
@@ -163,7 +166,7 @@ export class Watcher {
 
   #folderAt(path: string, stamp: string): WatchedFolder<Link> {
     const known = this.#folders.get(path)
-    // A watch is deaf once its folder was replaced, and may have been: its successor is opened first.
+    // A watch is deaf once its folder has been replaced, as this one may have been. Its successor is opened first.
     if (known && !known.isDoubtful && known.stamp === stamp) return known
     const folder = new WatchedFolder<Link>(path, stamp, this.#listener)
     this.#folders.set(path, folder)
@@ -185,17 +188,17 @@ export class Watcher {
     const links = folder.linksFor(name)
     for (const { subject, names } of links) {
       subject.isDue = true
-      // Where names are given, they are steps on the way; what lies in a folder of which all matters is not.
+      // Names, if given, are steps on the way; what lies in a folder that matters as a whole is not.
       if (isOwn || names) subject.isAstray = true
     }
-    // All at once, where thousands share the folder, would leave no time for requests.
+    // In lanes: if thousands share the folder, all at once would leave no time for requests.
     const subjects = links.map(({ subject }) => subject)
     void inLanes(subjects, subject => this.#takeTurnIfDue(subject))
   }
 
   #warn(error: NodeJS.ErrnoException): void {
     debug('no watch: %s', error.message)
-    // A folder that is gone already is no folder that cannot be watched.
+    // A folder that is gone already is not one that cannot be watched.
     if (this.#hasWarned || isGone(error)) return
     this.#hasWarned = true
     process.emitWarning(
@@ -221,14 +224,14 @@ export class Watcher {
     const isBaseReplaced = replaced.has(this.#settings.basePath)
     const due = [...this.#subjects.values()].filter(subject => {
       const isReplaced = isBaseReplaced || replaced.has(subject.watched.above)
-      // What is watched may lie elsewhere now, and the same release be there again.
+      // What is watched may lie elsewhere now, even if the same release is there again.
       if (isReplaced && this.#settings.watch) subject.isAstray = true
       return isReplaced || subject.turn === turn || !isArmed(subject)
     })
     await inLanes(due, subject => this.#takeTurn(subject))
   }
 
-  /** The base path, and what is above vhosts and has no watch, as `releases` in a watched folder has. */
+  /** The base path, and the folders above vhosts that no watch covers; one covers `releases` in a watched folder. */
   #unwatchedAbove(): Set<string> {
     const paths = new Set([this.#settings.basePath])
     for (const { watched } of this.#subjects.values()) {
@@ -237,7 +240,7 @@ export class Watcher {
     return paths
   }
 
-  /** Where it was not compared meanwhile. */
+  /** Unless it has been compared meanwhile. */
   #takeTurnIfDue(subject: Subject): Promise<void> | undefined {
     return subject.isDue ? this.#takeTurn(subject) : undefined
   }
@@ -248,7 +251,7 @@ export class Watcher {
     return subject.isRunning ? undefined : this.#run(subject)
   }
 
-  /** Whether it is still the one under its key. */
+  /** Whether a subject is still the one under its key. */
   #isKept(subject: Subject): boolean {
     return this.#subjects.get(subject.key) === subject
   }

@@ -1,6 +1,6 @@
 /**
- * What a promise gives, or after so many milliseconds what `late` gives or throws. The timer holds the process: whoever
- * waits is to be told.
+ * What a promise resolves to or, after this many milliseconds, what `late` returns or throws. The timer keeps the
+ * process alive: whoever waits must get an answer.
  */
 export async function within<T, L>(milliseconds: number, promise: Promise<T>, late: () => L): Promise<T | L> {
   let timer: NodeJS.Timeout | undefined

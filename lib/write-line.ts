@@ -1,18 +1,21 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 const ESCAPE = '\x1b'
-/** What a terminal would obey instead of show: all but tabs and colours; and what turns or breaks a line. */
+/**
+ * What a terminal would obey instead of show, except tabs, and what turns or breaks a line. Colours match too, and are
+ * kept.
+ */
 const COMMANDS = new RegExp(`${ESCAPE}\\[[\\d;]*m|(?!\\t)[\\p{Cc}\\p{Zl}\\p{Zp}\\p{Bidi_Control}]`, 'gu')
 const RESET = `${ESCAPE}[0m`
-/** Bytes that wait to be written, beyond which whoever reads them is too slow for more. */
+/** If more bytes than this wait to be written, whoever reads them is too slow for more. */
 const MAX_WAITING = 64 * 1024
 
-/** Writes a line that an app wrote to the router's own stream, with the app's name before it. */
+/** Writes an app's line to the router's own stream, with the app's name before it. */
 export function writeLine(name: string, stream: 'stdout' | 'stderr', line: string): void {
   let end = ''
   const shown = line.replace(COMMANDS, found => {
     if (found.length === 1) return '\ufffd'
-    // A colour, which the line of another is not to have.
+    // A colour must not reach another app's line.
     end = RESET
     return found
   })
@@ -22,17 +25,20 @@ export function writeLine(name: string, stream: 'stdout' | 'stderr', line: strin
 
 let isGuarded = false
 
-/** A full disk, or a reader that has gone, must not end the router; `console` itself outlives the first error alone. */
+/** A full disk, or a reader that has gone, must not end the router; `console` itself outlives only the first error. */
 export function outliveErrors(): void {
   if (isGuarded) return
   isGuarded = true
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 }
 
-/** Settles in the next turn, or when the router's own streams have been written out if more than a little waits there. */
+/**
+ * Settles in the next turn or, if more than a little waits in the router's own streams, when those have been written
+ * out.
+ */
 export async function roomToWrite(): Promise<void> {
   await nextTurn()
-  // One for all apps that wait.
+  // One promise for all apps that wait.
   room ??= Promise.all([process.stdout, process.stderr].map(writtenOut)).finally(() => {
     room = undefined
   })
