@@ -102,7 +102,9 @@ function statusOf(error: unknown): number {
   return Number.isInteger(status) && status >= 400 && STATUS_CODES[status] ? status : 500
 }
 
-/** Sets the headers that an error carries, as http-errors does; it may come whole from another server. */
+/**
+ * Sets the headers that an error carries, as those of http-errors do; they may be all those of another server's answer.
+ */
 function addHeaders(res: ServerResponse, error: unknown): void {
   for (const [name, value] of attempt(() => Object.entries(Object(Object(error).headers))) ?? []) {
     // If Node refuses a header, the error is answered all the same.

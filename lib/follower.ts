@@ -120,7 +120,8 @@ export class Follower {
   }
 
   /**
-   * Loads what a hostname leads to beside what serves it, whatever the version says; undefined if nothing is there.
+   * Loads what a hostname leads to, beside the app that serves it and whatever the version says; undefined if nothing
+   * is there.
    * @throws VhostError
    */
   async reload(vhost: Vhost): Promise<App | undefined> {

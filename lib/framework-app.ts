@@ -18,7 +18,7 @@ interface Koa {
 }
 
 /**
- * Makes an app of NestJS, Fastify or Koa ready, and gives what answers for it; undefined if the object is none. If the
+ * Makes an app of NestJS, Fastify or Koa ready and returns what answers for it; undefined if the object is none. If the
  * app has a server, that answers: socket.io and the like attach to it.
  */
 export async function frameworkAnswer(app: object): Promise<Handle | WebServer | undefined> {

@@ -80,7 +80,7 @@ function exportOf(exports: unknown, exportName: string): unknown {
   return member(exports, name) ?? member(member(exports, 'default'), name) ?? bareExport(exports, name)
 }
 
-/** `module.exports` is the default export of CommonJS that has no other. */
+/** `module.exports` is the default export of a CommonJS module that has no other. */
 function bareExport(exports: unknown, name: string): unknown {
   return name === 'default' && typeof exports === 'function' ? exports : undefined
 }

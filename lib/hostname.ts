@@ -251,7 +251,8 @@ function checkLabelEnd(last: number, length: number): Refusal | undefined {
   return length > MAX_LABEL ? LONG_LABEL : undefined
 }
 
-// Browsers take `0x7f000001`, and any host that ends so, for an IPv4 address (WHATWG URL, "ends in a number").
+// Browsers take `0x7f000001`, and any host that ends in such a label, for an IPv4 address (WHATWG URL, "ends in a
+// number").
 function isHexNumber(name: string, labelStart: number): boolean {
   return name.charCodeAt(labelStart) === ZERO && /^0x[\da-f]*$/.test(name.slice(labelStart))
 }

@@ -1,4 +1,4 @@
-/** Something that needs a folder. */
+/** A need for a folder. */
 export interface NamedLink {
   /** The names in the folder that matter; undefined means all. */
   readonly names: readonly string[] | undefined

@@ -10,7 +10,10 @@ export function unknownOption(owner: string, name: string, known: readonly strin
   return optionError(`${owner} has no option ${shown(name)}${didYouMean(name, known, word => `'${word}'`)}`)
 }
 
-/** The end of a message about an unknown name: the known one that is written most like it, if any is. */
+/**
+ * The end of a message about an unknown name: suggests the known one that is written most like it, if one is alike
+ * enough.
+ */
 export function didYouMean(name: string, known: readonly string[], quote: (word: string) => string): string {
   const distances = known.map(word => [unlikeness(name.toLowerCase(), word.toLowerCase()), word] as const)
   const [[distance, word] = [1, '']] = distances.sort(([one], [other]) => one - other)

@@ -65,8 +65,8 @@ export interface VhostRouterOptions {
   /** How often what is loaded, or failed to load, is compared with the disk, in milliseconds. @default 1000 */
   updateInterval?: number | undefined
   /**
-   * Whether file-system events trigger a comparison: they only make it faster. `false` is for network mounts and where
-   * watches are scarce. @default true
+   * Whether file-system events trigger a comparison: changes are only seen sooner by them. `false` is for network
+   * mounts and systems where watches are scarce. @default true
    */
   watch?: boolean | undefined
   /**
@@ -123,9 +123,9 @@ export interface VhostRouterOptions {
    */
   trustProxy?: boolean | number | string | readonly string[] | Trusts | undefined
   /**
-   * Environment of isolated apps, over `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV` of the router's own, from
-   * which nothing else reaches them. Or a function that returns it for each vhost. With `isolation: 'none'`, where all
-   * apps share one environment, it is an error. @default {}
+   * Environment of isolated apps, over the router's own `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV`; nothing
+   * else of the router's environment reaches them. Or a function that returns it for each vhost. With `isolation:
+   * 'none'`, where all apps share one environment, it is an error. @default {}
    */
   env?: Environment | ((vhost: { realPath: string }) => Environment) | undefined
 }
