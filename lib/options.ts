@@ -40,7 +40,8 @@ export interface VhostRouterOptions {
   appDir?: string | undefined
   /**
    * The module inside `appDir` that is loaded, without its extension.
-   * @default `main` of the app folder's package.json, else `app`, `index`, `server`, each as .js .cjs .mjs .ts .cts .mts
+   * @default `main` of the app folder's package.json, else `app`, `index`, `server`, each as
+   * .js .cjs .mjs .ts .cts .mts
    */
   moduleName?: string | undefined
   /**
@@ -124,8 +125,8 @@ export interface VhostRouterOptions {
   trustProxy?: boolean | number | string | readonly string[] | Trusts | undefined
   /**
    * Environment of isolated apps, over the router's own `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `NODE_ENV`; nothing
-   * else of the router's environment reaches them. Or a function that returns it for each vhost. With `isolation:
-   * 'none'`, where all apps share one environment, it is an error. @default {}
+   * else of the router's environment reaches them. Or a function that returns it for each vhost. An error with
+   * `isolation: 'none'`, where all apps share one environment. @default {}
    */
   env?: Environment | ((vhost: { realPath: string }) => Environment) | undefined
 }

@@ -8,7 +8,9 @@ import type { Isolation } from './options.ts'
 import { causeOf, shortened, stackOf } from './thrown.ts'
 import type { VhostTable } from './vhost-table.ts'
 
-/** What a release is doing. `serving older` means that a newer one failed to load, or that its folder cannot be read. */
+/**
+ * What a release is doing. `serving older` means that a newer one failed to load, or that its folder cannot be read.
+ */
 export type VhostState = 'loading' | 'serving' | 'serving older' | 'draining' | 'failed'
 
 /**

@@ -36,8 +36,8 @@ type Watched = Pick<VhostRouter, 'stats' | 'metrics' | 'why' | 'reload' | 'reser
 
 /**
  * Middleware that shows operators what a router does, on a host of its own: `GET /` the page, `GET /status.json`,
- * `GET /metrics` (for Prometheus), `GET /events` (server-sent events), `GET /why?host=`, and `POST /reload?host=` with the
- * token of the page. On any other host it does nothing but `next()`.
+ * `GET /metrics` (for Prometheus), `GET /events` (server-sent events), `GET /why?host=`, and `POST /reload?host=`
+ * with the token of the page. On any other host it only calls `next()`.
  *
  * @example
  * app.use(statusPage(vhosts, { host: 'status.example.com', authorize: req => isOperator(req) }))

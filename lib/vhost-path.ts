@@ -172,9 +172,9 @@ async function followSpot(
   const realPath = await realPathOf(vhostPath)
   if (realPath === undefined) return undefined
   const stats = await statOf(realPath)
-  // The path cannot be written as text, and would be looked for without end.
+  // The real path is not UTF-8: as text it leads nowhere, and it would be looked for without end.
   if (!stats && realPath.includes('\ufffd')) throw new Error(`not a path in UTF-8: ${realPath}`)
-  // Deleted just now, perhaps by a deploy that has flipped a link before.
+  // Deleted just now, perhaps by a deploy that flipped a link before: look again.
   if (!stats) return await locateVhost(hostname, settings)
   if (!stats.isDirectory() || (await containsBasePath(realPath, settings.basePath))) return undefined
   if (settings.user === 'owner') {

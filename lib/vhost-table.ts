@@ -59,7 +59,7 @@ export class VhostTable {
   readonly #byRealPath: NameIndex = new Map()
   /** Only the hostnames that may share their vhost path. */
   readonly #byVhostPath: NameIndex = new Map()
-  /** When a real path that had all the hostnames it may have last had one give way, by `performance.now()`. */
+  /** When a real path that was full last had a hostname give way, by `performance.now()`. */
   readonly #crowdedAt = new Map<string, number>()
   #uses = 0
 
@@ -91,7 +91,7 @@ export class VhostTable {
     if (names.length > MAX_NAMES_PER_RELEASE) {
       this.#crowdedAt.set(realPath, performance.now())
       const spare = names.filter(name => name !== hostname && !this.#isLastOfWildcard(name))
-      // Operators know the app by its first hostname.
+      // Operators know the app by its first hostname, so that one goes last.
       const others = spare.filter(name => name !== names[0])
       if (spare.length > 0) this.#crowdOut(this.#leastRecentOf(others.length > 0 ? others : spare))
     }
