@@ -675,7 +675,8 @@ function behaves(isolation: Isolation): void {
   })
 
   describe('under load', () => {
-    it('sees each of 50 flips with no failed request and no wrong host', async () => {
+    const flips = isHere ? 50 : 20
+    it(`sees each of ${flips} flips with no failed request and no wrong host`, async () => {
       await using world = await start()
       for (const release of ['1', '2']) {
         world.write(
@@ -700,7 +701,7 @@ function behaves(isolation: Isolation): void {
         }
       })
       let seen = 0
-      for (let flip = 1; flip <= 50; flip++) {
+      for (let flip = 1; flip <= flips; flip++) {
         const release = flip % 2 === 0 ? '1' : '2'
         world.link('aries.test', `../releases/${release}`)
         await eventually(async () => (await world.body('aries.test')) === `aries.test ${release}`)
@@ -710,8 +711,8 @@ function behaves(isolation: Isolation): void {
       await Promise.all(clients)
       agent.destroy()
       assert.deepEqual(wrong, [])
-      assert.equal(seen, 50)
-      assert.ok(answered > 500, `${answered} answers`)
+      assert.equal(seen, flips)
+      assert.ok(answered > 10 * flips, `${answered} answers`)
       assert.equal(await world.body('aries.test'), 'aries.test 1')
     })
 

@@ -4,7 +4,7 @@ import { unchanged } from '../support/unchanged.ts'
 import { eventually, World } from '../support/world.ts'
 
 const HOST = 'aries.test'
-/** Each starts a thread or a process, so all checks together try more. */
+/** Each reload starts a thread or a process, so only the run of all checks does two hundred. */
 const RELOADS = Number(process.env.SPEC_RELOADS ?? 60)
 const FAILURES = RELOADS / 2
 
