@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Chain } from './chain.ts'
+import type { Chain } from './app/chain.ts'
+import { Flight } from './app/flight.ts'
 import type { VhostError } from './errors.ts'
 import type { EvictReason } from './events.ts'
-import { appAround } from './express-app.ts'
-import { Flight } from './flight.ts'
+import { appAround } from './handler/express-app.ts'
 import {
   CLOSE_TIMEOUT,
   type Handle,
@@ -13,10 +13,10 @@ import {
   type UpstreamFigures,
 } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
-import { passRejection } from './rejection.ts'
+import { passRejection } from './promises/rejection.ts'
+import { within } from './promises/within.ts'
 import type { Release } from './release.ts'
 import type { Used } from './uses.ts'
-import { within } from './within.ts'
 
 const MAX_USES = 15
 /**

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { type Command, parseCommand, UsageError } from './cli/command-line.ts'
 import { ControlError } from './cli/control-client.ts'
 import { help } from './cli/help.ts'
-import { printableEntry } from './printable.ts'
+import { printableEntry } from './values/printable.ts'
 
 /** 0: success. 1: failure, or a problem was found. 2: wrong command line. 3: no server answered. */
 type ExitCode = 0 | 1 | 2 | 3

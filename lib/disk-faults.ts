@@ -1,7 +1,7 @@
 import type { AppCache } from './app-cache.ts'
 import { unreadable, VhostError } from './errors.ts'
 import { debug, type Events } from './events.ts'
-import { attempt, causeOf, codeOf } from './thrown.ts'
+import { attempt, causeOf, codeOf } from './values/thrown.ts'
 import type { Vhost } from './vhost-table.ts'
 
 /** Milliseconds between two reports of one kind of fault, for hostnames that nothing serves. */

@@ -1,10 +1,16 @@
 import type { ReadStream } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express from 'express'
-import { cutAnswer } from './cut-answer.ts'
+import { cutAnswer } from './answers/cut-answer.ts'
+import {
+  ABSENT,
+  type Document,
+  findDocument,
+  originalUrlOf,
+  originForm,
+} from './document-root/find-document.ts'
+import { openedDocument } from './document-root/opened-document.ts'
 import { VhostError } from './errors.ts'
-import { ABSENT, type Document, findDocument, originalUrlOf, originForm } from './find-document.ts'
-import { openedDocument } from './opened-document.ts'
 import {
   resolveStaticOptions,
   type SetHeaders,

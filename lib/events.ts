@@ -2,9 +2,9 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import { debuglog, inspect } from 'node:util'
 import { VhostError } from './errors.ts'
-import { printableEntry } from './printable.ts'
 import { isSameRelease, type Release } from './release.ts'
-import { attempt, causeOf } from './thrown.ts'
+import { printableEntry } from './values/printable.ts'
+import { attempt, causeOf } from './values/thrown.ts'
 
 /** Why an app left the cache. */
 export type EvictReason = 'changed' | 'moved' | 'deleted' | 'reloaded' | 'lru' | 'idle' | 'crashed' | 'closed'

@@ -1,5 +1,5 @@
 import type { VhostRouter } from './index.ts'
-import { optionError } from './option-error.ts'
+import { optionError } from './options/option-error.ts'
 
 /** @throws TypeError `ERR_VHOST_OPTION` if what `owner` was given lacks one of these members of a router */
 export function expectRouter(owner: string, given: unknown, members: readonly (keyof VhostRouter)[]): void {

@@ -1,11 +1,11 @@
-import { type FetchApp, fetchHandler } from './fetch-handler.ts'
-import { frameworkAnswer } from './framework-app.ts'
+import { type FetchApp, fetchHandler } from './handler/fetch-handler.ts'
+import { frameworkAnswer } from './handler/framework-app.ts'
+import { type ImportPackage, importOwn } from './handler/package-import.ts'
+import { possibleFactory } from './handler/possible-factory.ts'
 import { isWebServer, type LoadScope, type WebServer } from './launch/caught-listen.ts'
 import type { Handle, Mounted, Upgrade } from './launch/launch.ts'
-import { type ImportPackage, importOwn } from './package-import.ts'
-import { possibleFactory } from './possible-factory.ts'
-import { isPromise } from './rejection.ts'
-import { attempt } from './thrown.ts'
+import { isPromise } from './promises/rejection.ts'
+import { attempt } from './values/thrown.ts'
 
 /** What answers a vhost's requests, and what goes with it. */
 export interface Handler {

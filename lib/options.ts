@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
-import { givenOptions } from './given-options.ts'
-import { optionError, shown, shownOption } from './option-error.ts'
-import { checkGiven } from './option-functions.ts'
+import { givenOptions } from './options/given-options.ts'
+import { optionError, shown, shownOption } from './options/option-error.ts'
+import { checkGiven } from './options/option-functions.ts'
 import {
   expectDelay,
   expectEnvironment,
@@ -13,10 +13,10 @@ import {
   expectMilliseconds,
   expectNumber,
   expectPath,
-} from './option-values.ts'
+} from './options/option-values.ts'
 import { compileTrust, type Trusts } from './trust-proxy.ts'
+import { compileVhostDir } from './vhost-path/vhost-pattern.ts'
 import type { PathSettings } from './vhost-path.ts'
-import { compileVhostDir } from './vhost-pattern.ts'
 
 /** Where an app runs: in the router's process, in a thread of it, or in a process of its own. */
 export type Isolation = 'none' | 'thread' | 'process'

@@ -1,9 +1,9 @@
 import { type BigIntStats, realpath, stat } from 'node:fs'
 import { opendir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Entry, findEntry } from './app-entry.ts'
-import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
+import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './files/gone.ts'
 import type { Settings } from './options.ts'
+import { type Entry, findEntry } from './release/app-entry.ts'
 import { moduleNameOf } from './vhost-settings.ts'
 
 /** What is deployed: a folder, and the version of what is in it. */

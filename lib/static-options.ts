@@ -1,9 +1,9 @@
 import type { Stats } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { isAbsolute, win32 } from 'node:path'
-import { entityTag } from './entity-tag.ts'
-import { givenOptions } from './given-options.ts'
-import { optionError, shown } from './option-error.ts'
+import { entityTag } from './document-root/entity-tag.ts'
+import { givenOptions } from './options/given-options.ts'
+import { optionError, shown } from './options/option-error.ts'
 
 /** Options of `static()`: its own two, and those of `express.static`. */
 export interface StaticOptions {

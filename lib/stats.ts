@@ -1,11 +1,11 @@
 import { inspect } from 'node:util'
 import type { App } from './app.ts'
+import type { LastExit } from './app-cache/crashes.ts'
+import type { Failure } from './app-cache/failures.ts'
 import type { AppCache } from './app-cache.ts'
-import type { LastExit } from './crashes.ts'
-import type { Failure } from './failures.ts'
 import type { UpstreamFigures } from './launch/launch.ts'
 import type { Isolation } from './options.ts'
-import { causeOf, shortened, stackOf } from './thrown.ts'
+import { causeOf, shortened, stackOf } from './values/thrown.ts'
 import type { VhostTable } from './vhost-table.ts'
 
 /**

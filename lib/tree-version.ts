@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { unlessGone } from './gone.ts'
+import { unlessGone } from './files/gone.ts'
 
 /**
  * A version that sees every file of the app folder but `node_modules`, dot folders and `tmp`: for development, where

@@ -5,7 +5,7 @@ import type { App } from './app.ts'
 import { VhostError } from './errors.ts'
 import { debug } from './events.ts'
 import { Untouched } from './launch/untouched.ts'
-import { refuseUpgrade } from './refuse-upgrade.ts'
+import { refuseUpgrade } from './upgrade/refuse-upgrade.ts'
 
 export interface UpgradeHooks {
   /** The app for an upgrade, held until `app.waiting--`; undefined if no vhost has one. Rejects with VhostError. */

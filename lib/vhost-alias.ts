@@ -1,4 +1,4 @@
-import { optionError, shown } from './option-error.ts'
+import { optionError, shown } from './options/option-error.ts'
 
 /**
  * Compiles a pattern in the notation of Apache's mod_vhost_alias (`%0`, `%-2+`, `%2.1`, `%p`, `%%`) to a function that

@@ -1,11 +1,11 @@
 import { lstat, promises, realpath, stat } from 'node:fs'
 import { posix, resolve, sep } from 'node:path'
-import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './gone.ts'
-import { isBelow, isWithin } from './is-within.ts'
-import { optionError, shown } from './option-error.ts'
-import { expectOwnLinks } from './owned-links.ts'
+import { identityOf, isGone, NO_ERROR, statOf, unlessGone } from './files/gone.ts'
+import { isBelow, isWithin } from './files/is-within.ts'
+import { optionError, shown } from './options/option-error.ts'
 import { isIPv6Literal } from './vhost-alias.ts'
-import { RESERVED, type VhostPattern } from './vhost-pattern.ts'
+import { expectOwnLinks } from './vhost-path/owned-links.ts'
+import { RESERVED, type VhostPattern } from './vhost-path/vhost-pattern.ts'
 
 /** Where the folder of a hostname lies. */
 export interface VhostLocation {

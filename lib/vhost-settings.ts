@@ -1,18 +1,18 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VhostError } from './errors.ts'
-import { statOf, unlessGone } from './gone.ts'
-import { isObject } from './is-object.ts'
-import { shown, shownOption } from './option-error.ts'
+import { statOf, unlessGone } from './files/gone.ts'
+import { readSmallFile, UnfitFile } from './files/small-file.ts'
+import { shown, shownOption } from './options/option-error.ts'
 import {
   expectEnvironment,
   expectExportName,
   expectInside,
   expectIsolation,
   expectMilliseconds,
-} from './option-values.ts'
+} from './options/option-values.ts'
 import type { Isolation, Settings } from './options.ts'
-import { readSmallFile, UnfitFile } from './small-file.ts'
+import { isObject } from './values/is-object.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
 export interface VhostSettings {

@@ -2,11 +2,11 @@ import { realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AppCache } from './app-cache.ts'
-import { unlessGone } from './gone.ts'
+import { unlessGone } from './files/gone.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease, type ReadRelease } from './release.ts'
 import type { Vhost } from './vhost-table.ts'
-import { addPlaces, type Places, type SeenLinks } from './watch-places.ts'
+import { addPlaces, type Places, type SeenLinks } from './watcher/watch-places.ts'
 import { type Watched, Watcher } from './watcher.ts'
 
 const IN_TMP = ['restart.txt']

@@ -1,13 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { dirname } from 'node:path'
 import { debug } from './events.ts'
-import { stampOf } from './folder-stamp.ts'
-import { isGone } from './gone.ts'
-import { inLanes } from './lanes.ts'
-import type { NamedLink } from './links-by-name.ts'
-import { ReplacedFolders } from './replaced-folders.ts'
-import { isOwnEvent, type Places } from './watch-places.ts'
-import { type FolderListener, WatchedFolder } from './watched-folder.ts'
+import { isGone } from './files/gone.ts'
+import { stampOf } from './watcher/folder-stamp.ts'
+import { inLanes } from './watcher/lanes.ts'
+import type { NamedLink } from './watcher/links-by-name.ts'
+import { ReplacedFolders } from './watcher/replaced-folders.ts'
+import { isOwnEvent, type Places } from './watcher/watch-places.ts'
+import { type FolderListener, WatchedFolder } from './watcher/watched-folder.ts'
 
 /** What has a working watch is compared with the disk this many times less often. */
 const ARMED_EVERY = 10

@@ -15,8 +15,8 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join, parse } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { compileVhostDir } from '../lib/vhost-path/vhost-pattern.ts'
 import { locateVhost, type PathSettings, type VhostLocation } from '../lib/vhost-path.ts'
-import { compileVhostDir } from '../lib/vhost-pattern.ts'
 import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 
 describe('locateVhost', () => {

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { didYouMean } from '../option-error.ts'
+import { didYouMean } from '../options/option-error.ts'
 import { COMMANDS, type CommandName, type Flag, HELP, isCommandName } from './commands.ts'
 
 /** A command line that cannot be understood; the program exits with 2. */

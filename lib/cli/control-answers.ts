@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { errorParts, toPlain } from '../plain.ts'
-import { reloadAnswer } from '../reload-answer.ts'
+import { reloadAnswer } from '../answers/reload-answer.ts'
+import { errorParts, toPlain } from '../values/plain.ts'
 import type { VhostRouter } from '../vhost-router.ts'
 import { EVENTS, LINES } from './event-line.ts'
 

@@ -1,4 +1,4 @@
-import { printable } from '../printable.ts'
+import { printable } from '../values/printable.ts'
 
 /** The events that a router emits. */
 export const EVENTS = ['load', 'reload', 'evict', 'error'] as const

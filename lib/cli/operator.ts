@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { isSecretEqual } from '../is-secret-equal.ts'
+import { isSecretEqual } from '../values/is-secret-equal.ts'
 
 /** The user of the status page. */
 export const OPERATOR = 'operator'

@@ -1,6 +1,6 @@
-import { printableEntry } from '../printable.ts'
 import type { AppStats, VhostState, VhostStats } from '../stats.ts'
-import { placeOf } from '../thrown.ts'
+import { printableEntry } from '../values/printable.ts'
+import { placeOf } from '../values/thrown.ts'
 import { formatTable } from './table.ts'
 import { withCause } from './with-cause.ts'
 

@@ -1,7 +1,7 @@
 /** The messages between the router and the app's side. */
 
-import { isObject } from '../is-object.ts'
 import type { Owner } from '../launch/owner.ts'
+import { isObject } from '../values/is-object.ts'
 import { isPlainError, type PlainError } from './plain-error.ts'
 
 /** The name of the environment variable that holds the `Setup`; gone before the app runs. */

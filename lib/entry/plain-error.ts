@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
-import { isObject } from '../is-object.ts'
-import { attempt, shortened } from '../thrown.ts'
+import { isObject } from '../values/is-object.ts'
+import { attempt, shortened } from '../values/thrown.ts'
 
 /** An error as it passes between the router and the app's side, with what Express and its like look for. */
 export interface PlainError {

@@ -2,9 +2,9 @@ import { IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { isNextError } from '../launch/is-next-error.ts'
-import { refuseUpgrade } from '../refuse-upgrade.ts'
+import { refuseUpgrade } from '../upgrade/refuse-upgrade.ts'
+import { bytesWritten } from '../upgrade/websocket-close.ts'
 import type { RoutedRequest, VhostInfo } from '../vhost-info.ts'
-import { bytesWritten } from '../websocket-close.ts'
 import { isPlainError, type PlainError, plainError, toError } from './plain-error.ts'
 
 /**

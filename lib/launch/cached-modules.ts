@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { isWithin } from '../is-within.ts'
+import { isWithin } from '../files/is-within.ts'
 import { realPathOf } from './generation-hook.ts'
 import { NO_RELEASE, RealPathMap } from './real-path-map.ts'
 

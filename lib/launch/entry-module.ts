@@ -1,10 +1,10 @@
 import { type BigIntStats, realpath } from 'node:fs'
 import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { findEntry, findNoFile, lookedFor } from '../app-entry.ts'
 import { VhostError } from '../errors.ts'
-import { statOf } from '../gone.ts'
-import { isBelow } from '../is-within.ts'
+import { statOf } from '../files/gone.ts'
+import { isBelow } from '../files/is-within.ts'
+import { findEntry, findNoFile, lookedFor } from '../release/app-entry.ts'
 import { internals } from './module-internals.ts'
 
 const realPathOf = promisify(realpath.native)

@@ -6,7 +6,7 @@ import {
   type ServerResponse,
   request as sendRequest,
 } from 'node:http'
-import { cutAnswer } from '../cut-answer.ts'
+import { cutAnswer } from '../answers/cut-answer.ts'
 import { isUnread, passedOn } from '../entry/private-headers.ts'
 import { VhostError, type VhostErrorCode, type VhostErrorOptions, withoutFrames } from '../errors.ts'
 import { debug } from '../events.ts'

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { addPrivateHeaders, type Client, LEFT, NEXT, PRIVATE_PREFIX } from '../entry/private-headers.ts'
-import { trustOf } from '../express-app.ts'
+import { trustOf } from '../handler/express-app.ts'
 import { forwardedClient, type Trusts } from '../trust-proxy.ts'
 import type { RoutedRequest } from '../vhost-info.ts'
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { cutAnswer } from '../cut-answer.ts'
+import { cutAnswer } from '../answers/cut-answer.ts'
 import { addTrailers } from './forward-framing.ts'
 import { mayHaveBody } from './forward-headers.ts'
 import { MOST_WAITING } from './forwarded-body.ts'

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module'
 import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
-import { isWithin } from '../is-within.ts'
-import { importFor } from '../package-import.ts'
+import { isWithin } from '../files/is-within.ts'
+import { importFor } from '../handler/package-import.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import {
   deleteRelease,

@@ -1,5 +1,5 @@
 import { VhostError } from '../errors.ts'
-import { checkGiven } from '../option-functions.ts'
+import { checkGiven } from '../options/option-functions.ts'
 import type { Isolation, Settings } from '../options.ts'
 import type { VhostSettings } from '../vhost-settings.ts'
 

@@ -1,5 +1,5 @@
 import { isBuiltin } from 'node:module'
-import { isWithin } from '../is-within.ts'
+import { isWithin } from '../files/is-within.ts'
 import { cache, putBack, takeOut } from './cached-modules.ts'
 import { internals } from './module-internals.ts'
 import { keyOf, type Requests } from './resolved-requests.ts'

@@ -1,7 +1,7 @@
 import { lstat, realpath } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { VhostError } from '../errors.ts'
-import { isWithin } from '../is-within.ts'
+import { isWithin } from '../files/is-within.ts'
 
 /** The user that a process is to become. */
 export interface Owner {

@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises'
-import { isGone } from '../gone.ts'
+import { isGone } from '../files/gone.ts'
 import type { Release } from '../release.ts'
 import type { FreshImport } from './fresh-import.ts'
 import type { Loaded } from './running-app.ts'

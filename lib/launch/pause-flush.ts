@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { attempt } from '../thrown.ts'
+import { attempt } from '../values/thrown.ts'
 
 /**
  * Makes a middleware around the router that packs answers, as compression does, send what it holds back when the app

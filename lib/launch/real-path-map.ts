@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { isBelow } from '../is-within.ts'
+import { isBelow } from '../files/is-within.ts'
 
 /** Stands for the real path of what belongs to no loaded release. */
 export const NO_RELEASE = ''

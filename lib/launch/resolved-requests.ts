@@ -1,4 +1,4 @@
-import { isWithin } from '../is-within.ts'
+import { isWithin } from '../files/is-within.ts'
 import { cache } from './cached-modules.ts'
 import { internals } from './module-internals.ts'
 import { RealPathMap } from './real-path-map.ts'

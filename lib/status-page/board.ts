@@ -3,7 +3,7 @@ import { VhostError } from '../errors.ts'
 import type { EvictReason, VhostEvents } from '../events.ts'
 import type { AppStats, VhostRouter, VhostState, VhostStats } from '../index.ts'
 import { NOT_RUNNING, type PlainVersion, plainVersion } from '../stats.ts'
-import { causeOf, shortened, stackOf } from '../thrown.ts'
+import { causeOf, shortened, stackOf } from '../values/thrown.ts'
 
 /** One line of the page's table: an app, a release that does not load, or an evicted app. */
 export interface BoardRow extends Omit<AppStats, 'state'> {

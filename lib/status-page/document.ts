@@ -7,7 +7,7 @@ const SCRIPTS = ['element', 'chart', 'words', 'ask', 'table', 'details', 'deploy
   name => `./browser/${name}.js`,
 )
 /** Shared by the page and the command line. */
-const SHARED = '../printable.js'
+const SHARED = '../values/printable.js'
 
 /** The page, one file that loads no other, and the Content-Security-Policy that lets nothing else run. */
 export function makeDocument(title: string, token: string): { html: string; policy: string } {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isClientGone } from '../launch/client-gone.ts'
-import { toPlain } from '../plain.ts'
+import { toPlain } from '../values/plain.ts'
 import {
   type Board,
   type BoardChange,

@@ -23,7 +23,7 @@ import type { VhostError } from '../../lib/index.ts'
 import { Forward } from '../../lib/launch/forward.ts'
 import type { ForwardOptions } from '../../lib/launch/forward-options.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
-import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
+import { refuseUpgrade } from '../../lib/upgrade/refuse-upgrade.ts'
 import type { RoutedRequest } from '../../lib/vhost-info.ts'
 import { eventually } from '../support/world.ts'
 

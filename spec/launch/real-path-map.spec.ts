@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { isWithin } from '../../lib/is-within.ts'
+import { isWithin } from '../../lib/files/is-within.ts'
 import { NO_RELEASE, RealPathMap } from '../../lib/launch/real-path-map.ts'
 
 const ROOT = resolve('/srv/www')

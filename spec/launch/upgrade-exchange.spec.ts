@@ -11,7 +11,7 @@ import { describe, it } from 'node:test'
 import type { VhostError } from '../../lib/errors.ts'
 import { Forward } from '../../lib/launch/forward.ts'
 import type { ForwardOptions } from '../../lib/launch/forward-options.ts'
-import { refuseUpgrade } from '../../lib/refuse-upgrade.ts'
+import { refuseUpgrade } from '../../lib/upgrade/refuse-upgrade.ts'
 import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
