@@ -33,7 +33,7 @@ async function run(words: string[]): Promise<ExitCode> {
 /** `console` ignores such errors. A reader that went away has got what it wanted. */
 function failUnwritten({ code, message }: NodeJS.ErrnoException): void {
   if (code === 'EPIPE') return
-  console.error(`express-van: what it prints is not kept: ${message}`)
+  console.error(`express-van: its output is lost: ${message}`)
   process.exit(1)
 }
 
@@ -50,7 +50,7 @@ async function importCommands(): Promise<Commands> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes("package 'express'")) throw error
-    throw new Error('express is not there, which express-van needs beside it: npm install express', {
+    throw new Error('express-van needs express, which is not installed: npm install express', {
       cause: error,
     })
   }

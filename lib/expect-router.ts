@@ -6,5 +6,7 @@ export function expectRouter(owner: string, given: unknown, members: readonly (k
   const missing = members.find(name => typeof Object(given)[name] !== 'function')
   // The message does not show the value: it may be options, which may hold secrets.
   if (missing)
-    throw optionError(`${owner} needs what vhostRouter() returns, not what has no ${String(missing)}()`)
+    throw optionError(
+      `${owner} needs the router that vhostRouter() returns, not a value without ${String(missing)}()`,
+    )
 }

@@ -45,7 +45,7 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
       'Requests and upgrades with a Host that were handed to no app',
       labelled('reason', Object.entries(counters.unrouted)),
     ),
-    counter('loads_total', 'Apps loaded where none served', plain(counters.loads)),
+    counter('loads_total', 'Apps loaded when none served', plain(counters.loads)),
     counter('reloads_total', 'Releases that took the place of another', plain(counters.reloads)),
     counter('evictions_total', 'Apps that were let go', labelled('reason', [...counters.evictions])),
     counter('errors_total', 'Events of kind error', labelled('code', [...counters.errors])),
@@ -61,7 +61,7 @@ function describe(stats: VhostStats, apps: AppCache, counters: Counters): Metric
     ),
     gauge(
       'release_refused',
-      '1 where the newest release does not load or cannot be read, whether an older one serves or none',
+      '1 if the newest release does not load or cannot be read, whether or not an older one serves',
       byHostname(refusals(stats, apps)),
     ),
     gauge(

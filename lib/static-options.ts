@@ -136,12 +136,12 @@ function checkOption(name: keyof StaticOptions, value: unknown): void {
 function resolveDir(dir: string, appDir: readonly string[], modulesDirs: readonly string[][]): string[] {
   const segments = segmentsInside(dir, 'static()')
   const refusal = (reason: string) => badDir(dir, 'static()', reason)
-  if (appDir.length > 0 && overlap(appDir, segments)) throw refusal('would give away the app folder')
+  if (appDir.length > 0 && overlap(appDir, segments)) throw refusal('would expose the app folder')
   if (segments.includes('node_modules') || modulesDirs.some(folder => overlap(folder, segments))) {
-    throw refusal('would give away the packages of the app')
+    throw refusal('would expose the packages of the app')
   }
   if (segments[0] === 'certs' || segments[0] === 'tmp' || isHidden(segments)) {
-    throw refusal('would give away what is not meant for clients')
+    throw refusal('would expose what is not meant for clients')
   }
   return segments
 }
@@ -156,7 +156,7 @@ export function segmentsInside(dir: string, owner: string): string[] {
   }
   const segments = segmentsOf(dir)
   if (segments.includes('..')) throw badDir(dir, owner, 'leads out of the vhost')
-  if (segments.length === 0) throw badDir(dir, owner, 'would give away the whole vhost')
+  if (segments.length === 0) throw badDir(dir, owner, 'would expose the whole vhost')
   return segments
 }
 

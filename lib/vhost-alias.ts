@@ -54,8 +54,8 @@ export function parsePattern(pattern: string): Part[] {
 function badSpecifier(pattern: string, start: number): TypeError {
   const specifier = `%${pattern.slice(start + 1).split(/[%/]/, 1)}`
   return optionError(
-    `${JSON.stringify(specifier)} in the pattern ${JSON.stringify(pattern)} is none of %%, %p, %N, %-N, %N+, %N.M; ` +
-      'a dot after %N begins .M, so write %N.0 before one that is meant as such',
+    `${JSON.stringify(specifier)} in the pattern ${JSON.stringify(pattern)} is not one of %%, %p, %N, %-N, %N+, %N.M; ` +
+      'a dot after %N begins .M, so write %N.0 before a literal dot',
   )
 }
 

@@ -131,7 +131,7 @@ function probeOf(value: unknown): Probe | undefined {
 function ownSettings(packageJson: unknown): Record<string, unknown> {
   if (packageJson === undefined) return {}
   if (!isObject(packageJson))
-    throw new VhostError('ERR_VHOST_LOAD', { detail: 'its package.json is no object' })
+    throw new VhostError('ERR_VHOST_LOAD', { detail: 'its package.json is not an object' })
   const own = Object.hasOwn(packageJson, 'vhost') ? packageJson.vhost : {}
   if (!isObject(own)) throw refusal(`it must be an object, not ${shown(own).slice(0, 60)}`)
   return own

@@ -55,7 +55,7 @@ describe('express-van', () => {
     cpSync('package.json', join(installed, 'express-van', 'package.json'))
     cpSync(join('node_modules', 'lru-cache'), join(installed, 'lru-cache'), { recursive: true })
     const before = [process.execPath, join(installed, 'express-van', 'dist', 'cli.js')]
-    const why = 'express-van: express is not there, which express-van needs beside it: npm install express\n'
+    const why = 'express-van: express-van needs express, which is not installed: npm install express\n'
     for (const words of [
       ['serve', '.'],
       ['why', 'a.test'],
@@ -100,7 +100,7 @@ describe('express-van', () => {
     [['reload', 'HTTPS://a.test'], /reload takes a host, not a URL; did you mean 'a.test'\?/],
     [['why', 'a.test', '--base-path', '.', '--app-dir', '..'], /--app-dir must be/],
     [['why', 'a.test', '--vhost-dir', '%0/current'], /--vhost-dir needs --base-path: a server has its own\n/],
-    [['serve', '.', '--static', 'app'], /--static: "app" would give away the app folder/],
+    [['serve', '.', '--static', 'app'], /--static: "app" would expose the app folder/],
     [['status', '--watch'], /status has no option --watch/],
     [['status', '--port', '-1'], /--port/],
     [['serve', '.', '--socket', ''], /--socket takes <path>, not ''/],
@@ -138,14 +138,14 @@ describe('express-van', () => {
   const json = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n'
   const lines = json.replace('json', 'x-ndjson')
   const strangers: [what: string, answer: string, says: RegExp][] = [
-    ['is no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n', /what listens there is no express-van/],
-    ['is no JSON', `${json}\r\nhello`, /what listens there is no express-van/],
-    ['is JSON of another', `${json}\r\n{"message":"hello"}`, /what listens there is no express-van/],
-    ['is null', `${json}\r\nnull`, /what listens there is no express-van/],
+    ['is no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n', /what listens there is not express-van/],
+    ['is no JSON', `${json}\r\nhello`, /what listens there is not express-van/],
+    ['is JSON of another', `${json}\r\n{"message":"hello"}`, /what listens there is not express-van/],
+    ['is null', `${json}\r\nnull`, /what listens there is not express-van/],
     [
       'is an error of another',
       `${json.replace('200 OK', '502 Bad Gateway')}\r\n{}`,
-      /what listens there is no express-van/,
+      /what listens there is not express-van/,
     ],
     ['is nothing', '', /the connection broke off/],
     ['breaks off', `${lines}Content-Length: 200\r\n\r\n{"vhosts":`, /the connection broke off/],
@@ -608,7 +608,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     })
     for (const { code, err } of await ended) {
       assert.equal(code, 1)
-      assert.match(err, /^express-van: what it prints is not kept: ENOSPC/)
+      assert.match(err, /^express-van: its output is lost: ENOSPC/)
     }
   })
 
@@ -750,7 +750,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     mkdirSync(folder)
     chmodSync(folder, 0o755)
     await using site = await Site.start([], runtime)
-    await eventually(() => assert.match(site.err, /no control socket: .*may be entered by others/))
+    await eventually(() => assert.match(site.err, /no control socket: .*other users can enter/))
     assert.equal((await site.run('status')).code, 3)
     site.world.site('aries.test', 'aries')
     assert.deepEqual(await site.get('aries.test'), [200, 'aries'])
@@ -771,7 +771,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     for (const words of [['status'], ['why', 'aries.test'], ['reload', 'aries.test'], ['events']]) {
       const { code, err } = await run(runtime, ...words)
       assert.equal(code, 3)
-      assert.match(err, /may be entered by others/)
+      assert.match(err, /other users can enter/)
     }
     assert.deepEqual(asked, [])
     chmodSync(folder, 0o700)
@@ -812,7 +812,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     const socket = join(runtime, 'control.sock')
     await using first = await Site.start(['--socket', socket], runtime)
     await using second = await Site.start(['--socket', socket], runtime)
-    await eventually(() => assert.match(second.err, /another server answers/))
+    await eventually(() => assert.match(second.err, /another server or another user already has/))
     first.child.kill('SIGKILL')
     await first.ended
     assert.ok(existsSync(socket))
@@ -836,7 +836,7 @@ describe('express-van serve', { concurrency: 4 }, () => {
     // An address reserved for documentation.
     const { code, err } = await run(runtimeFolder(), 'serve', '.', '--port', '0', '--host', '198.51.100.7')
     assert.equal(code, 1)
-    assert.match(err, /^express-van: --host is no address of this machine: .*EADDRNOTAVAIL/)
+    assert.match(err, /^express-van: --host is not an address of this machine: .*EADDRNOTAVAIL/)
   })
 
   it('passes the options on', async () => {

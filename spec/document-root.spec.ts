@@ -824,7 +824,7 @@ describe('documentRoot', () => {
     assert.equal((await get('/b')).body, NEXT)
   })
 
-  it('refuses a folder that would give away code or secrets', () => {
+  it('refuses a folder that would expose code or secrets', () => {
     for (const dir of [
       '',
       '.',

@@ -264,7 +264,7 @@ describe('when the base path', { concurrency: 1 }, () => {
       make(world.path())
       await eventually(() => world.told.length === 1)
       const [{ error, realPath, hostnames }] = world.events('error') as [VhostEvents['error']]
-      assert.equal(error.message, 'The app cannot be loaded: basePath is no folder')
+      assert.equal(error.message, 'The app cannot be loaded: basePath is not a folder')
       assert.match(String(error.cause), /^Error: ENO/)
       assert.deepEqual([realPath, hostnames], [world.path(), []])
     })

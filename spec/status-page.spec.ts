@@ -42,7 +42,7 @@ describe('statusPage()', () => {
     for (const given of [undefined, null, { host: HOST, authorize: () => true }]) {
       assert.throws(() => statusPage(given as never, { host: HOST, authorize: () => true }), {
         code: 'ERR_VHOST_OPTION',
-        message: 'statusPage() needs what vhostRouter() returns, not what has no stats()',
+        message: 'statusPage() needs the router that vhostRouter() returns, not a value without stats()',
       })
     }
   })

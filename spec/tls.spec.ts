@@ -801,7 +801,7 @@ describe('vhostTls', () => {
     for (const given of [undefined, null, 'vhosts', {}, { secureContext: { passphrase: 'secret' } }]) {
       assert.throws(() => vhostTls(given as never), {
         code: 'ERR_VHOST_OPTION',
-        message: 'vhostTls() needs what vhostRouter() returns, not what has no lookup()',
+        message: 'vhostTls() needs the router that vhostRouter() returns, not a value without lookup()',
       })
     }
   })

@@ -55,7 +55,7 @@ describe('vhostAlias', () => {
     }
   })
   it('says how to write a literal dot', () => {
-    assert.throws(() => vhostAlias('%0.static'), isOptionError('write %N.0 before one that is meant as such'))
+    assert.throws(() => vhostAlias('%0.static'), isOptionError('write %N.0 before a literal dot'))
   })
 })
 

@@ -59,8 +59,8 @@ describe('"vhost" in a package.json', () => {
       JSON.stringify({ vhost: {}, more: 'x'.repeat(2 ** 20) }),
       /its package\.json is larger than 1 MiB/,
     ],
-    ['no object', '[]', /its package\.json is no object/],
-    ['null', 'null', /its package\.json is no object/],
+    ['no object', '[]', /its package\.json is not an object/],
+    ['null', 'null', /its package\.json is not an object/],
     [
       'settings that are no object',
       '{"vhost": "main"}',

@@ -85,7 +85,7 @@ export const ROUTER: Record<string, Flag> = {
   'request-timeout': {
     value: 'ms',
     option: 'requestTimeout',
-    text: 'how long an isolated app may take to begin its answer (0: for ever)',
+    text: 'how long an isolated app may take to begin its answer (0: no limit)',
   },
   user: { value: 'owner', option: 'user', text: "owner: each app runs as its folder's owner; needs root" },
   'max-apps': { value: 'number', option: 'maxApps', text: 'how many apps stay loaded (100)' },

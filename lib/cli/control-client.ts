@@ -95,9 +95,9 @@ function noAnswer({ code = '', message }: NodeJS.ErrnoException): ControlError {
 }
 
 function notOurs(): ControlError {
-  return elsewhere('what listens there is no express-van')
+  return elsewhere('what listens there is not express-van')
 }
 
 function elsewhere(reason: string): ControlError {
-  return new ControlError(`no server answers: ${reason}; which one is told by --port or --socket`)
+  return new ControlError(`no server answers: ${reason}; choose a server with --port or --socket`)
 }

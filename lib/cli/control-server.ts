@@ -30,7 +30,7 @@ export async function startControl(
   prepare()
   // The system would blame permissions instead.
   if (!existsSync(dirname(path)))
-    throw new Error(`there is no folder ${dirname(path)}; choose one by --socket`)
+    throw new Error(`there is no folder ${dirname(path)}; choose another with --socket`)
   const seen = lstatSync(path, { throwIfNoEntry: false })
   if (await isAnswered(path)) throw taken()
   if (seen) removeLeftBehind(path, seen)
@@ -113,7 +113,8 @@ async function listenPrivately(server: Server, path: string): Promise<void> {
  * @throws Error if that is so, or if the path is no socket and may be somebody's work
  */
 function removeLeftBehind(path: string, seen: Stats): void {
-  if (!seen.isSocket()) throw new Error(`${path} is there and is no socket; choose one by --socket`)
+  if (!seen.isSocket())
+    throw new Error(`${path} exists and is not a socket; choose another path with --socket`)
   const stats = lstatSync(path, { throwIfNoEntry: false })
   if (stats && (stats.ino !== seen.ino || stats.mtimeMs !== seen.mtimeMs)) throw taken()
   rmSync(path, { force: true })
@@ -121,6 +122,6 @@ function removeLeftBehind(path: string, seen: Stats): void {
 
 function taken(): Error {
   return new Error(
-    'another server answers at the control socket, or another user has it; choose one by --socket',
+    'another server or another user already has the control socket; choose another with --socket',
   )
 }

@@ -42,7 +42,7 @@ function checkFolder(folder: string): void {
   const stats = lstatSync(folder, { throwIfNoEntry: false })
   if (stats && (stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0)) {
     throw new ControlError(
-      'the folder of the control socket may be entered by others; choose a path by --socket',
+      'other users can enter the folder of the control socket; choose another path with --socket',
     )
   }
 }
@@ -50,7 +50,9 @@ function checkFolder(folder: string): void {
 /** @throws Error if the kernel would cut the path */
 export function checkSocketPath(path: string): void {
   if (Buffer.byteLength(path) > MAX_PATH) {
-    throw new Error(`the path of the control socket is longer than ${MAX_PATH} bytes; choose one by --socket`)
+    throw new Error(
+      `the path of the control socket is longer than ${MAX_PATH} bytes; choose another with --socket`,
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 import { COMMANDS, type CommandName, type Flag, HELP } from './commands.ts'
 
 const EXIT_CODES =
-  'Ends with 0: done; 1: failed, or what is wrong was found; 2: wrong command; 3: no server answers.'
+  'Exit codes: 0: success; 1: failure, or a problem was found; 2: wrong command line; 3: no server answers.'
 
 /** What a command is for, in lines of at most `width` characters if its words fit. */
 export function help(topic: CommandName | undefined, width: number): string {
@@ -28,7 +28,7 @@ export function help(topic: CommandName | undefined, width: number): string {
     ...aligned(commands, width),
     '',
     ...wrapped(
-      'express-van <command> --help tells the options of each; express-van --version the version.',
+      'express-van <command> --help lists its options; express-van --version prints the version.',
       width,
     ),
     ...wrapped(EXIT_CODES, width),

@@ -153,10 +153,10 @@ async function listening(server: Server, port: number, host: unknown): Promise<v
 }
 
 function whyNotListening({ code, syscall, message }: NodeJS.ErrnoException, port: number): string {
-  if (code === 'EADDRINUSE') return `port ${port} is taken; choose another by --port`
-  if (code === 'EACCES') return `port ${port} needs more rights; choose another by --port`
+  if (code === 'EADDRINUSE') return `port ${port} is taken; choose another with --port`
+  if (code === 'EACCES') return `port ${port} needs more rights; choose another with --port`
   const isElsewhere = code === 'EADDRNOTAVAIL' || syscall === 'getaddrinfo'
-  return isElsewhere ? `--host is no address of this machine: ${message}` : message
+  return isElsewhere ? `--host is not an address of this machine: ${message}` : message
 }
 
 /** Without the socket the other commands cannot ask; the sites are served all the same. */

@@ -15,7 +15,7 @@ export async function readSmallFile(path: string, owner?: number): Promise<strin
   const file = await open(path, READ_FLAGS)
   try {
     const stats = await file.stat()
-    if (!stats.isFile()) throw new UnfitFile('is no file')
+    if (!stats.isFile()) throw new UnfitFile('is not a file')
     if (stats.size > MAX_SIZE) throw new UnfitFile('is larger than 1 MiB')
     if (owner !== undefined && stats.uid !== owner && stats.uid !== 0) {
       throw new UnfitFile('belongs to somebody else')

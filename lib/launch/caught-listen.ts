@@ -114,7 +114,7 @@ function watchProcess(): void {
   // Workers would be copies of the router, or would listen on ports, where two releases could not run at a time.
   cluster.fork = function refusedFork(...values) {
     if (!scopes.getStore() && !everything) return Reflect.apply(fork, this, values)
-    throw new Error('cluster.fork() is not to be had in a vhost: it has one process')
+    throw new Error('cluster.fork() is not available in a vhost, which has one process')
   }
   process.on('newListener', (event, listener) => scopes.getStore()?.listeners.note(event, listener))
 }

@@ -68,7 +68,7 @@ function stampOf({ ino, size, mtimeNs }: BigIntStats): string {
  */
 export async function refuseNoFile(realPath: string, appDir: string): Promise<void> {
   const noFile = await findNoFile([appDir, '.'].map(folder => join(realPath, folder, 'package.json')))
-  if (noFile !== undefined) throw failure(`its ${noFile} is no file`)
+  if (noFile !== undefined) throw failure(`its ${noFile} is not a file`)
 }
 
 function failure(detail: string): VhostError {

@@ -164,7 +164,9 @@ export class ForwardedBody {
 /** In process, the app would have found what the reader had made of the body. */
 export function readBody(): Error {
   return withoutFrames(
-    new Error('the body of a request was read before the router, so that the isolated app cannot have it'),
+    new Error(
+      'the body of a request was read before it came to the router, so the isolated app cannot have it',
+    ),
   )
 }
 
@@ -173,7 +175,7 @@ export function lostBody(): Error {
   const most = MOST_KEPT / 1024
   return withoutFrames(
     new Error(
-      `an isolated app called next() and left a body unread of which no more than ${most} KiB is kept, and nothing of HTTP/2`,
+      `an isolated app called next() and left the body unread, of which at most ${most} KiB is kept, and nothing with HTTP/2`,
     ),
   )
 }

@@ -8,6 +8,6 @@ export function ownFile(path: string, from: string): URL {
   const url = new URL(path, from)
   if (existsSync(url)) return url
   throw new Error(
-    `express-van cannot find a file of its own, ${path}: where it is part of a bundle, have the bundler leave it out as external`,
+    `express-van cannot find its own file ${path}: if it was bundled, mark it as external in the bundler`,
   )
 }

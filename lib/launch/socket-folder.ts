@@ -42,7 +42,7 @@ export class SocketFolder {
     }
     const user = process.geteuid?.() ?? stats.uid
     if (!stats.isDirectory() || stats.uid !== user) {
-      throw new Error('in the place of the folder for private sockets lies something else')
+      throw new Error('something else is in the place of the folder for private sockets')
     }
   }
 

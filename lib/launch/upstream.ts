@@ -257,7 +257,7 @@ export class Upstream implements Launched {
 /** Its exit, which the router caused, would not say why. */
 function standstill(): VhostError {
   const seconds = (MAX_MISSES * HEARTBEAT) / 1000
-  return new VhostError('ERR_VHOST_CRASHED', { detail: `it stood still for ${seconds} s and was killed` })
+  return new VhostError('ERR_VHOST_CRASHED', { detail: `it did not respond for ${seconds} s and was killed` })
 }
 
 function crash({ code, signal, error }: Exit): VhostError {

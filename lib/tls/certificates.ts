@@ -187,7 +187,7 @@ function toPair(key: string, cert: string, options: SecureContextOptions): Omit<
 }
 
 async function readPem(path: string): Promise<string> {
-  if (!(await stat(path)).isFile()) throw new UnfitFile(`${path} is no file`)
+  if (!(await stat(path)).isFile()) throw new UnfitFile(`${path} is not a file`)
   return await readSmallFile(path).catch(error => {
     throw error instanceof UnfitFile ? new UnfitFile(`${path} ${error.message}`) : error
   })

@@ -42,6 +42,6 @@ function stepsOf(path: string): string[] {
 }
 
 function forbidden(path: string): NodeJS.ErrnoException {
-  const error = new Error(`EACCES: a link that belongs to another user than what it leads to, '${path}'`)
+  const error = new Error(`EACCES: a link and its target belong to different users, '${path}'`)
   return Object.assign(error, { code: 'EACCES', syscall: 'lstat', path })
 }

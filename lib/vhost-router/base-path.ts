@@ -10,7 +10,7 @@ export function expectBasePath({ basePath, getVhostPath }: Settings, events: Eve
   stat(basePath, (fault, stats) => {
     if (stats?.isDirectory()) return
     const cause = fault ?? new Error(`ENOTDIR: not a directory, ${basePath}`)
-    const error = new VhostError('ERR_VHOST_LOAD', { detail: 'basePath is no folder', cause })
+    const error = new VhostError('ERR_VHOST_LOAD', { detail: 'basePath is not a folder', cause })
     events.emit('error', { hostnames: [], realPath: basePath, version: undefined, error, serving: undefined })
   })
 }

@@ -32,10 +32,10 @@ function sectionOf({ machine, mode, benches }: Results): string {
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-${count('met')} of ${withTarget} targets are met, ${count('missed')} missed. Medians, with quartiles in brackets; contenders take turns in one run, but for those
+${count('met')} of ${withTarget} targets are met, ${count('missed')} missed. Medians, with quartiles in brackets; contenders take turns in one run, except those
 marked *elsewhere*, which [were measured once](spec/bench/recorded-peers.ts), on the machine named there.
 
-\`npm run bench\` takes all of it anew (\`${mode === 'full' ? '-- --full' : '-- dispatch'}\` ${mode === 'full' ? 'as here' : 'for one row, `-- --full` for longer'}). These are of
+\`npm run bench\` measures all of it anew (\`${mode === 'full' ? '-- --full' : '-- dispatch'}\` ${mode === 'full' ? 'as here' : 'for one row, `-- --full` for longer'}). These are of
 ${lineOf(machine)}.`
 }
 

@@ -90,7 +90,7 @@ describe('startControl()', () => {
       assert.ok(lstatSync('4555').isSocket())
       assert.deepEqual((await ask('4555', 'GET', '/status', ['apps'])).body, { apps: 'ours' })
       await assert.rejects(startControl('4555', vhosts as unknown as VhostRouter), {
-        message: /another server answers/,
+        message: /another server or another user already has/,
       })
       server.close()
     })
@@ -104,7 +104,7 @@ describe('startControl()', () => {
       const link = join(folder, 'link')
       symlinkSync(file, link)
       for (const path of [file, link, folder]) {
-        await assert.rejects(startControl(path, vhosts), { message: /is there and is no socket/ })
+        await assert.rejects(startControl(path, vhosts), { message: /exists and is not a socket/ })
       }
       assert.equal(readFileSync(link, 'utf8'), 'notes')
       const path = join(folder, 'control.sock')
@@ -120,7 +120,7 @@ describe('startControl()', () => {
       const path = join(folder, 'run', 'control.sock')
       const started = startControl(path, new EventEmitter() as unknown as VhostRouter)
       await assert.rejects(started, {
-        message: `there is no folder ${join(folder, 'run')}; choose one by --socket`,
+        message: `there is no folder ${join(folder, 'run')}; choose another with --socket`,
       })
     })
   })
@@ -134,7 +134,7 @@ describe('startControl()', () => {
         const started = await Promise.allSettled([startControl(path, vhosts), startControl(path, vhosts)])
         const reasons = started.flatMap(one => (one.status === 'rejected' ? [String(one.reason)] : []))
         assert.equal(reasons.length, 1, path)
-        assert.match(reasons.join(), /another server answers/)
+        assert.match(reasons.join(), /another server or another user already has/)
         for (const one of started) if (one.status === 'fulfilled') one.value.close()
       }
     })
@@ -145,7 +145,7 @@ describe('startControl()', () => {
     const waiting = await fillUp(stopped.path)
     const vhosts = new EventEmitter() as unknown as VhostRouter
     const started = startControl(stopped.path, vhosts)
-    await assert.rejects(started, { message: /another server answers/ })
+    await assert.rejects(started, { message: /another server or another user already has/ })
     await assert.rejects(ask(stopped.path, 'GET', '/status', []), { message: /is suspended/ })
     assert.ok(lstatSync(stopped.path).isSocket())
     for (const socket of waiting) socket.destroy()
@@ -170,7 +170,7 @@ describe('startControl()', () => {
           ({ message }) => console.log(JSON.stringify(message)),
         )`,
       )
-      assert.match(error, /another user has it/)
+      assert.match(error, /another user already has/)
       assert.equal(lstatSync(path).ino, ino)
       theirs.close()
     })
@@ -205,7 +205,7 @@ describe('startControl()', () => {
       const suspended = createServer(() => {}).listen(path)
       await new Promise(resolve => suspended.once('listening', resolve))
       await assert.rejects(startControl(path, new EventEmitter() as unknown as VhostRouter), {
-        message: /another server answers/,
+        message: /another server or another user already has/,
       })
       suspended.close()
     })

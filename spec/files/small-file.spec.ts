@@ -26,7 +26,7 @@ describe('readSmallFile', () => {
     mkdirSync(world.path('folder'))
     execFileSync('mkfifo', [world.path('pipe')])
     for (const name of ['folder', 'pipe']) {
-      await assert.rejects(readSmallFile(world.path(name)), unfit('is no file'))
+      await assert.rejects(readSmallFile(world.path(name)), unfit('is not a file'))
     }
     assert.equal(opened(), before)
   })

@@ -334,7 +334,7 @@ describe("isolation: 'process' alone", () => {
         assert.equal(await world.body('own.test', path), 'private')
       }
       const { error } = await world.vhosts.why('evil.test')
-      assert.match(String(error?.cause), /EACCES: a link that belongs to another user/)
+      assert.match(String(error?.cause), /EACCES: a link and its target belong to different users/)
     })
 
     it('gives nobody what is in the package.json of somebody else', async () => {

@@ -125,7 +125,7 @@ describe('LoadScope', () => {
       else require('node:http').createServer((req, res) => res.end('answer')).listen(3000)`,
     )
     await assert.rejects(world.vhosts.load(HOST), ({ cause }: VhostError) =>
-      /fork\(\) is not to be had/.test(String(cause)),
+      /fork\(\) is not available/.test(String(cause)),
     )
     assert.deepEqual(Object.keys(cluster.workers ?? {}), [])
     const [code] = await once(cluster.fork(), 'exit')

@@ -1234,7 +1234,7 @@ describe('Forward', () => {
       wall.around = (req, _, next) => void bodyOf(req).then(() => next())
       const answer = await wall.ask({ method: 'POST', headers: { 'content-length': 4 }, body: 'body' })
       assert.equal(answer.status, 500)
-      assert.match((wall.errors[0] as Error).message, /was read before the router/)
+      assert.match((wall.errors[0] as Error).message, /was read before it came to the router/)
       assert.doesNotMatch((wall.errors[0] as Error).stack as string, FRAME)
       assert.equal((await wall.ask({})).body, 'well')
     })
@@ -1525,7 +1525,7 @@ describe('Forward', () => {
         assert.deepEqual([answer.status, answer.body], [500, ''])
         assert.match(
           (wall.errors[0] as Error).message,
-          /next\(\) and left a body unread .* nothing of HTTP\/2$/,
+          /next\(\) and left the body unread, .* nothing with HTTP\/2$/,
         )
         assert.doesNotMatch((wall.errors[0] as Error).stack as string, FRAME)
       })

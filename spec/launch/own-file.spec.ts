@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { ownFile } from '../../lib/launch/own-file.ts'
 
-const message = /cannot find a file of its own, .*: where it is part of a bundle, .* external/
+const message = /cannot find its own file .*: if it was bundled, mark it as external/
 
 /** A module of the library under another name, and without the files that Node loads itself, as after bundling. */
 async function importBundled(module: string): Promise<Record<string, (given: object) => unknown>> {

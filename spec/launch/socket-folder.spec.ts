@@ -41,12 +41,12 @@ describe('SocketFolder', () => {
     assert.equal(statSync(folder.path).mode & 0o777, 0o700)
     rmSync(folder.path, { recursive: true })
     symlinkSync(tmpdir(), folder.path)
-    assert.throws(() => folder.next(), /lies something else/)
+    assert.throws(() => folder.next(), /something else is in the place/)
     rmSync(folder.path)
     if (process.getuid?.() === 0) {
       mkdirSync(folder.path)
       chownSync(folder.path, 65_534, 65_534)
-      assert.throws(() => folder.next(), /lies something else/)
+      assert.throws(() => folder.next(), /something else is in the place/)
     }
     folder.close()
     assert.ok(!existsSync(folder.path))
