@@ -13,6 +13,7 @@ import {
 } from './options/option-values.ts'
 import type { Isolation, Settings } from './options.ts'
 import { isObject } from './values/is-object.ts'
+import { parseJson } from './values/parse-json.ts'
 
 /** What a vhost says of itself, in `"vhost"` of the package.json in its real path. */
 export interface VhostSettings {
@@ -144,7 +145,7 @@ async function readPackage(realPath: string, { user, uid }: ForUser): Promise<un
   // Through a link, the router would read as root what the owner of the vhost may not.
   const owner = user === 'owner' ? (uid ?? (await stat(realPath)).uid) : undefined
   const source = await unlessGone(readSmallFile(file, owner)).catch(refuseUnfit)
-  return source === undefined ? undefined : JSON.parse(source)
+  return source === undefined ? undefined : parseJson(source)
 }
 
 function refuseUnfit(error: unknown): never {

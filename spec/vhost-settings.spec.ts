@@ -44,6 +44,13 @@ describe('"vhost" in a package.json', () => {
     await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
   })
 
+  it('may follow a byte order mark, as Node accepts it', async () => {
+    await using world = await World.start()
+    world.write('aries.test/app/main.js', 'module.exports = (req, res) => res.end("main")')
+    world.write('aries.test/package.json', '\ufeff{ "vhost": { "moduleName": "main" } }')
+    assert.equal(await world.body('aries.test'), 'main')
+  })
+
   it('is read in the vhost itself if that is the app folder', async () => {
     await using world = await World.start({ appDir: '.', getVersion: () => 1 })
     world.write('aries.test/main.js', 'module.exports = (req, res) => res.end("aries")')

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { parseJson } from '../values/parse-json.ts'
 import { internals, type Parent } from './module-internals.ts'
 import { foldersWith, isBare, packageName } from './package-folders.ts'
 
@@ -94,7 +95,7 @@ function candidateIn(folder: string, name: string, subpath: string): [string, st
  */
 export function nameWithExports(packageFile: string): string | undefined {
   try {
-    const { name, exports } = JSON.parse(readFileSync(packageFile, 'utf8'))
+    const { name, exports } = parseJson(readFileSync(packageFile, 'utf8'))
     return exports === undefined ? undefined : name
   } catch {
     return undefined

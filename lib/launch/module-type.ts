@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
 import { compileFunction } from 'node:vm'
+import { parseJson } from '../values/parse-json.ts'
 
 /**
  * What Node takes a file for without reading it, `module` or `commonjs`: by its extension, else by `type` in the
@@ -29,7 +30,7 @@ function typeAbove(folder: string): string | undefined {
   // Checked first: most folders have none, and throwing costs more than all the rest.
   if (!existsSync(file)) return dirname(folder) === folder ? undefined : typeAbove(dirname(folder))
   try {
-    return JSON.parse(readFileSync(file, 'utf8')).type
+    return parseJson(readFileSync(file, 'utf8')).type
   } catch {
     return undefined
   }

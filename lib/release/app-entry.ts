@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { statOf, unlessGone } from '../files/gone.ts'
 import { readSmallFile, UnfitFile } from '../files/small-file.ts'
+import { parseJson } from '../values/parse-json.ts'
 
 /** In the order in which they are tried. */
 const NAMES = ['app', 'index', 'server']
@@ -91,7 +92,7 @@ async function resolveMain(path: string): Promise<Found | undefined> {
 
 function parseMain(source: string): string | undefined {
   try {
-    const { main } = JSON.parse(source)
+    const { main } = parseJson(source)
     return typeof main === 'string' && main !== '' ? main : undefined
   } catch {
     // Half written, or malformed: Node reports it when the entry is loaded.

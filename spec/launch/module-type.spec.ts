@@ -10,6 +10,7 @@ describe('moduleTypeOf', () => {
     world.write('module/node_modules/typed/package.json', '{ "type": "commonjs" }')
     world.write('module/silent/package.json', '{}')
     world.write('module/broken/package.json', '{')
+    world.write('module/marked/package.json', '\ufeff{ "type": "commonjs" }')
     const rows: [file: string, type: string | undefined][] = [
       ['module/app/index.js', 'module'],
       ['module/app/index.cjs', 'commonjs'],
@@ -20,6 +21,7 @@ describe('moduleTypeOf', () => {
       ['module/node_modules/untyped/index.js', undefined],
       ['module/silent/index.js', undefined],
       ['module/broken/index.js', undefined],
+      ['module/marked/index.js', 'commonjs'],
     ]
     for (const [file, type] of rows) assert.equal(moduleTypeOf(world.path(file)), type, file)
   })

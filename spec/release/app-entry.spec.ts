@@ -119,6 +119,11 @@ describe('findEntry', () => {
     })
   }
 
+  it('passes over a byte order mark, as Node does', async () => {
+    const source = '\ufeff{ "main": "main.js" }'
+    assert.equal(await entryOf({ 'package.json': source, 'main.js': '', 'app.js': '' }), 'main.js')
+  })
+
   it('takes a package.json of more than one MiB for none', async () => {
     const source = JSON.stringify({ main: 'main.js', more: 'x'.repeat(2 ** 20) })
     assert.equal(await entryOf({ 'package.json': source, 'main.js': '', 'app.js': '' }), 'app.js')
