@@ -108,13 +108,17 @@ const CLIENT_PROPERTIES: PropertyDescriptorMap & ThisType<ToldSocket> = {
 
 /**
  * On the app's side: answers that the app left the request to the next handler, with the headers that it had set. An
- * answer that has begun goes on, as nobody else can give another. If there is an error, it is cut unless it is
- * complete.
+ * answer that has begun goes on, as nobody else can give another. An error goes to stderr then, and cuts the answer
+ * unless it is complete.
  */
 export function passOn(res: ServerResponse, error: unknown): void {
   const isError = isNextError(error)
   if (res.headersSent) {
-    if (isError && !res.writableEnded) (res.socket as Socket | null)?.destroy()
+    // What follows a first call is not reported in process either.
+    if (!isError || res.hasHeader(NEXT)) return
+    // It is too late to tell the router.
+    console.error(error)
+    if (!res.writableEnded) (res.socket as Socket | null)?.destroy()
     return
   }
   for (const name of ['transfer-encoding', 'trailer']) res.removeHeader(name)

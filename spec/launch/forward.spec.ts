@@ -1551,7 +1551,8 @@ describe('Forward', () => {
       assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
     })
 
-    it('leaves an answer that has begun complete, and the next one, too', async () => {
+    it('leaves an answer that has begun complete, and the next one, too', async t => {
+      const said = t.mock.method(console, 'error', () => undefined)
       const big = Buffer.alloc(3_000_000, 'x')
       await using wall = await Wall.start((req, res, next) => {
         if (req.url === '/begun') {
@@ -1569,15 +1570,31 @@ describe('Forward', () => {
         assert.equal((await wall.ask({ path: '/begun' })).body, 'one two')
       }
       assert.deepEqual(wall.errors, [])
+      assert.deepEqual(
+        said.mock.calls.map(({ arguments: [error] }) => String(error)),
+        Array(3).fill('Error: after the answer'),
+      )
     })
 
-    it('with an error cuts an incomplete answer', async () => {
+    it('with an error cuts an incomplete answer, and says on stderr why', async t => {
+      const said = t.mock.method(console, 'error', () => undefined)
       await using wall = await Wall.start((_, res, next) => {
         res.write('some')
         setTimeout(() => next(new Error('no more')), 20)
       })
       const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
       assert.match(answer, /4\r\nsome\r\n$/)
+      assert.equal(String(said.mock.calls[0]?.arguments[0]), 'Error: no more')
+    })
+
+    it('counts once: a second call is ignored, and not reported', async t => {
+      const said = t.mock.method(console, 'error', () => undefined)
+      await using wall = await Wall.start((_, __, next) => {
+        next()
+        next(new Error('twice'))
+      })
+      assert.equal((await wall.ask({})).status, 404)
+      assert.deepEqual([wall.errors, said.mock.callCount()], [[], 0])
     })
 
     it('goes on here with the error, also for HEAD', async () => {
