@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { READ_FLAGS } from './read-flags.ts'
 
 const MAX_SIZE = 2 ** 20
@@ -20,13 +20,22 @@ export async function readSmallFile(path: string, owner?: number): Promise<strin
     if (owner !== undefined && stats.uid !== owner && stats.uid !== 0) {
       throw new UnfitFile('belongs to somebody else')
     }
-    const bytes = Buffer.allocUnsafe(stats.size)
-    let length = 0
-    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
-      read = (await file.read(bytes, length, bytes.length - length)).bytesRead
-    }
-    return bytes.toString('utf8', 0, length)
+    return await readToEnd(file, stats.size)
   } finally {
     await file.close()
+  }
+}
+
+/** Reads beyond `size`: the file may have been replaced by longer text since, of which a part would be malformed. */
+async function readToEnd(file: FileHandle, size: number): Promise<string> {
+  // One byte more, so that a file of this size ends with a read of nothing.
+  let bytes = Buffer.allocUnsafe(size + 1)
+  let length = 0
+  for (;;) {
+    const { bytesRead } = await file.read(bytes, length, bytes.length - length)
+    if (bytesRead === 0) return bytes.toString('utf8', 0, length)
+    length += bytesRead
+    if (length > MAX_SIZE) throw new UnfitFile('is larger than 1 MiB')
+    if (length === bytes.length) bytes = Buffer.concat([bytes], length * 2)
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chownSync, mkdirSync, readdirSync } from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { describe, it } from 'node:test'
 import { readSmallFile, UnfitFile } from '../../lib/files/small-file.ts'
 import { World } from '../support/world.ts'
@@ -15,6 +16,28 @@ describe('readSmallFile', () => {
       assert.equal(await readSmallFile(world.path('file')), text)
     }
     await assert.rejects(readSmallFile(world.path('none')), { code: 'ENOENT' })
+  })
+
+  it('reads all of a file that is longer than its size says', {
+    skip: process.platform === 'linux' ? false : 'needs /proc, where every file has size 0',
+  }, async () => {
+    assert.equal(await readSmallFile('/proc/self/environ'), readFileSync('/proc/self/environ', 'utf8'))
+  })
+
+  it('refuses one that grows beyond 1 MiB while it is read', async t => {
+    await using world = new World()
+    world.write('file', 'x'.repeat(2 ** 20))
+    const file = await open(world.path('file'))
+    const { prototype } = file.constructor
+    await file.close()
+    const { stat } = prototype
+    // As if somebody wrote on between the two.
+    t.mock.method(prototype, 'stat', async function (this: unknown) {
+      const stats = await stat.call(this)
+      world.write('file', 'x'.repeat(2 ** 20 + 1))
+      return stats
+    })
+    await assert.rejects(readSmallFile(world.path('file')), unfit('is larger than 1 MiB'))
   })
 
   it('refuses what is too large or no file, and keeps nothing open', onUnix, async () => {
