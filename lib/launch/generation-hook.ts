@@ -23,6 +23,9 @@ export interface LoadedRelease {
   readonly modulePaths: readonly string[]
 }
 
+/** To the hooks thread: a generation that has ended, or the release that is loaded at a real path from now on. */
+type Message = number | [realPath: string, release?: LoadedRelease]
+
 interface ResolveContext {
   readonly parentURL?: string | undefined
   readonly conditions?: readonly string[]
@@ -112,6 +115,7 @@ function resolveHere(specifier: string, context: ResolveContext, next: NextResol
     const generation = generationIn(specifier)
     return generation === undefined ? resolved : handOn(withTypeNow(resolved), generation)
   }
+  if (parent.isForeign) return handOn(next(specifier, context), parent.generation)
   const key = keyOf(specifier, parent, context)
   const resolved =
     knownImport(key, parent) ??
@@ -164,7 +168,7 @@ function withTypeNow(resolved: Resolved): Resolved {
 
 /** Node 20: called in the thread of the hooks. */
 export function initialize({ port }: { port: MessagePort }): void {
-  inbox = port
+  inboxes.push(port)
 }
 
 /** Node 20: called in the thread of the hooks. */
@@ -174,7 +178,7 @@ export async function resolve(
   next: NextResolve<Promise<Resolved>>,
 ): Promise<Resolved> {
   findPathCaches(url => next(url).catch(() => {}))
-  readInbox()
+  readInboxes()
   const parent = parentOf(context)
   if (!parent) return handOn(await next(specifier, context), generationIn(specifier))
   const key = keyOf(specifier, parent, context)
@@ -215,10 +219,11 @@ async function searchThere(
   }
 }
 
-let inbox: MessagePort | undefined
+/** One for each copy of this library in the process: an app that has its own router brings another copy. */
+const inboxes: MessagePort[] = []
 
-function readInbox(): void {
-  for (const message of received(inbox) as Generator<number | [string, LoadedRelease | undefined]>) {
+function readInboxes(): void {
+  for (const message of inboxes.flatMap(inbox => [...received(inbox)]) as Message[]) {
     forgetPaths()
     if (typeof message === 'number') endGeneration(message)
     else if (message[1]) setRelease(message[0], message[1])
@@ -231,16 +236,19 @@ interface Parent {
   readonly file: string
   readonly generation: string
   readonly modulePaths: readonly string[]
+  /** Whether another copy of this library loaded the release: its own hook knows where to look. */
+  readonly isForeign: boolean
 }
 
 function parentOf({ parentURL }: ResolveContext): Parent | undefined {
   if (!parentURL?.startsWith('file:')) return undefined
   const file = fileURLToPath(parentURL)
   const release = releaseOf(file)
-  const generation = generationIn(parentURL) ?? release?.generation
-  if (generation === undefined) return undefined
-  const modulePaths = release?.modulePaths ?? []
-  return { url: parentURL, file, generation: String(generation), modulePaths }
+  const found = generationIn(parentURL) ?? release?.generation
+  if (found === undefined) return undefined
+  const generation = String(found)
+  const isForeign = !release && !imports.has(generation)
+  return { url: parentURL, file, generation, modulePaths: release?.modulePaths ?? [], isForeign }
 }
 
 function knownImport(key: string, { generation }: Parent): Resolved | undefined {
@@ -263,7 +271,7 @@ function noteGrowth({ url }: Resolved, generation: string): void {
   if (!url.startsWith('file:') || generation === String(ONLY_GENERATION) || withImports.has(generation))
     return
   withImports.add(generation)
-  inbox?.postMessage(generation)
+  for (const inbox of inboxes) inbox.postMessage(generation)
 }
 
 /**

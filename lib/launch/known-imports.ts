@@ -13,6 +13,10 @@ export class KnownImports<R> {
     this.#known.delete(generation)
   }
 
+  has(generation: string): boolean {
+    return this.#known.has(generation)
+  }
+
   get(generation: string, key: string): R | undefined {
     return this.#known.get(generation)?.get(key)
   }

@@ -675,4 +675,25 @@ describe('InProcess', () => {
     assert.equal(await world.body(HOST), 'one two')
     assert.deepEqual(world.errors, [])
   })
+
+  it('leaves a router its folders of packages when an app brings a router, and a copy of the library, of its own', async () => {
+    await using world = await still({ modulesDir: 'vendor' })
+    const library = JSON.stringify(new URL('../../lib/index.js', import.meta.url))
+    world.write(
+      'inner.test/app/index.mjs',
+      `import { vhostRouter } from ${library}
+       const sites = vhostRouter({ basePath: new URL('../sites', import.meta.url).pathname })
+       export default sites
+       export const close = () => sites.close()`,
+    )
+    world.write('inner.test/sites/inner.test/app/index.js', `module.exports = (req, res) => res.end('inner')`)
+    assert.equal(await world.body('inner.test'), 'inner')
+    world.write(`${HOST}/vendor/two/index.js`, `module.exports = 'two'`)
+    world.write(`${HOST}/app/index.mjs`, `import two from 'two'\nexport default (req, res) => res.end(two)`)
+    assert.equal(await world.body(HOST), 'two')
+    world.write(`${HOST}/vendor/two/index.js`, `module.exports = 'new'`)
+    await world.vhosts.reload(HOST)
+    assert.equal(await world.body(HOST), 'new')
+    assert.equal(world.vhosts.stats().staleGraphs, 1)
+  })
 })
