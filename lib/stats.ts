@@ -113,13 +113,14 @@ export function collectStats(
   const serving = apps.apps.map(app => ofApp(app, 'serving', apps, table))
   const draining = apps.draining.map(app => ofApp(app, 'draining', apps, table))
   const failed = apps.failures
-    .map(failure => ofFailure(failure, table, isolation))
+    .map(failure => ofFailure(failure, apps, table, isolation))
     .filter(
       ({ realPath, hostnames }) => hostnames.length > 0 && !apps.peek(realPath) && !apps.isLoading(realPath),
     )
   const loading = apps.firstLoads.map(
     ({ release: { realPath }, hostnames }): AppStats => ({
       ...NOT_RUNNING,
+      ...apps.crashesOf(realPath),
       hostnames,
       realPath,
       isolation,
@@ -183,10 +184,16 @@ function ofApp(app: App, state: 'serving' | 'draining', apps: AppCache, table: V
   }
 }
 
-function ofFailure(failure: Failure, table: VhostTable, isolation: Isolation | null): AppStats {
+function ofFailure(
+  failure: Failure,
+  apps: AppCache,
+  table: VhostTable,
+  isolation: Isolation | null,
+): AppStats {
   const { realPath } = failure.release
   return {
     ...NOT_RUNNING,
+    ...apps.crashesOf(realPath),
     hostnames: table.hostnames(realPath),
     realPath,
     isolation,

@@ -200,11 +200,14 @@ export class ServingApps {
       serving: undefined,
     })
     this.retire(realPath, 'crashed', hostnames)
+    const revive = (): void => this.#hooks.revive(hostnames[0] ?? name)
     const letGo = pause > 0 ? this.#failures.hold(release, pause) : undefined
+    // Refused for now, but its hostname is known again: stats() shows it, and a release that mends it is seen.
+    if (letGo) revive()
     setTimeout(() => {
       // A timer may fire early by the clock; then the release would be refused once more, with nobody to ask again.
       letGo?.()
-      this.#hooks.revive(hostnames[0] ?? name)
+      revive()
     }, pause).unref()
   }
 

@@ -574,6 +574,30 @@ export function behaves(isolation: 'thread' | 'process'): void {
       })
     }
 
+    it('one that recurs stays in stats() until the app is restarted, even if nobody asks', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (req, res) => req.method === 'POST' ? process.exit(7) : res.end('aries')`,
+      )
+      await world.vhosts.load('aries.test')
+      // The pause after the last is 800 ms.
+      for (let crashes = 1; crashes <= 5; crashes++) {
+        await world.get('aries.test', '/', { method: 'POST' })
+        await eventually(() => assert.equal(onlyOf(world).restarts, crashes))
+        await eventually(() => {
+          const { hostnames, state, lastExit, lastError } = onlyOf(world)
+          assert.deepEqual(hostnames, ['aries.test'])
+          assert.match(String(lastExit?.how), /it ended with code 7/)
+          assert.equal(lastError?.code, state === 'failed' ? 'ERR_VHOST_CRASHED' : undefined)
+          assert.equal(state, crashes < 5 ? 'serving' : 'failed')
+          const isRefused = world.vhosts.metrics().includes('release_refused{hostname="aries.test"} 1')
+          assert.equal(isRefused, state === 'failed')
+        })
+      }
+      await eventually(() => assert.equal(onlyOf(world).state, 'serving'))
+    })
+
     it('a process that is started and waited for holds up its own vhost only', async () => {
       await using world = await start()
       world.site('leo.test', 'leo')
