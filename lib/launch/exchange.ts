@@ -113,7 +113,7 @@ export class Exchange extends AsyncResource {
       up.end()
       return
     }
-    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, this.#onSent)
+    this.#body = new ForwardedBody(this.#req, up, this.#gone, this, this.#onSent, this.#onSpoiled)
     this.#body.send()
   }
 
@@ -226,6 +226,13 @@ export class Exchange extends AsyncResource {
 
   readonly #onSent = (): void => this.#timeout?.restart()
 
+  /** Middleware before the router has read a part of the body, or has it decoded. */
+  readonly #onSpoiled = (): void => {
+    if (this.isOver) this.#up.destroy()
+    else if (this.#down) this.refuse(readBody())
+    else this.runInAsyncScope(() => this.#fail(readBody()))
+  }
+
   readonly #onTimeout = (): void => this.#fail(this.#error('ERR_VHOST_REQUEST_TIMEOUT'))
 
   readonly #onClientGone = (): void => {
@@ -242,7 +249,7 @@ export class Exchange extends AsyncResource {
     return new VhostError(code, { hostname: this.#req.vhost?.hostname, ...options })
   }
 
-  #fail(error: VhostError): void {
+  #fail(error: Error): void {
     this.end()
     this.#up.destroy()
     this.#next(error)

@@ -24,6 +24,10 @@ export class ForwardedBody {
   readonly #context: AsyncResource
   /** Called for each chunk. */
   readonly #arrived: () => void
+  /** Called if the body is not as long as its head says. */
+  readonly #spoiled: () => void
+  /** Bytes still to come; infinite if the head does not say. */
+  #left: number
   #isOurs: boolean
   /** The chunks so far; undefined once nothing can be put back. */
   #kept: Buffer[] | undefined
@@ -39,12 +43,15 @@ export class ForwardedBody {
     gone: Set<() => void> | undefined,
     context: AsyncResource,
     arrived: () => void,
+    spoiled: () => void,
   ) {
     this.#req = req
     this.#up = up
     this.#gone = gone
     this.#context = context
     this.#arrived = arrived
+    this.#spoiled = spoiled
+    this.#left = statedLength(req)
     this.#isOurs = isFresh(req)
     // With HTTP/2, nothing says before `end` that a body is complete. A body that others have read from would be read
     // twice.
@@ -135,14 +142,22 @@ export class ForwardedBody {
   #write(chunk: Buffer, written?: ReturnType<typeof giveBack>): boolean {
     this.#isBegun = true
     this.#arrived()
+    if (this.#up.destroyed) return true
     // The chunk is text if a middleware has asked for that.
-    return this.#up.destroyed || this.#up.write(chunk, this.#req.readableEncoding ?? 'binary', written)
+    const encoding = this.#req.readableEncoding ?? 'binary'
+    this.#left -= Buffer.byteLength(chunk, encoding)
+    if (this.#left >= 0) return this.#up.write(chunk, encoding, written)
+    // Bytes that are not valid text grow when they are decoded, and the excess would be read as another request.
+    this.#spoiled()
+    return true
   }
 
   readonly #onEnd = (): void => {
     if (this.#isSent) return
     this.#isSent = true
-    endBody(this.#up, this.#req)
+    // A part was read before the router, and the app would wait for it.
+    if (this.#left > 0 && this.#left !== Number.POSITIVE_INFINITY && this.#req.complete) this.#spoiled()
+    else endBody(this.#up, this.#req)
   }
 
   // Once it is answered, a request does not emit that its client is gone. With HTTP/2, `complete` is true however the
@@ -159,6 +174,12 @@ export class ForwardedBody {
 
   // In the context of its own request: a pooled connection emits `drain` in that of the request that opened it.
   readonly #resume = (): void => void this.#context.runInAsyncScope(this.#req.resume, this.#req)
+}
+
+/** Bytes of the body; infinite if the head does not say. */
+function statedLength({ headers }: IncomingMessage): number {
+  const { 'content-length': length, 'transfer-encoding': coding } = headers
+  return length === undefined || coding !== undefined ? Number.POSITIVE_INFINITY : Number(length)
 }
 
 /** In process, the app would have found what the reader had made of the body. */

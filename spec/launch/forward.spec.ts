@@ -1239,6 +1239,41 @@ describe('Forward', () => {
       assert.equal((await wall.ask({})).body, 'well')
     })
 
+    it('a body that was partly read before is an error, and not waited for', async () => {
+      await using wall = await Wall.start((req, res) => void bodyOf(req).then(body => res.end(body)))
+      wall.around = (req, _, next) => {
+        if (req.method === 'GET') next()
+        else
+          req.once('readable', () => {
+            req.read(1)
+            next()
+          })
+      }
+      const answer = await wall.ask({ method: 'POST', headers: { 'content-length': 4 }, body: 'body' })
+      assert.equal(answer.status, 500)
+      assert.match((wall.errors[0] as Error).message, /was read before it came to the router/)
+      assert.equal((await wall.ask({})).status, 200)
+    })
+
+    it('a body that grows when a middleware has it decoded is an error, and never another request', async () => {
+      const asked: unknown[] = []
+      await using wall = await Wall.start((req, res) => {
+        asked.push(req.url)
+        void bodyOf(req).then(body => res.end(body))
+      })
+      wall.before = req => req.setEncoding('utf8')
+      const hidden = 'GET /hidden HTTP/1.1\r\nHost: a\r\nab: 1\r\n\r\n'
+      // Each such byte becomes three.
+      const body = '\xff'.repeat(hidden.length / 2) + hidden
+      const head = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`
+      for (let time = 0; time < 3; time++) {
+        assert.match(await wall.raw(head + body), /^HTTP\/1\.1 500 /)
+        assert.match((wall.errors[time] as Error).message, /was read before it came to the router/)
+        assert.equal((await wall.ask({ path: '/next' })).status, 200)
+      }
+      assert.ok(!asked.includes('/hidden'))
+    })
+
     it('a target that cannot be forwarded is an error', async () => {
       await using wall = await Wall.start((_, res) => res.end('well'))
       wall.before = req => {
