@@ -98,9 +98,7 @@ export function realPathOf(file: string): string | undefined {
   }
 }
 
-/**
- * Whether a generation has imported something: Node keeps that, and would keep another copy for the next generation.
- */
+/** Whether a generation has imported something: Node keeps that, and would keep a copy for the next generation. */
 export function hasImports(generation: number): boolean {
   for (const message of received(hookThread)) withImports.add(String(message))
   return withImports.has(String(generation))
@@ -292,10 +290,7 @@ function handOn(resolved: Resolved, generation: string | undefined): Resolved {
     : resolved
 }
 
-/**
- * The messages that have come to a port so far. They are read on demand, so that an import knows of each message that
- * was posted before it.
- */
+/** The messages that have come to a port so far, read on demand: an import knows of each that was posted before it. */
 function* received(port: MessagePort | undefined): Generator<unknown> {
   for (let next = port && receiveMessageOnPort(port); next; next = port && receiveMessageOnPort(port)) {
     yield next.message
