@@ -226,7 +226,7 @@ export class AppCache {
       const isWanted = (await replacing?.isWanted?.()) ?? true
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
       if (!isWanted && load.waiting === 1) throw new TakenBack()
-      if (this.#comesBeside(load)) this.#serving.makeRoom(replacing?.serving)
+      if (this.#comesBeside(load)) this.#serving.makeRoom(this.#present(replacing))
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined
       this.#serving.turnAway(app, reason ?? 'closed')
@@ -244,24 +244,28 @@ export class AppCache {
    * it.
    */
   #comesBeside({ replacing, hostnames }: Load): boolean {
-    if (!replacing || replacing.serving.isRetired) return true
-    const { serving, reason } = replacing
-    const present = reason === 'moved' ? this.#hooks.hostnamesOf(serving.release.realPath) : []
-    return present.some(name => !hostnames.has(name))
+    const serving = this.#present(replacing)
+    if (!serving) return true
+    const others = replacing?.reason === 'moved' ? this.#hooks.hostnamesOf(serving.release.realPath) : []
+    return others.some(name => !hostnames.has(name))
+  }
+
+  /** The app to replace now: the one that was to be replaced may itself have been, while this load waited. */
+  #present(replacing: Replacement | undefined): App | undefined {
+    return replacing && this.peek(replacing.serving.release.realPath)
   }
 
   #noteFailure({ release, replacing }: Load, thrown: unknown): VhostError {
     if (this.#isClosed) return new VhostError('ERR_VHOST_CLOSED')
     const error = thrown instanceof VhostError ? thrown : new VhostError('ERR_VHOST_LOAD', { cause: thrown })
     if (error.code === 'ERR_VHOST_OVERLOADED' || error.code === 'ERR_VHOST_CLOSED') return error
-    const serving = replacing?.serving
-    if (!this.#failures.note(release, error, serving?.requests ?? 0)) return error
+    if (!this.#failures.note(release, error, this.#present(replacing)?.requests ?? 0)) return error
     const { realPath } = release
     // Read now: the app that serves may be evicted before the event, and its hostnames with it.
     const hostnames = this.hostnamesOf(realPath)
     const tell = (): void => {
-      const present = serving?.isRetired ? undefined : serving?.release
-      this.#events.emit('error', { hostnames, ...release, error, serving: present })
+      const serving = this.#present(replacing)?.release
+      this.#events.emit('error', { hostnames, ...release, error, serving })
     }
     if (replacing?.reason === 'changed' && isLack(error)) {
       this.#lacks.hold(realPath, () => {

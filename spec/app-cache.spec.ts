@@ -8,7 +8,7 @@ import { Events } from '../lib/events.ts'
 import type { VhostError } from '../lib/index.ts'
 import type { Launched } from '../lib/launch/launch.ts'
 import { resolveOptions } from '../lib/options.ts'
-import { eventually, World } from './support/world.ts'
+import { eventually, type Handler, World } from './support/world.ts'
 
 function hanging(world: World, host: string): void {
   world.write(
@@ -126,6 +126,36 @@ describe('AppCache', () => {
     client.abort()
     await busy
     await eventually(async () => (await world.body('taurus.test')) === 'new')
+  })
+
+  it('evicts nobody for a reload() that waits for another one, and tells what serves if it fails', async () => {
+    await using world = await World.start({ maxApps: 1 })
+    const handler: Handler = (_, res) => res.end('aries')
+    const loads: (() => unknown)[] = [() => handler]
+    Object.assign(globalThis, { loadsOfAries: loads })
+    world.write('aries.test/app/index.js', 'module.exports = globalThis.loadsOfAries.shift()()')
+    assert.equal(await world.body('aries.test'), 'aries')
+    const fail = (): void => {
+      throw new Error('refused')
+    }
+    for (const next of [() => handler, fail]) {
+      let finish = (_: Handler): void => {}
+      const loading = new Promise(resolve => {
+        finish = resolve
+      })
+      loads.push(() => loading, next)
+      const first = world.vhosts.reload('aries.test')
+      await eventually(() => loads.length === 1)
+      const second = world.vhosts.reload('aries.test').catch(() => undefined)
+      // Takes more looks at the disk than reload() does before it waits.
+      await world.vhosts.why('aries.test')
+      finish(handler)
+      await Promise.all([first, second])
+    }
+    await eventually(() => assert.equal(world.events('evict').length, 3))
+    for (const { reason } of world.events('evict')) assert.equal(reason, 'reloaded')
+    const serving = world.events('error').map(error => error.serving?.realPath)
+    assert.deepEqual(serving, [world.path('aries.test')])
   })
 
   it('evicts what has been idle for idleTimeout, but not what is busy', async () => {
