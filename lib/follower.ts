@@ -3,12 +3,11 @@ import type { App } from './app.ts'
 import type { AppCache } from './app-cache.ts'
 import type { DiskFaults } from './disk-faults.ts'
 import { debug, type Events } from './events.ts'
-import { type Found, readFound } from './follower/found.ts'
+import { type Found, leadsStill, readFound } from './follower/found.ts'
 import { GoneNames } from './follower/gone-names.ts'
 import { SideBySide } from './follower/side-by-side.ts'
 import type { Settings } from './options.ts'
 import { isSameRelease } from './release.ts'
-import { locateVhost } from './vhost-path.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
 
@@ -197,7 +196,9 @@ export class Follower {
         this.#watch.wake(hostname)
         return
       }
-      await this.#apps.replace(settled.release, hostname, { serving, reason: 'changed' })
+      // By then the vhost may be deleted, or its app evicted: to make room for this one would cost another site its own.
+      const isWanted = (): boolean => this.#table.hostnames(realPath).length > 0
+      await this.#apps.replace(settled.release, hostname, { serving, reason: 'changed', isWanted })
       this.#retireUnled(realPath)
     } else {
       await this.#move(vhost, serving, settled)
@@ -232,7 +233,7 @@ export class Follower {
     const present = this.#apps.peek(found.realPath)
     let isTakenBack = false
     const isWanted = async (): Promise<boolean> => {
-      isTakenBack = !(await this.#leadsStill(hostname, found))
+      isTakenBack = !(await leadsStill(hostname, found, this.#settings))
       return !isTakenBack
     }
     const app =
@@ -257,16 +258,6 @@ export class Follower {
     if (this.#table.hostnames(known.realPath).length === 0)
       this.#apps.retire(known.realPath, 'moved', [hostname], app)
     return false
-  }
-
-  /** Whether a hostname still leads there after a load: a release that was taken back meanwhile must not serve. */
-  async #leadsStill(hostname: string, { realPath }: Found): Promise<boolean> {
-    try {
-      return (await locateVhost(hostname, this.#settings, true))?.realPath === realPath
-    } catch {
-      // If the disk cannot tell, the earlier reading stands.
-      return true
-    }
   }
 
   /** Reads until two readings in a row agree: a version counts only then. */

@@ -158,6 +158,33 @@ describe('AppCache', () => {
     assert.deepEqual(serving, [world.path('aries.test')])
   })
 
+  it('evicts nobody for a changed release whose vhost is deleted while it loads', async () => {
+    await using world = await World.start({ maxApps: 2 })
+    for (const name of ['aries', 'leo', 'libra']) world.site(`${name}.test`, name)
+    await world.body('aries.test')
+    await world.body('leo.test')
+    let finish = (): void => {}
+    const ready = new Promise<void>(resolve => {
+      finish = resolve
+    })
+    const next = Object.assign(globalThis, { nextAries: { isLoading: false, ready } }).nextAries
+    world.write(
+      'aries.test/app/index.js',
+      `const next = globalThis.nextAries
+       next.isLoading = true
+       module.exports = next.ready.then(() => (req, res) => res.end('next'))`,
+    )
+    await eventually(() => next.isLoading)
+    world.remove('aries.test')
+    await eventually(() => world.events('evict').some(({ reason }) => reason === 'deleted'))
+    await world.body('libra.test')
+    finish()
+    await eventually(() => assert.equal(world.events('evict').length, 2))
+    assert.equal(world.events('evict')[1]?.reason, 'changed')
+    assert.deepEqual(world.events('reload'), [])
+    assert.deepEqual(loaded(world), ['leo.test', 'libra.test'])
+  })
+
   it('evicts what has been idle for idleTimeout, but not what is busy', async () => {
     await using world = await World.start({ idleTimeout: 100 })
     hanging(world, 'aries.test')

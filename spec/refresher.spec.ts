@@ -1019,9 +1019,13 @@ describe('a change', { concurrency: 4 }, () => {
     world.link('aries.test', 'releases/2')
     await world.vhosts.reload('aries.test')
     open()
-    await eventually(() =>
-      world.events('reload').some(({ realPath }) => realPath === world.path('releases/1')),
-    )
+    await eventually(() => {
+      const ended = world.events('evict').filter(({ realPath }) => realPath === world.path('releases/1'))
+      assert.deepEqual(
+        ended.map(({ reason }) => reason),
+        ['moved', 'changed'],
+      )
+    })
     await eventually(() => {
       const serving = world.vhosts.stats().vhosts.map(({ hostnames, realPath }) => [hostnames, realPath])
       assert.deepEqual(serving, [[['aries.test'], world.path('releases/2')]])

@@ -17,3 +17,17 @@ export async function readFound(
   const release = location && (await readRelease(location, settings, lastRead))
   return location && release && { ...location, release }
 }
+
+/** Whether a hostname still leads there after a load: a release that was taken back meanwhile must not serve. */
+export async function leadsStill(
+  hostname: string,
+  { realPath }: Found,
+  settings: Settings,
+): Promise<boolean> {
+  try {
+    return (await locateVhost(hostname, settings, true))?.realPath === realPath
+  } catch {
+    // If the disk cannot tell, the earlier reading stands.
+    return true
+  }
+}
