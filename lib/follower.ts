@@ -231,19 +231,21 @@ export class Follower {
   async #move(vhost: Vhost, serving: App, found: Found): Promise<boolean> {
     const { hostname } = vhost
     const present = this.#apps.peek(found.realPath)
-    let isTakenBack = false
+    let isTakenBack: boolean | undefined
     const isWanted = async (): Promise<boolean> => {
       isTakenBack = !(await leadsStill(hostname, found, this.#settings))
       return !isTakenBack
     }
     const app =
       present ?? (await this.#apps.replace(found.release, hostname, { serving, reason: 'moved', isWanted }))
+    // A load that another hostname had begun has not asked.
+    if (app && !present && isTakenBack === undefined) await isWanted()
     if (isTakenBack) {
       // The release may have been loaded all the same, for another hostname that came to it meanwhile.
       this.#retireUnled(found.realPath)
       this.#watch.wake(hostname)
     }
-    if (!app || isTakenBack) return isTakenBack
+    if (!app || isTakenBack) return isTakenBack === true
     const known = this.#table.peek(hostname)
     // The hostname was led elsewhere while this was loaded: the later reading counts, whichever load ends first.
     if (!known || (known !== vhost && known.readAt > found.readAt)) {

@@ -1033,6 +1033,27 @@ describe('a change', { concurrency: 4 }, () => {
     assert.equal(await world.body('aries.test'), 'two')
   })
 
+  it('that is taken back while another name has the release loaded leads nowhere else', async () => {
+    await using world = await World.start()
+    using gates = new Gates(world, ['two'])
+    world.site('releases/one', 'one')
+    world.link('aries.test', 'releases/one')
+    world.link('next.test', 'releases/two')
+    assert.equal(await world.body('aries.test'), 'one')
+    const next = world.body('next.test')
+    await gates.reached('two')
+    world.link('aries.test', 'releases/two')
+    await eventually(() => {
+      const loading = world.vhosts.stats().vhosts.find(({ state }) => state === 'loading')
+      assert.deepEqual(loading?.hostnames, ['next.test', 'aries.test'])
+    })
+    world.link('aries.test', 'releases/one')
+    gates.open('two')
+    assert.equal(await next, 'two')
+    for (let time = 0; time < 20; time++) assert.equal(await world.body('aries.test'), 'one')
+    assert.deepEqual(world.events('evict'), [])
+  })
+
   it('back to a release for only a moment leaves nothing of it loaded', async () => {
     const gate = { isShut: false, isHeld: false, open(): void {} }
     await using world = await World.start({
