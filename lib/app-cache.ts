@@ -173,6 +173,8 @@ export class AppCache {
    * serves its hostnames.
    */
   retire(realPath: string, reason: EvictReason, hostnames?: string[], successor?: App): void {
+    // No hostname leads there any more: if one does again, that is another deploy.
+    if (reason === 'deleted' || reason === 'moved') this.forgetFailure(realPath)
     this.#serving.retire(realPath, reason, hostnames, successor)
   }
 
@@ -191,6 +193,11 @@ export class AppCache {
   /** Forgets that the release at a real path failed to load. */
   forgetFailure(realPath: string): void {
     this.#failures.delete(realPath)
+  }
+
+  /** As `forgetFailure`, unless a hostname leads there. */
+  forgetUnled(realPath: string): void {
+    if (this.#hooks.hostnamesOf(realPath).length === 0) this.forgetFailure(realPath)
   }
 
   async close(drainTimeout: number): Promise<void> {

@@ -7,7 +7,7 @@ import { type Found, leadsStill, readFound } from './follower/found.ts'
 import { GoneNames } from './follower/gone-names.ts'
 import { SideBySide } from './follower/side-by-side.ts'
 import type { Settings } from './options.ts'
-import { isSameRelease } from './release.ts'
+import { isSameRelease, type Release } from './release.ts'
 import type { Vhost, VhostTable } from './vhost-table.ts'
 import type { VhostWatch } from './vhost-watch.ts'
 
@@ -107,15 +107,21 @@ export class Follower {
   }
 
   /** Forgets a hostname that leads nowhere any more, and retires its app if no other one leads there. */
-  drop({ hostname, vhostPath, realPath }: Vhost): void {
+  drop({ hostname, vhostPath, realPath, lastRead }: Vhost): void {
     this.leave(hostname)
+    if (lastRead) this.#apps.forgetUnled(lastRead.realPath)
     const others = this.#table.hostnames(realPath)
     if (!others.some(name => this.#table.peek(name)?.vhostPath === vhostPath)) this.#vacated(vhostPath)
     const app = this.#apps.peek(realPath)
     const gone = app && this.#gone.note(app, hostname, name => this.#table.peek(name) !== undefined)
-    if (others.length > 0) return
-    this.#apps.forgetFailure(realPath)
-    this.#apps.retire(realPath, 'deleted', gone)
+    if (others.length === 0) this.#apps.retire(realPath, 'deleted', gone)
+  }
+
+  /** A hostname leads to `lastRead` now, no longer to `before`: if that is deployed once more, it is tried once more. */
+  leaveRefused({ realPath, lastRead }: Vhost, before: Release): void {
+    const isBack = isSameRelease(this.#apps.peek(realPath)?.release, lastRead)
+    if (isBack && before.realPath === realPath) this.#apps.forgetFailure(realPath)
+    else this.#apps.forgetUnled(before.realPath)
   }
 
   /**

@@ -64,8 +64,10 @@ export class Refresher {
       const isBack = vhost.absence !== undefined || !this.#watch.hasPlaces(vhost) || vhost.fault !== undefined
       vhost.fault = undefined
       if (!isAway) vhost.absence = undefined
-      const isNew = !isSameRelease(vhost.lastRead, found.release)
+      const { lastRead } = vhost
+      const isNew = !isSameRelease(lastRead, found.release)
       vhost.lastRead = found.release
+      if (isNew && lastRead) this.#follower.leaveRefused(vhost, lastRead)
       if (isNew || isBack || !this.#watch.isQuiet(vhost))
         void this.#follower.follow(vhost, found, isNew || isBack)
     })

@@ -859,6 +859,63 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.equal(world.events('evict')[0]?.reason, 'moved')
   })
 
+  it('is tried and reported once more if it is deployed once more, though nobody asks', async () => {
+    await using world = await World.start({ updateInterval: 50 })
+    world.site('releases/r1', 'r1')
+    world.write('releases/r2/app/index.js', `require('needed')\nmodule.exports = (req, res) => res.end('r2')`)
+    const release = world.path('releases/r1')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    for (let deploy = 1; deploy <= 2; deploy++) {
+      world.link('aries.test', 'releases/r2')
+      await eventually(() => assert.equal(world.events('error').length, deploy))
+      assert.equal(world.events('error').at(-1)?.serving?.realPath, release)
+      world.link('aries.test', 'releases/r1')
+      await eventually(() => assert.equal(serving(world)?.lastError, null))
+    }
+    world.write('releases/r2/node_modules/needed/index.js', '')
+    world.link('aries.test', 'releases/r2')
+    await eventually(() => assert.equal(world.events('reload').length, 1))
+    assert.equal(await world.body('aries.test'), 'r2')
+  })
+
+  it('is refused no more once getVersion finds the one that serves again', async () => {
+    let version = 1
+    await using world = await World.start({ updateInterval: 20, getVersion: () => version })
+    const counter = countingSite(world, 'aries.test')
+    assert.equal(await world.body('aries.test'), 'load 1')
+    world.write('aries.test/app/lib/check.js', 'throw new Error("broken")')
+    for (let deploy = 1; deploy <= 2; deploy++) {
+      version = 2
+      await eventually(() => assert.equal(world.events('error').length, deploy))
+      assert.equal(serving(world)?.state, 'serving older')
+      version = 1
+      await eventually(() => assert.equal(serving(world)?.state, 'serving'))
+    }
+    assert.equal(counter.loads, 3)
+  })
+
+  it('is tried once more by the first request if the link to it was deleted and is put back', async () => {
+    await using world = await World.start({ updateInterval: 1000 })
+    world.site('releases/r1', 'r1')
+    const counter = countingSite(world, 'releases/r2')
+    world.write('releases/r2/app/lib/check.js', 'throw new Error("broken")')
+    world.link('aries.test', 'releases/r1')
+    assert.equal(await world.body('aries.test'), 'r1')
+    world.link('aries.test', 'releases/r2')
+    await eventually(() => assert.equal(world.events('error').length, 1))
+    // Each attempt that requests make doubles the pause before the next one.
+    await eventually(async () => {
+      await world.body('aries.test')
+      assert.equal(counter.loads, 4)
+    })
+    world.remove('aries.test')
+    await eventually(async () => assert.equal((await world.get('aries.test')).status, 404))
+    world.write('releases/r2/app/lib/check.js', '')
+    world.link('aries.test', 'releases/r2')
+    assert.equal(await world.body('aries.test'), 'load 5')
+  })
+
   it('heals by a change if nothing serves', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.write('aries.test/app/index.js', 'module.exports = {')
