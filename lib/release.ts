@@ -43,7 +43,9 @@ export async function readRelease(
   const appFolder = join(realPath, settings.appDir)
   const app = await statOf(appFolder)
   if (!app?.isDirectory()) return undefined
+  const isBare = (): Promise<boolean> | false => settings.appDir === '.' && isEmpty(realPath)
   if (settings.getVersion) {
+    if (await isBare()) return undefined
     const version = await customVersion(settings.getVersion, realPath, settings.appDir)
     return version === undefined ? undefined : { realPath, version, entry: undefined, entryStamp: undefined }
   }
@@ -58,7 +60,7 @@ export async function readRelease(
   const found = isSameEntry ? undefined : await search()
   const entry = isSameEntry ? before.entry : found?.path
   const entryFile = isSameEntry ? lastEntryFile : found ? stamp(found.stats) : '-'
-  if (entry === undefined && settings.appDir === '.' && (await isEmpty(realPath))) return undefined
+  if (entry === undefined && (await isBare())) return undefined
   const version = versionOf(identity, entryStamp, entryFile, restartFile)
   // If the version will change by time alone, no watch tells of that.
   const isPassing = found?.isStandIn || version.includes(FRESH)

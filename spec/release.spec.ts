@@ -391,6 +391,14 @@ describe('getVersion', () => {
     assert.equal(await read({ getVersion: async () => undefined }), undefined)
   })
 
+  it('is not asked about a vhost that is its own app folder and is empty: there is no app', async () => {
+    rmSync(at('app'), { recursive: true })
+    const options = { appDir: '.', getVersion: () => 1 }
+    assert.equal(await read(options), undefined)
+    write('aries.test/readme.txt', '')
+    assert.equal((await read(options))?.version, 1)
+  })
+
   for (const code of ['ENOENT', 'ENOTDIR', 'ELOOP']) {
     it(`means gone with ${code}`, async () => {
       const getVersion = () => {
