@@ -87,7 +87,8 @@ export class Follower {
     const known = this.#table.peek(hostname)
     if (known?.realPath === found.realPath) return
     const isKept = known && (known.readAt > found.readAt || !this.#apps.peek(found.realPath))
-    if (isKept && this.#apps.peek(known.realPath)) {
+    const isReserved = this.#settings.reserved?.has(hostname)
+    if (isReserved || (isKept && this.#apps.peek(known.realPath))) {
       this.#retireUnled(found.realPath)
       return
     }

@@ -374,6 +374,28 @@ function behaves(isolation: Isolation): void {
     assert.throws(() => world.vhosts.reserve('..'), { code: 'ERR_VHOST_HOST' })
   })
 
+  it('leads a name nowhere that is reserved while its app is being loaded', async () => {
+    await using world = await World.start({ updateInterval: 50 })
+    let finish = (): void => {}
+    const ready = new Promise<void>(resolve => {
+      finish = resolve
+    })
+    const { reservedSite } = Object.assign(globalThis, { reservedSite: { isLoading: false, ready } })
+    world.write(
+      'aries.test/app/index.js',
+      `globalThis.reservedSite.isLoading = true
+       module.exports = globalThis.reservedSite.ready.then(() => (req, res) => res.end('aries'))`,
+    )
+    const first = world.get('aries.test')
+    await eventually(() => reservedSite.isLoading)
+    world.vhosts.reserve('aries.test')
+    finish()
+    await first
+    assert.equal((await world.get('aries.test')).status, 404)
+    await eventually(() => assert.equal(world.events('evict').length, 1))
+    assert.deepEqual(world.vhosts.stats().vhosts, [])
+  })
+
   it('keeps a bounded number of the names that a wildcard leads to one app', async () => {
     await using world = await start({ vhostDir: ['%0', '.any'] })
     world.site('aries.test', 'aries')
