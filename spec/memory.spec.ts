@@ -113,6 +113,17 @@ describe('memory', () => {
       })
     }
 
+    it('with an idleTimeout of an hour', async () => {
+      await using world = await still({ idleTimeout: 3_600_000 })
+      world.write(`${HOST}/app/index.js`, `${TRACKED}\nmodule.exports = (req, res) => res.end(String(token))`)
+      for (let round = 0; round < 100; round++) {
+        await world.vhosts.reload(HOST)
+        await world.body(HOST)
+      }
+      assert.equal(globals.generations.length, 100)
+      await eventually(async () => (await aliveGenerations()) <= 4)
+    })
+
     it('to which many names lead, each asked once', async () => {
       await using world = await still()
       world.write(`${HOST}/app/index.js`, `${TRACKED}; module.exports = (req, res) => res.end('served')`)

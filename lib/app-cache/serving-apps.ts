@@ -47,6 +47,7 @@ export class ServingApps {
   readonly #crashes = new Crashes()
   readonly #reloadRate = new ReloadRate()
   readonly #endings: Endings
+  readonly #idleTimers = new Map<string, NodeJS.Timeout>()
   /** What an app starts when it is closed must not run in the async context of a request. */
   readonly #outside = AsyncLocalStorage.snapshot()
   #isClosed = false
@@ -180,6 +181,9 @@ export class ServingApps {
   #switch(realPath: string, app: App | undefined): void {
     if (app) this.#apps.set(realPath, app)
     else this.#apps.delete(realPath)
+    // It would keep the app that leaves in memory.
+    clearTimeout(this.#idleTimers.get(realPath))
+    this.#idleTimers.delete(realPath)
     this.#hooks.switched(realPath)
   }
 
@@ -217,6 +221,7 @@ export class ServingApps {
     const timer = setTimeout(() => {
       if (!app.isBusy && this.#apps.get(realPath) === app) this.retire(realPath, 'idle')
     }, this.#idleTimeout).unref()
+    this.#idleTimers.set(realPath, timer)
     app.onIdle = () => timer.refresh()
   }
 
