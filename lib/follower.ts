@@ -241,7 +241,7 @@ export class Follower {
     let isTakenBack: boolean | undefined
     const isWanted = async (): Promise<boolean> => {
       isTakenBack = !(await leadsStill(hostname, found, this.#settings))
-      return !isTakenBack
+      return !isTakenBack && this.#table.peek(hostname) !== undefined
     }
     const app =
       present ?? (await this.#apps.replace(found.release, hostname, { serving, reason: 'moved', isWanted }))

@@ -185,6 +185,46 @@ describe('AppCache', () => {
     assert.deepEqual(loaded(world), ['leo.test', 'libra.test'])
   })
 
+  it('evicts nobody for a release that nobody waits for, if the app that it was to replace was evicted', async () => {
+    await using world = await World.start({ maxApps: 1 })
+    let finish = (): void => {}
+    const ready = new Promise<void>(resolve => {
+      finish = resolve
+    })
+    const second = Object.assign(globalThis, { second: { loads: 0, ready } }).second
+    world.site('releases/1', 'one')
+    world.site('taurus.test', 'taurus')
+    world.write(
+      'releases/2/app/index.js',
+      `const { second } = globalThis
+       second.loads++
+       module.exports = second.ready.then(() => (req, res) => res.end('two'))`,
+    )
+    world.link('aries.test', 'releases/1')
+    assert.equal(await world.body('aries.test'), 'one')
+    world.link('aries.test', 'releases/2')
+    await eventually(() => second.loads === 1)
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    finish()
+    await eventually(() => world.events('evict').some(({ realPath }) => realPath.endsWith('2')))
+    assert.deepEqual(loaded(world), ['taurus.test'])
+
+    world.link('aries.test', 'releases/1')
+    assert.equal(await world.body('aries.test'), 'one')
+    Object.assign(second, {
+      ready: new Promise<void>(resolve => {
+        finish = resolve
+      }),
+    })
+    world.link('aries.test', 'releases/2')
+    const reloaded = world.vhosts.reload('aries.test')
+    await eventually(() => second.loads === 2)
+    assert.equal(await world.body('taurus.test'), 'taurus')
+    finish()
+    assert.equal((await reloaded)?.realPath, world.path('releases/2'), 'reload() waits')
+    assert.deepEqual(loaded(world), ['aries.test'])
+  })
+
   it('evicts what has been idle for idleTimeout, but not what is busy', async () => {
     await using world = await World.start({ idleTimeout: 100 })
     hanging(world, 'aries.test')

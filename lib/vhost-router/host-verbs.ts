@@ -93,7 +93,8 @@ export function hostVerbs(
     if (vhost) {
       const app = await follower.reload(vhost)
       if (isClosed()) throw new VhostError('ERR_VHOST_CLOSED')
-      return app?.release
+      // Unless the app that was to be replaced was evicted meanwhile, and its hostnames with it.
+      if (servingOf(hostname)) return app?.release
     }
     if (location) apps.forgetFailure(location.realPath)
     return await load(host)
