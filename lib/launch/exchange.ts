@@ -141,6 +141,7 @@ export class Exchange extends AsyncResource {
   readonly #onResponse = (down: IncomingMessage): void => {
     // The answer came in the same read as what ended the exchange.
     if (this.isOver) return
+    this.#options.answered()
     this.#timeout?.end()
     this.#down = down
     const res = this.#res

@@ -21,4 +21,6 @@ export interface ForwardOptions {
   ) => boolean
   /** Called with the error of each broken connection, before `retry`. */
   readonly broken: (error: NodeJS.ErrnoException) => void
+  /** Called when the app begins an answer, or agrees to an upgrade or refuses it. */
+  readonly answered: () => void
 }

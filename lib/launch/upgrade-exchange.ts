@@ -161,6 +161,7 @@ export class UpgradeExchange {
 
   #answer(down: IncomingMessage): void {
     this.#hasAnswered = true
+    this.#options.answered()
     this.#leave()
     this.#timeout?.end()
     this.#socket.write(headOf(down), 'latin1')

@@ -77,6 +77,7 @@ export class Upstream implements Launched {
       requestTimeout,
       retry: this.#retry,
       broken: this.#onBroken,
+      answered: this.#onAnswered,
     })
     this.exited = runner.exited.then(exit => {
       this.#endHeartbeat()
@@ -205,6 +206,14 @@ export class Upstream implements Launched {
     this.#endHeartbeat()
     this.#isStill = true
     this.#runner.kill()
+  }
+
+  /**
+   * Node may read many requests before it reads a ping. An app that works hard on each of them answers one after another
+   * meanwhile.
+   */
+  readonly #onAnswered = (): void => {
+    this.#misses = 0
   }
 
   #endHeartbeat(): void {

@@ -1952,6 +1952,7 @@ class Wall {
       requestTimeout: 0,
       retry: () => false,
       broken: () => {},
+      answered: () => {},
       ...options,
     })
     this.#front.prependListener('request', (_, res) => {

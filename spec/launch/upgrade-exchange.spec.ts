@@ -204,7 +204,14 @@ class SlowSocket extends Duplex {
 }
 
 function optionsOf({ path }: { path: string }): ForwardOptions {
-  return { trusts: undefined, socketPath: path, requestTimeout: 0, retry: () => false, broken: assert.fail }
+  return {
+    trusts: undefined,
+    socketPath: path,
+    requestTimeout: 0,
+    retry: () => false,
+    broken: assert.fail,
+    answered: () => {},
+  }
 }
 
 /** An app behind a private socket that takes upgrades. */
@@ -248,6 +255,7 @@ class Door {
       requestTimeout,
       retry: () => false,
       broken: error => this.failures.push(error),
+      answered: () => {},
     })
     this.#server = createServer().on('upgrade', (req, socket, head) => {
       this.#sockets.push(socket)

@@ -36,6 +36,23 @@ describe('Upstream', () => {
     await busy.turns()
     assert.equal(busy.kills, 1)
   })
+
+  it('is not killed while it answers one request after another, although it finds no time for a ping', async t => {
+    await using busy = await Busy.start(t.mock.timers)
+    for (let beat = 0; beat < 4; beat++) {
+      const { answer } = await busy.ask()
+      t.mock.timers.tick(BEAT)
+      await busy.turns()
+      busy.answerLast()
+      await answer
+    }
+    assert.equal(busy.kills, 0)
+    for (let beat = 0; beat < 2; beat++) {
+      t.mock.timers.tick(BEAT)
+      await busy.turns()
+    }
+    assert.equal(busy.kills, 1)
+  })
 })
 
 /** An upstream with a request in flight that is never answered. */
@@ -54,9 +71,12 @@ class Busy {
     kill: () => void this.kills++,
   }
   readonly #folder = mkdtempSync(join(tmpdir(), 'express-van-upstream-'))
-  readonly #app = http.createServer(() => this.#asked())
+  readonly #waiting: http.ServerResponse[] = []
+  readonly #app = http.createServer((_, res) => {
+    this.#waiting.push(res)
+    this.#app.emit('asked')
+  })
   readonly #router: http.Server
-  #asked: () => void = () => {}
 
   private constructor() {
     const upstream = new Upstream(this.runner, {
@@ -74,16 +94,24 @@ class Busy {
 
   static async start(timers: { enable(options: { apis: ['setInterval'] }): void }): Promise<Busy> {
     const busy = new Busy()
-    const isAsked = new Promise<void>(resolve => {
-      busy.#asked = resolve
-    })
     await once(busy.#app.listen(join(busy.#folder, '1')), 'listening')
     await once(busy.#router.listen(0, '127.0.0.1'), 'listening')
     timers.enable({ apis: ['setInterval'] })
-    const { port } = busy.#router.address() as AddressInfo
-    http.get({ port, host: '127.0.0.1', agent: false }).on('error', () => {})
-    await isAsked
+    await busy.ask()
     return busy
+  }
+
+  /** Sends one more request. Resolves, when it has reached the app, to what settles at its answer. */
+  async ask(): Promise<{ answer: Promise<unknown> }> {
+    const { port } = this.#router.address() as AddressInfo
+    const request = http.get({ port, host: '127.0.0.1', agent: false }).on('error', () => {})
+    const answer = new Promise(resolve => request.once('response', resolve))
+    await once(this.#app, 'asked')
+    return { answer }
+  }
+
+  answerLast(): void {
+    this.#waiting.pop()?.end()
   }
 
   /** More turns than anything needs that does not wait for a clock. */
