@@ -998,6 +998,42 @@ describe('Forward', () => {
       })
     }
 
+    const lateLength = (res: ServerResponse, rest: string): void => {
+      const { writeHead } = res
+      // As the package on-headers does.
+      res.writeHead = (...values: unknown[]) => {
+        res.setHeader('Content-Length', 10)
+        return Reflect.apply(writeHead, res, values)
+      }
+      res.write('hel')
+      res.end(rest)
+    }
+    const short: Record<string, (res: ServerResponse) => void> = {
+      'in one write': res => void res.setHeader('Content-Length', 10).end('hello'),
+      'in two': res => {
+        res.writeHead(200, { 'Content-Length': '10' }).write(Buffer.from('he'))
+        setTimeout(() => res.end('llo', () => {}), 20)
+      },
+      'with a length that came after its first bytes': res => lateLength(res, 'lo'),
+    }
+    for (const [how, answer] of Object.entries(short)) {
+      it(`an answer that ends before its length, ${how}, is visibly cut`, async () => {
+        await using wall = await Wall.start((_, res) => answer(res))
+        const text = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+        assert.match(text, /content-length: 10\r\n.*\r\n\r\nhello$/is)
+      })
+    }
+
+    it('an answer that is complete, or can have no body, closes no connection, whenever it stated its length', async () => {
+      await using wall = await Wall.start((req, res) => {
+        if (req.url === '/late') lateLength(res, 'lo, you')
+        else res.writeHead(req.url === '/304' ? 304 : 200, { 'Content-Length': 10 }).end()
+      })
+      assert.equal((await wall.ask({ path: '/late' })).body, 'hello, you')
+      for (const options of [{ method: 'HEAD' }, { path: '/304' }]) await wall.ask(options)
+      assert.equal(await wall.connections(), 1)
+    })
+
     it('an early answer to an upload arrives, forty times', async () => {
       await using wall = await Wall.start((_, res) => void res.writeHead(413).end('too much'))
       const body = Buffer.alloc(5 * 2 ** 20)
