@@ -17,7 +17,6 @@ import type { ConnectionPool } from './connection-pool.ts'
 import { framed } from './forward-framing.ts'
 import {
   checkHead,
-  linksOf,
   MAX_ANSWER_HEADERS,
   MOST_FIELDS,
   readHead,
@@ -28,12 +27,13 @@ import type { ForwardOptions } from './forward-options.ts'
 import { ForwardedAnswer } from './forwarded-answer.ts'
 import { ForwardedBody, lostBody, readBody } from './forwarded-body.ts'
 import { hasBody } from './has-body.ts'
-import { InterimAnswers } from './interim-answers.ts'
+import { InterimAnswers, passInterim } from './interim-answers.ts'
 import type { Next } from './launch.ts'
 import { mayRetry } from './may-retry.ts'
 
 /**
- * How many characters of early hints go on for one request: they wait for the client, and nothing holds the app back.
+ * How many characters of interim answers go on for one request: they wait for the client, and nothing holds the app
+ * back.
  */
 const MOST_HINTS = 64 * 1024
 
@@ -56,7 +56,7 @@ export class Exchange extends AsyncResource {
   #down: IncomingMessage | undefined
   #timeout: AnswerTimeout | undefined
   #interim: InterimAnswers | undefined
-  /** Characters of early hints so far. */
+  /** Characters of interim answers so far. */
   #hinted = 0
 
   constructor(
@@ -185,12 +185,11 @@ export class Exchange extends AsyncResource {
       return
     }
     // An HTTP/1.0 client would take it for the answer (RFC 9110 §15.2).
-    if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
+    if (this.#req.httpVersion === '1.0') return
     for (const { length } of rawHeaders) this.#hinted += length
     if (this.#hinted > MOST_HINTS) return
-    const link = linksOf(rawHeaders)
     try {
-      if (link.length > 0) this.#res.writeEarlyHints({ link })
+      passInterim(this.#res, statusCode, rawHeaders)
     } catch (error) {
       debug('forward: %s', (error as Error).message)
     }

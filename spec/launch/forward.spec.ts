@@ -350,6 +350,32 @@ describe('Forward', () => {
       )
     })
 
+    it('has early hints with other headers than links, without those of one connection', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.socket?.write(
+          'HTTP/1.1 103 Early Hints\r\nX-Trace: 1\r\nLink: </a.css>; rel=preload\r\nx-trace: 2\r\nConnection: a\r\n\r\n',
+        )
+        res.end('body')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      const [, hints] = /^HTTP\/1\.1 103 Early Hints\r\n(.*?)\r\n\r\nHTTP\/1\.1 200 /s.exec(answer) ?? []
+      assert.deepEqual(hints?.split('\r\n').sort(), ['Link: </a.css>; rel=preload', 'x-trace: 1, 2'])
+    })
+
+    it('has other interim answers as far as Node writes them, and 100 once', async () => {
+      await using wall = await Wall.start((_, res) => {
+        res.writeContinue()
+        res.writeProcessing()
+        res.socket?.write('HTTP/1.1 104 Upload Resumption Supported\r\nLocation: /1\r\n\r\n')
+        res.end('body')
+      })
+      const answer = await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      const heads = answer.split('\r\n\r\n').map(head => head.replace(/^HTTP\/1\.1 (\d+) .*?(\r\n|$)/, '$1 '))
+      const isAble = 'writeInformation' in http.ServerResponse.prototype
+      assert.deepEqual(heads.slice(0, -2), ['102 ', ...(isAble ? ['104 Location: /1'] : [])])
+      assert.match(await wall.raw('GET / HTTP/1.0\r\nHost: a\r\n\r\n'), /^HTTP\/1\.1 200 OK\r\n/)
+    })
+
     it('is malformed after a thousand interim answers, which would hold everything up', async () => {
       await using wall = await Wall.start(
         (_, res) => {
