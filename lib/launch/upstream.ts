@@ -221,11 +221,16 @@ export class Upstream implements Launched {
     this.#heartbeat = undefined
   }
 
-  /** An app whose socket was removed is alive, but out of reach: it ends what it has begun, as if replaced. */
+  /**
+   * An app whose socket was removed is alive, but out of reach: it ends what it has begun, as if replaced. A thread that
+   * ends removes its own socket before the router hears of its end.
+   */
   readonly #onBroken = ({ code, syscall }: NodeJS.ErrnoException): void => {
-    if (code !== 'ENOENT' || syscall !== 'connect' || this.#isStopping) return
+    if (code !== 'ENOENT' || syscall !== 'connect' || this.#isStopping || this.#isLost) return
     this.#isLost = true
-    this.#crash(new VhostError('ERR_VHOST_CRASHED', { detail: 'its socket was removed' }))
+    void this.#hasEnded().then(hasEnded => {
+      if (!hasEnded) this.#crash(new VhostError('ERR_VHOST_CRASHED', { detail: 'its socket was removed' }))
+    })
   }
 
   /** A broken connection means that the app has crashed, or that it meant to break the connection. */
@@ -245,11 +250,13 @@ export class Upstream implements Launched {
   }
 
   async #isDead(): Promise<boolean> {
-    if (this.#isLost) {
-      // Whoever waits for the crash is told first, and sends no more requests here.
-      await this.crashed
-      return true
-    }
+    if (await this.#hasEnded()) return true
+    // Whoever waits for the crash is told first, and sends no more requests here.
+    if (this.#isLost) await this.crashed
+    return this.#isLost
+  }
+
+  async #hasEnded(): Promise<boolean> {
     let tell = (): void => {}
     const ponged = new Promise<boolean>(resolve => {
       tell = () => resolve(false)
@@ -257,9 +264,9 @@ export class Upstream implements Launched {
     this.#pongs.add(tell)
     this.#runner.order('ping')
     const verdict = Promise.race([this.exited.then(() => true), ponged])
-    const isDead = await within(VERDICT, verdict, () => false)
+    const hasEnded = await within(VERDICT, verdict, () => false)
     this.#pongs.delete(tell)
-    return isDead
+    return hasEnded
   }
 }
 

@@ -8,8 +8,10 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { describe, it } from 'node:test'
 import type { Order } from '../../lib/entry/messages.ts'
-import type { Runner } from '../../lib/launch/runner.ts'
+import type { Exit, Runner } from '../../lib/launch/runner.ts'
+import { Untouched } from '../../lib/launch/untouched.ts'
 import { Upstream } from '../../lib/launch/upstream.ts'
+import { eventually } from '../support/world.ts'
 
 const FIGURES = { memory: null, cpu: null }
 /** How often the app is asked whether it is alive, in milliseconds. */
@@ -53,18 +55,41 @@ describe('Upstream', () => {
     }
     assert.equal(busy.kills, 1)
   })
+
+  for (const [what, how] of [
+    ['has ended', /it ended with code 7/],
+    ['is alive', /its socket was removed/],
+  ] as const) {
+    it(`whose socket is gone is told apart by whether it ${what}, and loses no request`, async t => {
+      await using busy = await Busy.start(t.mock.timers)
+      const before = busy.orders.length
+      rmSync(busy.socketPath)
+      busy.send()
+      await eventually(() => busy.orders.length > before)
+      if (what === 'has ended') busy.exit({ code: 7, signal: null, error: undefined })
+      else busy.runner.onReport?.({ type: 'pong', figures: FIGURES })
+      assert.match((await busy.upstream.crashed).message, how)
+      await eventually(() => busy.passedOn.some(error => error instanceof Untouched))
+    })
+  }
 })
 
 /** An upstream with a request in flight that is never answered. */
 class Busy {
   kills = 0
   readonly orders: Order[] = []
+  /** What `next()` has been called with. */
+  readonly passedOn: unknown[] = []
+  readonly upstream: Upstream
+  exit!: (exit: Exit) => void
   readonly runner: Runner = {
     pid: null,
     threadId: null,
     stdout: Readable.from([]),
     stderr: Readable.from([]),
-    exited: new Promise(() => {}),
+    exited: new Promise(resolve => {
+      this.exit = resolve
+    }),
     onReport: undefined,
     order: order => void this.orders.push(order),
     end: () => {},
@@ -79,32 +104,45 @@ class Busy {
   readonly #router: http.Server
 
   private constructor() {
-    const upstream = new Upstream(this.runner, {
+    this.upstream = new Upstream(this.runner, {
       isolation: 'process',
-      socketPath: join(this.#folder, '1'),
+      socketPath: this.socketPath,
       trusts: undefined,
       requestTimeout: 0,
       redo: () => {},
       redone: new WeakSet(),
     })
-    upstream.watch(() => true)
+    this.upstream.watch(() => true)
     this.runner.onReport?.({ type: 'ready', takesUpgrades: false, figures: FIGURES })
-    this.#router = http.createServer((req, res) => upstream.handle(req, res, () => res.end()))
+    this.#router = http.createServer((req, res) => {
+      this.upstream.handle(req, res, error => {
+        this.passedOn.push(error)
+        res.end()
+      })
+    })
   }
 
   static async start(timers: { enable(options: { apis: ['setInterval'] }): void }): Promise<Busy> {
     const busy = new Busy()
-    await once(busy.#app.listen(join(busy.#folder, '1')), 'listening')
+    await once(busy.#app.listen(busy.socketPath), 'listening')
     await once(busy.#router.listen(0, '127.0.0.1'), 'listening')
     timers.enable({ apis: ['setInterval'] })
     await busy.ask()
     return busy
   }
 
+  get socketPath(): string {
+    return join(this.#folder, '1')
+  }
+
+  send(): http.ClientRequest {
+    const { port } = this.#router.address() as AddressInfo
+    return http.get({ port, host: '127.0.0.1', agent: false }).on('error', () => {})
+  }
+
   /** Sends one more request. Resolves, when it has reached the app, to what settles at its answer. */
   async ask(): Promise<{ answer: Promise<unknown> }> {
-    const { port } = this.#router.address() as AddressInfo
-    const request = http.get({ port, host: '127.0.0.1', agent: false }).on('error', () => {})
+    const request = this.send()
     const answer = new Promise(resolve => request.once('response', resolve))
     await once(this.#app, 'asked')
     return { answer }
