@@ -213,7 +213,7 @@ export class Exchange extends AsyncResource {
     const isAskable = !this.#hasBody && mayRetry(error, this.#req)
     this.end()
     this.runInAsyncScope(() => {
-      if (isAskable && retry(this.#req, this.#res, this.#next)) return
+      if (isAskable && retry(this.#req, this.#res, this.#next, error)) return
       this.#next(this.#error('ERR_VHOST_CRASHED', { cause: error }))
     })
   }

@@ -18,6 +18,7 @@ export interface ForwardOptions {
     req: IncomingMessage,
     answer: ServerResponse | Duplex,
     next: (error: VhostError) => void,
+    cause: Error,
   ) => boolean
   /** Called with the error of each broken connection, before `retry`. */
   readonly broken: (error: NodeJS.ErrnoException) => void

@@ -127,7 +127,7 @@ export class UpgradeExchange {
     if (this.#hasAnswered || this.#socket.destroyed) this.#socket.destroy()
     else {
       this.#end()
-      if (!mayRetry(error, this.#req) || !retry(this.#req, this.#socket, this.#failed)) {
+      if (!mayRetry(error, this.#req) || !retry(this.#req, this.#socket, this.#failed, error)) {
         this.#failed(new VhostError('ERR_VHOST_CRASHED', { hostname: this.#hostname, cause: error }))
       }
     }

@@ -238,13 +238,14 @@ export class Upstream implements Launched {
     req: RoutedRequest,
     answer: ServerResponse | Duplex,
     next: (error: VhostError) => void,
+    cause: Error,
   ): boolean => {
     if (this.#isStopping || this.#redone.has(req)) return false
     this.#redone.add(req)
     void this.#isDead().then(isDead => {
       const hostname = req.vhost?.hostname
       if (isDead && !answer.destroyed) next(new Untouched(hostname, this.#redo))
-      else next(new VhostError('ERR_VHOST_CRASHED', { hostname }))
+      else next(new VhostError('ERR_VHOST_CRASHED', { hostname, cause }))
     })
     return true
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { describe, it } from 'node:test'
 import type { Order } from '../../lib/entry/messages.ts'
+import type { VhostError } from '../../lib/errors.ts'
 import type { Exit, Runner } from '../../lib/launch/runner.ts'
 import { Untouched } from '../../lib/launch/untouched.ts'
 import { Upstream } from '../../lib/launch/upstream.ts'
@@ -54,6 +55,17 @@ describe('Upstream', () => {
       await busy.turns()
     }
     assert.equal(busy.kills, 1)
+  })
+
+  it('that lives on after it has broken a connection passes on an error that says what happened', async t => {
+    await using busy = await Busy.start(t.mock.timers)
+    const before = busy.orders.length
+    busy.breakLast()
+    await eventually(() => busy.orders.length > before)
+    busy.runner.onReport?.({ type: 'pong', figures: FIGURES })
+    await eventually(() => busy.passedOn.length > 0)
+    const [{ code, cause }] = busy.passedOn as [VhostError]
+    assert.deepEqual([code, (cause as Error).message], ['ERR_VHOST_CRASHED', 'socket hang up'])
   })
 
   for (const [what, how] of [
@@ -150,6 +162,10 @@ class Busy {
 
   answerLast(): void {
     this.#waiting.pop()?.end()
+  }
+
+  breakLast(): void {
+    this.#waiting.pop()?.destroy()
   }
 
   /** More turns than anything needs that does not wait for a clock. */
