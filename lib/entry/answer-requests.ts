@@ -31,10 +31,11 @@ export function answerRequests(
     }
   })
   front.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // As in the router's own process, a client that goes away must not end an app that does not listen for errors.
+    socket.on('error', () => socket.destroy())
     const upgrade = upgradeOf(handler, listening())
     if (!upgrade) {
       // The app took upgrades when the router asked.
-      socket.on('error', () => socket.destroy())
       refuseUpgrade(socket, 404)
       return
     }

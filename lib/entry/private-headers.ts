@@ -133,8 +133,6 @@ export function passOn(res: ServerResponse, error: unknown): void {
  * begun is cut.
  */
 export function passOnUpgrade(socket: Duplex, error: unknown): void {
-  // The client may go away meanwhile.
-  socket.on('error', () => socket.destroy())
   if (bytesWritten(socket) === 0 && socket.writable) {
     refuseUpgrade(socket, 500, `${NEXT}: ${encode(plainError(error))}\r\n`)
     return

@@ -1494,6 +1494,18 @@ describe('Forward', () => {
       await eventually(() => far?.destroyed)
     })
 
+    it('do not end an app that does not listen for the errors of their sockets', async () => {
+      await using wall = await Wall.start(
+        () => {},
+        {},
+        (_, socket) => {
+          socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n')
+          socket.destroy(new Error('write EPIPE'))
+        },
+      )
+      await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n')
+    })
+
     it('have no trailers, whatever they announce', async () => {
       await using wall = await Wall.start(() => {}, {}, echo)
       const socket = await wall.connect()
