@@ -30,8 +30,8 @@ function write(this: Limited, chunk: unknown, encoding?: unknown, callback?: Cal
 
 function end(this: Limited, chunk?: unknown, encoding?: unknown, callback?: Callback): Limited {
   ServerResponse.prototype.end.call(this, within(this, chunk, encoding), encoding as BufferEncoding, callback)
-  // Node looks at this once everything has been written.
-  if (isShort(this)) this._last = true
+  // Node looks at this once everything has been written. With a status below 200 the answer proper would be to come.
+  if (isShort(this) || this.statusCode < 200) this._last = true
   return this
 }
 

@@ -1050,6 +1050,14 @@ describe('Forward', () => {
       })
     }
 
+    it('an answer with the status of an interim answer is 502', async () => {
+      await using wall = await Wall.start((_, res) => void res.writeHead(199).end())
+      assert.match(
+        await wall.raw('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'),
+        /(^|\r\n)HTTP\/1\.1 502 /,
+      )
+    })
+
     it('an answer that is complete, or can have no body, closes no connection, whenever it stated its length', async () => {
       await using wall = await Wall.start((req, res) => {
         if (req.url === '/late') lateLength(res, 'lo, you')
