@@ -648,7 +648,7 @@ export function behaves(isolation: 'thread' | 'process'): void {
     })
 
     it('an endless loop during a load ends with loadTimeout', async () => {
-      await using world = await start({ loadTimeout: 1000 })
+      await using world = await start({ loadTimeout: 2000 })
       world.site('leo.test', 'leo')
       world.write('aries.test/app/index.js', 'for (;;);')
       const slow = world.get('aries.test')
