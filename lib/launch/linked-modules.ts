@@ -9,9 +9,9 @@ const PATIENCE = 1000
 const LOOK = 5
 
 /**
- * Waits until those modules of a release have run that imports under way have linked. On Node 20, a CommonJS module
- * that leaves the cache between linking and running ends the process: its import fails with a second rejection, which
- * nobody can handle.
+ * Waits until those modules of a release have run that imports under way have linked. On Node 20, if a CommonJS module
+ * that has left the cache between linking and running fails, that ends the process: its import fails with a second
+ * rejection, which nobody can handle. Modules that take longer are run among their own ones.
  */
 export async function linkedRun(realPath: string): Promise<void> {
   const end = performance.now() + PATIENCE
@@ -23,7 +23,10 @@ export function hasLinked(realPath: string): boolean {
   return process.version.startsWith('v20.') && cachedBelow(realPath).some(isLinked)
 }
 
-function isLinked(module: NodeJS.Module): boolean {
+/** Whether an import has linked a CommonJS module that has not run yet. */
+export function isLinked(module: NodeJS.Module): boolean {
   const mark = Object.getOwnPropertySymbols(module).find(symbol => symbol.description === MARK)
-  return !module.loaded && mark !== undefined && Reflect.get(module, mark) === true
+  // Before it runs, `loaded` may have a getter that runs it.
+  const hasRun = Object.getOwnPropertyDescriptor(module, 'loaded')?.value === true
+  return !hasRun && mark !== undefined && Reflect.get(module, mark) === true
 }

@@ -1,6 +1,7 @@
 import { isBuiltin } from 'node:module'
 import { isWithin } from '../files/is-within.ts'
 import { cache, putBack, takeOut } from './cached-modules.ts'
+import { isLinked } from './linked-modules.ts'
 import { internals } from './module-internals.ts'
 import { keyOf, type Requests } from './resolved-requests.ts'
 
@@ -16,6 +17,7 @@ interface Generation {
   readonly requests: WeakRef<Requests>
 }
 
+const SHOWN = { configurable: true, enumerable: true }
 const generations = new WeakMap<NodeJS.Module, Generation>()
 let isHooked = false
 
@@ -36,6 +38,23 @@ export function keepOwn(
 function add(generation: Generation, file: string, module: NodeJS.Module): void {
   generation.modules.set(file, new WeakRef(module))
   generations.set(module, generation)
+  if (isLinked(module)) loadAmongOwn(generation, file, module)
+}
+
+/**
+ * An import has linked the module and will run it later. Right before that, Node asks whether it is loaded, and fails
+ * with an internal error unless the cache holds it.
+ */
+function loadAmongOwn(generation: Generation, file: string, module: NodeJS.Module): void {
+  const set = (value: boolean): void => {
+    Object.defineProperty(module, 'loaded', { ...SHOWN, value, writable: true })
+  }
+  const get = (): boolean => {
+    set(false)
+    if (cache[file] !== module) inPlaceOfCurrent(generation, () => internals._load(file, undefined))
+    return module.loaded
+  }
+  Object.defineProperty(module, 'loaded', { ...SHOWN, get, set })
 }
 
 function hookLoad(): void {

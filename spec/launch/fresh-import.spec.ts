@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs'
 import Module, { createRequire } from 'node:module'
 import { join, sep } from 'node:path'
 import { describe, it } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { FreshImport } from '../../lib/launch/fresh-import.ts'
 import { linkedRun } from '../../lib/launch/linked-modules.ts'
@@ -1181,6 +1182,30 @@ describe('FreshImport', () => {
       await run
       await eventually(() => site.cached.length === 0)
     })
+
+    for (const [when, end] of [
+      ['while a newer one loads', (site: Site) => site.load('app/index.mjs')],
+      ['when its app has ended', (site: Site) => site.last?.forget()],
+    ] as const) {
+      it(`that an import has linked but not run, ${when}`, async () => {
+        await using world = new World()
+        const site = new Site(world)
+        const chain = Array.from({ length: 100 }, (_, i) => [`app/${i}.mjs`, `import './${i + 1}.mjs'`])
+        site.write({
+          'app/index.mjs': `export default () => import('./late.mjs').then(late => late.default)`,
+          'app/late.mjs': `import './0.mjs'; export { default } from './a.cjs'`,
+          ...Object.fromEntries(chain),
+          'app/100.mjs': '',
+          'app/a.cjs': `module.exports = require('./b.cjs').text + module.id.endsWith('a.cjs')`,
+          'app/b.cjs': `exports.text = 'old '`,
+        })
+        const ask = (await site.load('app/index.mjs')) as { default: () => Promise<unknown> }
+        const late = ask.default()
+        while (!site.cached.some(file => file.endsWith('a.cjs'))) await setImmediate()
+        await end(site)
+        assert.equal(await late, 'old true')
+      })
+    }
 
     it('when a load that took too long arrives', async () => {
       await using world = new World()
