@@ -10,8 +10,8 @@ export interface Vhost extends Used, Told {
   readonly vhostPath: string
   /** The real path of the release that serves this hostname; if none does, of the one that should. */
   readonly realPath: string
-  /** Device and inode of the real path. */
-  readonly identity: string
+  /** Device and inode of the real path, as last read: another folder may have taken its place. */
+  identity: string
   /** Whether it has its folder to itself, and does not share it with others by a wildcard. */
   readonly isExact: boolean
   /** Whether the first pattern of `vhostDir` led here: a later one is overruled when a new folder appears. */

@@ -337,7 +337,8 @@ describe('a missing base path', { concurrency: 4 }, () => {
   it('is a fault, too, if its volume is unmounted, until the volume is back', async t => {
     await using world = new World()
     const base = world.path('')
-    mkdirSync(base, { recursive: true })
+    const other = join(world.base, 'other')
+    for (const folder of [base, other]) mkdirSync(folder, { recursive: true })
     const before = ['unshare', '-rm', 'sh', '-c', `mount -t tmpfs none ${base} && exec "$0" "$@"`]
     const { code: canMount } = await runChild('', { before }).catch(() => ({ code: 1 }))
     if (canMount !== 0) return t.skip('nothing can be mounted here')
@@ -347,6 +348,7 @@ describe('a missing base path', { concurrency: 4 }, () => {
       import { once } from 'node:events'
       import { vhostRouter } from 'lib/index.js'
       const base = ${JSON.stringify(base)}
+      const other = ${JSON.stringify(other)}
       const site = base + '/aries.test'
       const build = () => {
         mkdirSync(site + '/app', { recursive: true })
@@ -362,6 +364,8 @@ describe('a missing base path', { concurrency: 4 }, () => {
       execFileSync('umount', [base])
       const [{ error, serving }] = await once(vhosts, 'error')
       const { state } = await vhosts.why('aries.test')
+      // Takes the number of the device that is free now, so that the next volume has another one.
+      execFileSync('mount', ['-t', 'tmpfs', 'none', other])
       execFileSync('mount', ['-t', 'tmpfs', 'none', base])
       const reloaded = once(vhosts, 'reload')
       build()
