@@ -21,7 +21,10 @@ import { probe } from './probe.ts'
 import { type Loaded, RunningApp } from './running-app.ts'
 import { tolerateSecondRejection } from './second-rejection.ts'
 
-/** How long an app that exports nothing may take to call `listen()` after its module ran, in milliseconds. */
+/**
+ * How long an app that exports nothing may take to call `listen()` after its module ran, in milliseconds. Time in which
+ * other apps hold up the process does not count.
+ */
 const LISTEN_GRACE = 2000
 /** How often the module is checked meanwhile, in milliseconds: a deploy may only have begun to write it. */
 const GRACE_LOOK = 50
@@ -186,12 +189,11 @@ async function letGo(handler: Handler): Promise<void> {
 }
 
 async function listening(scope: LoadScope, entry: EntryModule): Promise<void> {
-  const end = performance.now() + LISTEN_GRACE
   let hasListened = false
   const listens = scope.listening().then(() => {
     hasListened = true
   })
-  while (!hasListened && performance.now() < end) {
+  for (let waited = 0; !hasListened && waited < LISTEN_GRACE; waited += GRACE_LOOK) {
     await within(GRACE_LOOK, listens, () => {})
     if (!hasListened && (await hasChanged(entry))) {
       throw new VhostError('ERR_VHOST_LOAD', { detail: 'its entry module changed while it was loaded' })

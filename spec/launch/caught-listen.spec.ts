@@ -424,6 +424,23 @@ describe('LoadScope', () => {
     await assertFree(port)
   })
 
+  it('waits for an app that has had no time to listen, as others held up the process', async () => {
+    await using world = await World.start()
+    world.write(
+      `${HOST}/app/index.js`,
+      `
+      const { createServer } = require('node:http')
+      let turns = 0
+      const turn = () => {
+        if (turns++ === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2100)
+        if (turns < 5) setTimeout(turn, 20)
+        else createServer((req, res) => res.end('late')).listen(80)
+      }
+      setTimeout(turn, 20)`,
+    )
+    assert.equal(await world.body(HOST), 'late')
+  })
+
   it('catches nothing of a load that failed, and binds nothing either', async () => {
     await using world = await World.start()
     const port = await freePort()
