@@ -118,11 +118,11 @@ export class Follower {
     if (others.length === 0) this.#apps.retire(realPath, 'deleted', gone)
   }
 
-  /** A hostname leads to `lastRead` now, no longer to `before`: if that is deployed once more, it is tried once more. */
+  /** If a hostname leads to `before` no longer, forgets that it was refused: it is tried when it is deployed again. */
   leaveRefused({ realPath, lastRead }: Vhost, before: Release): void {
+    if (isSameRelease(lastRead, before)) return
     const isBack = isSameRelease(this.#apps.peek(realPath)?.release, lastRead)
-    if (isBack && before.realPath === realPath) this.#apps.forgetFailure(realPath)
-    else this.#apps.forgetUnled(before.realPath)
+    this.#apps[isBack && before.realPath === realPath ? 'forgetFailure' : 'forgetUnled'](before.realPath)
   }
 
   /**
@@ -169,8 +169,9 @@ export class Follower {
     if (followed.some(({ release }) => isSameRelease(release, found.release))) return
     this.#followed.set(hostname, [...followed, found])
     await this.#faults.guard(vhost, () => this.#lead(vhost, found))
-    const left = this.#followed.get(hostname)?.filter(one => one !== found) ?? []
-    if (left.length > 0) this.#followed.set(hostname, left)
+    this.leaveRefused(vhost, found.release)
+    const left = this.#followed.get(hostname)?.filter(one => one !== found)
+    if (left?.length) this.#followed.set(hostname, left)
     else this.#followed.delete(hostname)
     // Even if it does not load: the files watched then are those that may be mended.
     if (isNews && this.#table.peek(hostname) === vhost) this.#watch.watch(vhost)
@@ -203,7 +204,7 @@ export class Follower {
         this.#watch.wake(hostname)
         return
       }
-      // By then the vhost may be deleted, or its app evicted: to make room for this one would cost another site its own.
+      // By then the vhost may be deleted, or its app evicted: this one would cost another site its place.
       const isWanted = (): boolean => this.#table.hostnames(realPath).length > 0
       await this.#apps.replace(settled.release, hostname, { serving, reason: 'changed', isWanted })
       this.#retireUnled(realPath)

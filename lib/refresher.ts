@@ -68,7 +68,7 @@ export class Refresher {
       const isNew = !isSameRelease(lastRead, found.release)
       vhost.lastRead = found.release
       if (found.realPath === vhost.realPath) vhost.identity = found.identity
-      if (isNew && lastRead) this.#follower.leaveRefused(vhost, lastRead)
+      if (lastRead) this.#follower.leaveRefused(vhost, lastRead)
       if (isNew || isBack || !this.#watch.isQuiet(vhost))
         void this.#follower.follow(vhost, found, isNew || isBack)
     })

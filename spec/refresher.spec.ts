@@ -899,6 +899,35 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     assert.equal(counter.loads, 3)
   })
 
+  it('is refused no more if it was taken back while it was being loaded', async () => {
+    let version = 1
+    let readings = 0
+    const getVersion = (): number => {
+      readings++
+      return version
+    }
+    await using world = await World.start({ updateInterval: 20, getVersion })
+    let fail = (): void => {}
+    const loading = new Promise((_, reject) => {
+      fail = () => reject(new Error('broken'))
+    })
+    const loads: unknown[] = [() => {}]
+    Object.assign(globalThis, { loadsTakenBack: loads })
+    world.write('aries.test/app/index.js', 'module.exports = globalThis.loadsTakenBack.shift()')
+    await world.vhosts.load('aries.test')
+    loads.push(loading)
+    version = 2
+    await eventually(() => assert.equal(loads.length, 0))
+    version = 1
+    // Two comparisons, each of which reads the version.
+    const before = readings
+    await eventually(() => readings >= before + 3)
+    const refused = world.event('error')
+    fail()
+    await refused
+    await eventually(() => assert.equal(serving(world)?.state, 'serving'))
+  })
+
   it('is tried once more by the first request if the link to it was deleted and is put back', async () => {
     await using world = await World.start({ updateInterval: 1000 })
     world.site('releases/r1', 'r1')
