@@ -17,7 +17,7 @@ import { within } from './promises/within.ts'
 import type { Release } from './release.ts'
 import type { Vhost } from './vhost-table.ts'
 
-/** Thrown when a release was taken back while it loaded, and nobody else waits for it. */
+/** Thrown when a release was taken back while it loaded, and nobody who waits for it wants it. */
 class TakenBack extends Error {}
 
 /** Holds one app for each real path in use: loads it once, however many requests ask for it, and swaps releases. */
@@ -230,9 +230,9 @@ export class AppCache {
     const launched = await this.#launch(release, firstOf(load))
     const app = new App(release, nameFor(load), launched, performance.now() - start, this.#flights)
     try {
-      const isWanted = (await replacing?.isWanted?.()) ?? true
+      const wishes = await Promise.all(load.wishes.map(isWanted => isWanted()))
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!isWanted && load.waiting === 1) throw new TakenBack()
+      if (!wishes.includes(true) && load.waiting === wishes.length) throw new TakenBack()
       if (this.#comesBeside(load)) this.#serving.makeRoom(this.#present(replacing))
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined

@@ -122,7 +122,8 @@ export class Follower {
   leaveRefused({ realPath, lastRead }: Vhost, before: Release): void {
     if (isSameRelease(lastRead, before)) return
     const isBack = isSameRelease(this.#apps.peek(realPath)?.release, lastRead)
-    this.#apps[isBack && before.realPath === realPath ? 'forgetFailure' : 'forgetUnled'](before.realPath)
+    if (isBack && before.realPath === realPath) this.#apps.forgetFailure(realPath)
+    else this.#apps.forgetUnled(before.realPath)
   }
 
   /**
@@ -205,7 +206,7 @@ export class Follower {
         return
       }
       // By then the vhost may be deleted, or its app evicted: this one would cost another site its place.
-      const isWanted = (): boolean => this.#table.hostnames(realPath).length > 0
+      const isWanted = async (): Promise<boolean> => this.#table.hostnames(realPath).length > 0
       await this.#apps.replace(settled.release, hostname, { serving, reason: 'changed', isWanted })
       this.#retireUnled(realPath)
     } else {

@@ -1227,6 +1227,32 @@ describe('a change', { concurrency: 4 }, () => {
     )
   })
 
+  it('back from each hostname that waits for the release serves nothing of it', async () => {
+    await using world = await World.start({ updateInterval: 20, watch: false })
+    using gates = new Gates(world, ['two'])
+    world.site('releases/one', 'one')
+    const hosts = ['aries.test', 'leo.test']
+    for (const host of hosts) {
+      world.link(host, 'releases/one')
+      assert.equal(await world.body(host), 'one')
+    }
+    for (const host of hosts) world.link(host, 'releases/two')
+    await gates.reached('two')
+    await eventually(() => {
+      const loading = world.vhosts.stats().vhosts.find(({ state }) => state === 'loading')
+      assert.deepEqual(loading?.hostnames.toSorted(), hosts)
+    })
+    for (const host of hosts) world.link(host, 'releases/one')
+    gates.open('two')
+    await evicted(world, 'two')
+    const ofTwo = world.told.filter(({ realPath }) => realPath === world.path('releases/two'))
+    assert.deepEqual(
+      ofTwo.map(({ event }) => event),
+      ['evict'],
+    )
+    for (const host of hosts) assert.equal(await world.body(host), 'one')
+  })
+
   it('back and forth within one comparison does not count', async () => {
     await using world = await World.start({ updateInterval: 60_000 })
     world.site('releases/r1', 'r1')

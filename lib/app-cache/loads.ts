@@ -11,8 +11,10 @@ export interface Load {
   /** Undefined if nothing serves there yet. */
   readonly replacing: Replacement | undefined
   readonly promise: Promise<App>
-  /** Requests that wait for it. */
+  /** Requests and replacements that wait for it. */
   waiting: number
+  /** Of those, the ones that ask once more, when it is loaded, whether it is still to serve. */
+  readonly wishes: NonNullable<Replacement['isWanted']>[]
   /** The loaded app, which counts the requests that wait from then on. */
   app?: App
 }
@@ -46,6 +48,7 @@ export class Loads {
     // For a moment, a load whose app serves already is still known as a load.
     if (load.app) load.app.waiting++
     else load.waiting++
+    if (replacing?.isWanted) load.wishes.push(replacing.isWanted)
     try {
       return await load.promise
     } catch (error) {
@@ -73,6 +76,7 @@ export class Loads {
       // Begins after this load is noted, so that nothing ends before it is known.
       promise: Promise.resolve().then(() => this.#runToEnd(load)),
       waiting: 0,
+      wishes: [],
     }
     this.#byRealPath.set(realPath, load)
     return load

@@ -17,7 +17,7 @@ export interface Replacement {
   /** Why the app that serves now will be evicted. */
   readonly reason: EvictReason
   /** Whether the release is still to serve, asked once it is loaded. Unset: it is. */
-  readonly isWanted?: () => boolean | Promise<boolean>
+  readonly isWanted?: () => Promise<boolean>
 }
 
 export interface ServingHooks {
