@@ -885,7 +885,12 @@ describe('a release that does not load', { concurrency: 4 }, () => {
 
   it('is refused no more once getVersion finds the one that serves again', async () => {
     let version = 1
-    await using world = await World.start({ updateInterval: 20, getVersion: () => version })
+    let readings = 0
+    const getVersion = (): number => {
+      readings++
+      return version
+    }
+    await using world = await World.start({ updateInterval: 20, getVersion })
     const counter = countingSite(world, 'aries.test')
     assert.equal(await world.body('aries.test'), 'load 1')
     world.write('aries.test/app/lib/check.js', 'throw new Error("broken")')
@@ -895,6 +900,9 @@ describe('a release that does not load', { concurrency: 4 }, () => {
       assert.equal(serving(world)?.state, 'serving older')
       version = 1
       await eventually(() => assert.equal(serving(world)?.state, 'serving'))
+      // An attempt that had begun before would find version 2 again, and count as one for the next deploy.
+      const before = readings
+      await eventually(() => readings > before + 5)
     }
     assert.equal(counter.loads, 3)
   })
