@@ -47,7 +47,7 @@ export class App implements Used {
    * Requests that had not ended within the drain timeout. Upgraded sockets do not count: they are long-lived by nature.
    */
   cut = 0
-  /** Requests that wait to be handed over; an app that has any is not evicted to make room. */
+  /** Requests that wait to be handed over; until there are none, the app is not evicted to make room. */
   waiting = 0
   #predecessor: Promise<void> | undefined
   #aged = 0

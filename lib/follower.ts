@@ -247,7 +247,7 @@ export class Follower {
     }
     const app =
       present ?? (await this.#apps.replace(found.release, hostname, { serving, reason: 'moved', isWanted }))
-    // A load that another hostname had begun has not asked.
+    // A load that this hostname joined at its very end has not asked.
     if (app && !present && isTakenBack === undefined) await isWanted()
     if (isTakenBack) {
       // The release may have been loaded all the same, for another hostname that came to it meanwhile.
@@ -285,10 +285,7 @@ export class Follower {
     return undefined
   }
 
-  /**
-   * Retires the app of a real path if no hostname leads to it, unless one comes to it soon. For callers that have
-   * loaded an app, or led a hostname away from one.
-   */
+  /** Retires the app of a real path, which was loaded or left, if no hostname leads to it or comes to it soon. */
   #retireUnled(realPath: string): void {
     const app = this.#apps.peek(realPath)
     if (!app || this.#table.hostnames(realPath).length > 0) return

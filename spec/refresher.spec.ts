@@ -24,6 +24,17 @@ function serving(world: World, hostname = 'aries.test') {
   return world.vhosts.stats().vhosts.find(({ hostnames }) => hostnames.includes(hostname))
 }
 
+/** What `getVersion` says, and how often it was asked. */
+class Deployed {
+  version = 1
+  readings = 0
+
+  readonly getVersion = (): number => {
+    this.readings++
+    return this.version
+  }
+}
+
 /** A site that counts its loads, and answers with their number. */
 function countingSite(world: World, folder: string): { loads: number } {
   const counter = { loads: 0 }
@@ -884,37 +895,27 @@ describe('a release that does not load', { concurrency: 4 }, () => {
   })
 
   it('is refused no more once getVersion finds the one that serves again', async () => {
-    let version = 1
-    let readings = 0
-    const getVersion = (): number => {
-      readings++
-      return version
-    }
-    await using world = await World.start({ updateInterval: 20, getVersion })
+    const deployed = new Deployed()
+    await using world = await World.start({ updateInterval: 20, getVersion: deployed.getVersion })
     const counter = countingSite(world, 'aries.test')
     assert.equal(await world.body('aries.test'), 'load 1')
     world.write('aries.test/app/lib/check.js', 'throw new Error("broken")')
     for (let deploy = 1; deploy <= 2; deploy++) {
-      version = 2
+      deployed.version = 2
       await eventually(() => assert.equal(world.events('error').length, deploy))
       assert.equal(serving(world)?.state, 'serving older')
-      version = 1
+      deployed.version = 1
       await eventually(() => assert.equal(serving(world)?.state, 'serving'))
       // An attempt that had begun before would find version 2 again, and count as one for the next deploy.
-      const before = readings
-      await eventually(() => readings > before + 5)
+      const before = deployed.readings
+      await eventually(() => deployed.readings > before + 5)
     }
     assert.equal(counter.loads, 3)
   })
 
   it('is refused no more if it was taken back while it was being loaded', async () => {
-    let version = 1
-    let readings = 0
-    const getVersion = (): number => {
-      readings++
-      return version
-    }
-    await using world = await World.start({ updateInterval: 20, getVersion })
+    const deployed = new Deployed()
+    await using world = await World.start({ updateInterval: 20, getVersion: deployed.getVersion })
     let fail = (): void => {}
     const loading = new Promise((_, reject) => {
       fail = () => reject(new Error('broken'))
@@ -924,12 +925,12 @@ describe('a release that does not load', { concurrency: 4 }, () => {
     world.write('aries.test/app/index.js', 'module.exports = globalThis.loadsTakenBack.shift()')
     await world.vhosts.load('aries.test')
     loads.push(loading)
-    version = 2
+    deployed.version = 2
     await eventually(() => assert.equal(loads.length, 0))
-    version = 1
+    deployed.version = 1
     // Two comparisons, each of which reads the version.
-    const before = readings
-    await eventually(() => readings >= before + 3)
+    const before = deployed.readings
+    await eventually(() => deployed.readings >= before + 3)
     const refused = world.event('error')
     fail()
     await refused

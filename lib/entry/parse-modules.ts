@@ -1,6 +1,6 @@
 /**
  * A program that parses an ES module and those that it imports by their paths, and runs none of them. At the first that
- * V8 cannot parse it ends as any program does, with the place on stderr.
+ * V8 cannot parse it ends with the place on stderr, as other programs do.
  */
 import { readFileSync } from 'node:fs'
 import { extname } from 'node:path'
