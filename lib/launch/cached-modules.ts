@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { isWithin } from '../files/is-within.ts'
-import { realPathOf } from './generation-hook.ts'
+import { realPathOf } from './loaded-releases.ts'
 import { NO_RELEASE, RealPathMap } from './real-path-map.ts'
 
 type Entry = [file: string, NodeJS.Module]
@@ -74,8 +74,7 @@ export function putBack(entries: readonly [file: string, NodeJS.Module | undefin
 
 /** Notes a file that is cached, or may soon be, under the release whose folder holds it. */
 export function noteFile(file: string, realPath: string = NO_RELEASE): void {
-  const noted = files.get(realPath) ?? { files: new Set<string>(), limit: LEAST_LIMIT }
-  files.set(realPath, noted)
+  const noted = files.get(realPath) ?? files.add(realPath, { files: new Set<string>(), limit: LEAST_LIMIT })
   // Before the file is added: it may not be in the cache yet, and would be forgotten.
   if (noted.files.size >= noted.limit) forgetAbsent(noted)
   noted.files.add(file)

@@ -5,19 +5,10 @@ import { types } from 'node:util'
 import { isWithin } from '../files/is-within.ts'
 import { importFor } from '../handler/package-import.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
-import {
-  deleteRelease,
-  endGeneration,
-  hasImports,
-  hookGenerations,
-  type LoadedRelease,
-  realPathOf,
-  releaseAt,
-  releaseOf,
-  setRelease,
-} from './generation-hook.ts'
+import { deleteRelease, endGeneration, hasImports, hookGenerations, setRelease } from './generation-hook.ts'
 import { withGeneration } from './generation-url.ts'
 import { hasLinked, linkedRun } from './linked-modules.ts'
+import { type LoadedRelease, realPathOf, releaseAt, releaseOf } from './loaded-releases.ts'
 import type { Parent } from './module-internals.ts'
 import { hookRequire } from './module-paths.ts'
 import { isSurelyCommonJS } from './module-type.ts'

@@ -1,4 +1,3 @@
-import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { expectPackage } from './expect-package.ts'
@@ -6,22 +5,12 @@ import { generationIn, named, ONLY_GENERATION, withoutGeneration } from './gener
 import { registerImportHooks } from './import-hooks.ts'
 import { isImportedOnce } from './imported-once.ts'
 import { KnownImports } from './known-imports.ts'
+import { addRelease, type LoadedRelease, releaseOf, removeRelease } from './loaded-releases.ts'
 import { hasHooksHere, internals } from './module-internals.ts'
 import { candidatesBelow } from './module-paths.ts'
 import { moduleTypeOf } from './module-type.ts'
 import { ownFile } from './own-file.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
-
-/**
- * Node keeps an ES module for ever, by its URL. So each load of a release is a generation, written into the URL of
- * its entry, and this hook hands the importer's generation on to every file that it imports.
- */
-export interface LoadedRelease {
-  /** Counts for what a CommonJS module of the release imports: its own URL names no generation. */
-  readonly generation: number
-  /** Folders where bare imports are looked up last. */
-  readonly modulePaths: readonly string[]
-}
 
 /** To the hooks thread: a generation that has ended, or the release that is loaded at a real path from now on. */
 type Message = number | [realPath: string, release?: LoadedRelease]
@@ -38,8 +27,6 @@ interface Resolved {
 }
 type NextResolve<R> = (specifier: string, context?: ResolveContext) => R
 
-/** Real path → release, for all loaded releases. The hooks thread has a copy. */
-const releases = new Map<string, LoadedRelease>()
 /** Generations that imported something which another generation would import anew. */
 const withImports = new Set<string>()
 const imports = new KnownImports<Resolved>()
@@ -64,13 +51,13 @@ export function hookGenerations(): void {
 }
 
 export function setRelease(realPath: string, release: LoadedRelease): void {
-  releases.set(realPath, release)
+  addRelease(realPath, release)
   imports.begin(String(release.generation))
   hookThread?.postMessage([realPath, release])
 }
 
 export function deleteRelease(realPath: string): void {
-  releases.delete(realPath)
+  removeRelease(realPath)
   hookThread?.postMessage([realPath])
 }
 
@@ -78,24 +65,6 @@ export function deleteRelease(realPath: string): void {
 export function endGeneration(generation: number): void {
   imports.end(String(generation))
   hookThread?.postMessage(generation)
-}
-
-export function releaseAt(realPath: string): LoadedRelease | undefined {
-  return releases.get(realPath)
-}
-
-/** The release that a file belongs to. */
-export function releaseOf(file: string): LoadedRelease | undefined {
-  const realPath = realPathOf(file)
-  return realPath === undefined ? undefined : releases.get(realPath)
-}
-
-/** The real path of the release that a file belongs to. */
-export function realPathOf(file: string): string | undefined {
-  for (let folder = dirname(file); ; folder = dirname(folder)) {
-    if (releases.has(folder)) return folder
-    if (folder === dirname(folder)) return undefined
-  }
 }
 
 /** Whether a generation has imported something: Node keeps that, and would keep a copy for the next generation. */

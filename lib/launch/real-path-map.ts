@@ -14,9 +14,11 @@ export class RealPathMap<T> {
     return this.#known.get(realPath)
   }
 
-  set(realPath: string, known: T): void {
-    if (!this.#known.has(realPath)) this.#count(realPath, 1)
+  /** Adds what is known of a release of which nothing is known yet, and returns it. */
+  add(realPath: string, known: T): T {
     this.#known.set(realPath, known)
+    this.#count(realPath, 1)
+    return known
   }
 
   delete(realPath: string): void {

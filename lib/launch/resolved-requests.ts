@@ -19,8 +19,8 @@ export type Requests = Map<string, string>
 
 /** Notes that a request from a folder led to a file; at least one of the two is in this release. */
 export function noteRequest(realPath: string, folder: string, request: string, file: string): void {
-  const known: Requests = requests.get(realPath) ?? new Map()
-  requests.set(realPath, known.set(keyOf(folder, request), file))
+  const known = requests.get(realPath) ?? requests.add(realPath, new Map())
+  known.set(keyOf(folder, request), file)
 }
 
 export function keyOf(folder: string, request: string): string {

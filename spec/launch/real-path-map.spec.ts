@@ -19,20 +19,19 @@ describe('RealPathMap', () => {
 
   it('always includes what belongs to no release', () => {
     const map = mapOf('aries')
-    map.set(NO_RELEASE, 'none')
+    map.add(NO_RELEASE, 'none')
     assert.deepEqual(map.around(join(ROOT, 'aries')).sort(), [
       [NO_RELEASE, 'none'],
       [join(ROOT, 'aries'), 'aries'],
     ])
   })
 
-  it('gives what was set last, and nothing that was deleted', () => {
+  it('gives nothing that was deleted', () => {
     const map = mapOf('aries', 'aries/app')
-    map.set(join(ROOT, 'aries/app'), 'newer')
-    assert.equal(map.get(join(ROOT, 'aries/app')), 'newer')
+    assert.equal(map.get(join(ROOT, 'aries/app')), 'aries/app')
     for (const name of ['aries/app', 'aries/app', 'aries/none']) map.delete(join(ROOT, name))
     assert.deepEqual(around(map, 'aries'), ['aries'])
-    map.set(join(ROOT, 'aries/lib'), 'aries/lib')
+    map.add(join(ROOT, 'aries/lib'), 'aries/lib')
     assert.deepEqual(around(map, 'aries'), ['aries', 'aries/lib'])
   })
 
@@ -40,15 +39,15 @@ describe('RealPathMap', () => {
     const path = fc
       .array(fc.constantFrom('a', 'b', 'ab'), { maxLength: 4 })
       .map(parts => join(ROOT, ...parts))
-    const change = fc.tuple(fc.constantFrom<'set' | 'delete'>('set', 'delete'), path)
+    const change = fc.tuple(fc.constantFrom<'add' | 'delete'>('add', 'delete'), path)
     fc.assert(
       fc.property(fc.array(change, { maxLength: 30 }), path, (changes, realPath) => {
         const map = new RealPathMap<string>()
         const all = new Set<string>()
         for (const [what, changed] of changes) {
-          if (what === 'set') map.set(changed, changed)
-          else map.delete(changed)
-          all[what === 'set' ? 'add' : 'delete'](changed)
+          if (what === 'delete') map.delete(changed)
+          else if (!all.has(changed)) map.add(changed, changed)
+          all[what](changed)
         }
         const found = [...all].filter(other => isWithin(realPath, other) || isWithin(other, realPath))
         assert.deepEqual(map.around(realPath).sort(), found.map(other => [other, other]).sort())
@@ -69,7 +68,7 @@ describe('RealPathMap', () => {
 
 function mapOf(...names: string[]): RealPathMap<string> {
   const map = new RealPathMap<string>()
-  for (const name of names) map.set(join(ROOT, name), name)
+  for (const name of names) map.add(join(ROOT, name), name)
   return map
 }
 
