@@ -229,10 +229,13 @@ describe('AppCache', () => {
     await using world = await World.start({ idleTimeout: 100 })
     hanging(world, 'aries.test')
     hanging(world, 'taurus.test')
-    await world.body('taurus.test')
     const client = new AbortController()
+    const isLoaded = world.event('load')
     const busy = world.get('aries.test', '/hang', { signal: client.signal }).catch(() => {})
-    const { reason, hostnames } = await world.event('evict')
+    await isLoaded
+    const idle = world.event('evict')
+    await world.body('taurus.test')
+    const { reason, hostnames } = await idle
     assert.deepEqual([reason, hostnames], ['idle', ['taurus.test']])
     assert.deepEqual(loaded(world), ['aries.test'])
     const evicted = world.event('evict')
@@ -438,7 +441,7 @@ describe('AppCache', () => {
   })
 
   it('makes nobody wait for another attempt when the last load took too long a moment ago', async () => {
-    await using world = await World.start({ loadTimeout: 200, updateInterval: 60_000 })
+    await using world = await World.start({ loadTimeout: 1000, updateInterval: 60_000 })
     const counter = { loads: 0 }
     Object.assign(globalThis, { counterOfSlow: counter })
     world.write(
