@@ -118,12 +118,14 @@ export class Follower {
     if (others.length === 0) this.#apps.retire(realPath, 'deleted', gone)
   }
 
-  /** If a hostname leads to `before` no longer, forgets that it was refused: it is tried when it is deployed again. */
-  leaveRefused({ realPath, lastRead }: Vhost, before: Release): void {
-    if (isSameRelease(lastRead, before)) return
-    const isBack = isSameRelease(this.#apps.peek(realPath)?.release, lastRead)
-    if (isBack && before.realPath === realPath) this.#apps.forgetFailure(realPath)
-    else this.#apps.forgetUnled(before.realPath)
+  /** If a hostname leads to `left` no longer, forgets that it was refused: it is tried when it is deployed again. */
+  leaveRefused({ realPath, lastRead }: Vhost, left: Release): void {
+    if (isSameRelease(lastRead, left) || !this.#apps.failure(left.realPath)) return
+    const serving = this.#apps.peek(left.realPath)
+    const isBack = left.realPath === realPath && isSameRelease(serving?.release, lastRead)
+    // An app may serve a hostname only until the release that it leads to now is loaded.
+    const leads = (name: string) => !serving || this.#table.peek(name)?.lastRead?.realPath === left.realPath
+    if (isBack || !this.#table.hostnames(left.realPath).some(leads)) this.#apps.forgetFailure(left.realPath)
   }
 
   /**

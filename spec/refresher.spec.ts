@@ -51,10 +51,10 @@ function countingSite(world: World, folder: string): { loads: number } {
 }
 
 /** A site that needs a file of its own. */
-function needySite(world: World): void {
-  world.write('aries.test/app/lib/needed.js', '')
+function needySite(world: World, folder = 'aries.test'): void {
+  world.write(`${folder}/app/lib/needed.js`, '')
   world.write(
-    'aries.test/app/index.js',
+    `${folder}/app/index.js`,
     `require('./lib/needed')\nmodule.exports = (req, res) => res.end('needy')`,
   )
 }
@@ -145,6 +145,30 @@ describe('what is gone', { concurrency: 4 }, () => {
         world.events('error').flatMap(({ hostnames }) => hostnames),
         ['taurus.test'],
       )
+    })
+
+    it(`is not reported as an error when it is removed after a flip to what loads slowly, ${way}`, async () => {
+      await using world = await World.start(options)
+      needySite(world, 'releases/one')
+      world.site('taurus.test', 'taurus')
+      using gates = new Gates(world, ['two'])
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'needy')
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      world.remove('releases/one/app/lib/needed.js')
+      touch(world.path('releases/one/app'))
+      await eventually(async () => (await world.vhosts.why('aries.test')).state === 'serving older')
+      world.link('aries.test', 'releases/two')
+      await gates.reached('two')
+      // An error of aries.test would be held back as long as this one, and would have come earlier.
+      world.remove('taurus.test/app/index.js')
+      await eventually(() => world.events('error').length > 0)
+      assert.deepEqual(
+        world.events('error').flatMap(({ hostnames }) => hostnames),
+        ['taurus.test'],
+      )
+      gates.open('two')
+      await eventually(async () => (await world.body('aries.test')) === 'two')
     })
 
     it(`does not include a vhost that is away for 100 ms, ${way}`, async () => {
