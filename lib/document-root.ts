@@ -11,6 +11,7 @@ import {
 } from './document-root/find-document.ts'
 import { openedDocument } from './document-root/opened-document.ts'
 import { VhostError } from './errors.ts'
+import { isClientGone } from './launch/client-gone.ts'
 import {
   resolveStaticOptions,
   type SetHeaders,
@@ -112,7 +113,11 @@ function serve(
     // answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
   }
-  const piped = (stream: ReadStream): void => cutIfShort(stream, res)
+  const piped = (stream: ReadStream): void => {
+    // An HTTP/2 response that was closed before never says so again, and nobody would close the file.
+    if (isClientGone(req, res)) stream.destroy()
+    else cutIfShort(stream, res)
+  }
   res.once('pipe', piped)
   // express.static hands options that it does not know to fs.createReadStream().
   const options = { ...rules.express, setHeaders, fs } as object

@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import fs from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import { createRequire, syncBuiltinESMExports } from 'node:module'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -21,6 +22,7 @@ import { describe, it, type TestContext } from 'node:test'
 import express from 'express'
 import { documentRoot } from '../lib/document-root.ts'
 import type { StaticOptions } from '../lib/static-options.ts'
+import { PatchedFs } from './support/patched-fs.ts'
 import { eventually } from './support/world.ts'
 
 const express4: typeof express = createRequire(import.meta.url)('express4')
@@ -691,6 +693,32 @@ describe('documentRoot', () => {
       socket.destroy()
     }
     await eventually(() => open() === 0)
+  })
+
+  it('keeps no file open for an HTTP/2 client that has left before it is opened', async t => {
+    const root = await folder(t, { 'static/large.txt': 'x'.repeat(1_000_000) })
+    let closed = 0
+    using _ = new PatchedFs((name, close) =>
+      name === 'close'
+        ? (...values) => {
+            closed++
+            close(...values)
+          }
+        : undefined,
+    )
+    const serve = documentRoot({}, SETTINGS)
+    const server = createHttp2Server((req, res) => {
+      const pair = [req, res] as unknown as [IncomingMessage, ServerResponse]
+      req.stream.once('close', () => serve(root, ...pair, () => {}))
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    t.after(() => server.close())
+    const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    t.after(() => client.destroy())
+    const request = client.request({ ':path': '/large.txt' })
+    await once(server, 'stream')
+    request.close()
+    await eventually(() => closed > 0)
   })
 
   it('gives files of the same size and time different tags, unless told otherwise', async t => {
