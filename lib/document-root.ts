@@ -1,4 +1,4 @@
-import type { ReadStream } from 'node:fs'
+import type { ReadStream, Stats } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express from 'express'
 import { cutAnswer } from './answers/cut-answer.ts'
@@ -20,7 +20,7 @@ import {
 } from './static-options.ts'
 
 /** How many times a document is looked for that is replaced each time between the look and its opening. */
-const MOST_LOOKS = 3
+const MOST_LOOKS = 5
 
 /**
  * Serves from the document root of the release at a real path; if there is no such document, `missed` is asked first.
@@ -96,10 +96,15 @@ function serve(
     return
   }
   const { root, segments, file } = document
+  let announced: Stats | undefined
   let isExchanged = false
-  const fs = openedDocument(file, () => {
-    isExchanged = true
-  })
+  const fs = openedDocument(
+    file,
+    () => announced,
+    () => {
+      isExchanged = true
+    },
+  )
   const takeBack = rememberHead(res)
   // express.static gets the very file that was checked, through a view of the request, so that the next middleware
   // finds the request as it was. It redirects by originalUrl, which must name no other host.
@@ -108,6 +113,7 @@ function serve(
     originalUrl: { value: originForm(originalUrlOf(req)) },
   })
   const setHeaders: SetHeaders = (_, path, stats) => {
+    announced = stats
     rules.express.setHeaders(res, path, stats)
     // One byte is read even of an empty file: if there is one by then, it would be taken for the start of the next
     // answer.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  appendFileSync,
   createReadStream,
   existsSync,
   readdirSync,
@@ -72,7 +73,7 @@ describe('documentRoot', () => {
 
   it('answers HEAD, conditional and range requests', async t => {
     const { ask, get } = await site(t, { 'static/hello.txt': 'hello' })
-    const etag = /^etag: (.*)\r$/im.exec((await get('/hello.txt')).head)?.[1]
+    const etag = tagOf(await get('/hello.txt'))
     assert.ok(etag)
     const head = await ask('HEAD /hello.txt HTTP/1.1')
     assert.equal(head.status, 200)
@@ -543,6 +544,30 @@ describe('documentRoot', () => {
       assert.equal((await get('/a.txt')).body, 'new')
     })
 
+    it('sends neither a part of what a deploy has meanwhile put there, nor the tag of what was there', async t => {
+      let deploys = 0
+      const { get, root } = await site(t, { 'static/a.txt': 'old' }, { setHeaders: () => deploy() })
+      function deploy(): void {
+        if (deploys++ > 0) return
+        writeFileSync(join(root, 'static/new.txt'), 'new and longer')
+        renameSync(join(root, 'static/new.txt'), join(root, 'static/a.txt'))
+      }
+      const [during, later] = [await get('/a.txt'), await get('/a.txt')]
+      assert.equal(during.body, 'new and longer')
+      assert.equal(tagOf(during), tagOf(later))
+    })
+
+    it('serves a file that has grown meanwhile at the length it had', async t => {
+      let looks = 0
+      const { get, root } = await site(t, { 'static/log.txt': 'one' }, { setHeaders: () => grow() })
+      function grow(): void {
+        looks++
+        appendFileSync(join(root, 'static/log.txt'), ' more')
+      }
+      assert.equal((await get('/log.txt')).body, 'one')
+      assert.equal(looks, 1)
+    })
+
     it('serves a file from its present place after a folder above was replaced', { skip }, async t => {
       const { get, root } = await site(
         t,
@@ -943,6 +968,10 @@ async function site(
     }),
   )
   return { root, ...client }
+}
+
+function tagOf({ head }: Answer): string | undefined {
+  return /^etag: (.*)\r$/im.exec(head)?.[1]
 }
 
 function leadsTo(descriptor: string, path: string): boolean {
