@@ -1,5 +1,6 @@
 import type { ReadStream, Stats } from 'node:fs'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
 import express from 'express'
 import { cutAnswer } from './answers/cut-answer.ts'
 import {
@@ -135,14 +136,21 @@ function serve(
 }
 
 /**
- * Returns a function that takes back the headers of a file that is not served after all: its length, its tag, how long
- * it may be cached.
+ * Returns a function that takes back what was set for a file that is not served after all: its length, its tag, how long
+ * it may be cached, and whatever the option `setHeaders` has replaced.
  */
 function rememberHead(res: ServerResponse): () => void {
-  const before = new Set(res.getHeaderNames())
+  const before = new Map<string, OutgoingHttpHeader>()
+  for (const [name, value] of Object.entries(res.getHeaders())) {
+    // appendHeader() adds to an array in its place.
+    if (value !== undefined) before.set(name, Array.isArray(value) ? [...value] : value)
+  }
   const { statusCode } = res
   return () => {
     for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name)
+    for (const [name, value] of before) {
+      if (!isDeepStrictEqual(res.getHeader(name), value)) res.setHeader(name, value)
+    }
     res.statusCode = statusCode
   }
 }

@@ -641,6 +641,34 @@ describe('documentRoot', () => {
     }
   })
 
+  it('gives back the headers that it has set anew for a file that is removed before it is opened', async t => {
+    const root = await folder(t, { 'static/app.js': 'hello' })
+    const setHeaders = (res: ServerResponse): void => {
+      rmSync(join(root, 'static/app.js'))
+      res.setHeader('Cache-Control', 'immutable')
+      res.appendHeader('Link', '</b>')
+      res.appendHeader('Vary', 'Origin')
+      res.removeHeader('X-Frame-Options')
+    }
+    const serve = documentRoot({ setHeaders }, SETTINGS)
+    const before = {
+      'cache-control': 'no-store',
+      link: ['</a>', '</c>'],
+      vary: 'Accept',
+      'x-frame-options': 'DENY',
+    }
+    let after = {}
+    const { get } = await listening(t, (req, res) => {
+      for (const [name, value] of Object.entries(structuredClone(before))) res.setHeader(name, value)
+      serve(root, req, res, () => {
+        after = { ...res.getHeaders() }
+        res.end()
+      })
+    })
+    await get('/app.js')
+    assert.deepEqual(after, before)
+  })
+
   it('sends nothing of a file that was empty and is written to before it is read', async t => {
     let root = ''
     const setHeaders = (): void => writeFileSync(join(root, 'static/app.js'), 'hello')
