@@ -10,6 +10,7 @@ import {
   originalUrlOf,
   originForm,
 } from './document-root/find-document.ts'
+import { ignoresRange } from './document-root/ignores-range.ts'
 import { openedDocument } from './document-root/opened-document.ts'
 import { VhostError } from './errors.ts'
 import { isClientGone } from './launch/client-gone.ts'
@@ -19,6 +20,9 @@ import {
   type StaticOptions,
   type StaticRules,
 } from './static-options.ts'
+
+/** The tag of no file: express.static ignores a range with this condition. */
+const NO_TAG = '""'
 
 /** How many times a document is looked for that is replaced each time between the look and its opening. */
 const MOST_LOOKS = 5
@@ -119,6 +123,10 @@ function serve(
     // One byte is read even of an empty file: if there is one by then, it would be taken for the start of the next
     // answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
+    const lastModified = String(res.getHeader('Last-Modified') ?? stats.mtime.toUTCString())
+    if (ignoresRange(req.headers, lastModified, stats)) {
+      Object.defineProperty(view, 'headers', { value: { ...req.headers, 'if-range': NO_TAG } })
+    }
   }
   const piped = (stream: ReadStream): void => {
     // An HTTP/2 response that was closed before never says so again, and nobody would close the file.

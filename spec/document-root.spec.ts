@@ -86,6 +86,38 @@ describe('documentRoot', () => {
     assert.equal((await ask('GET /hello.txt HTTP/1.1\r\nRange: bytes=9-')).status, 416)
   })
 
+  it('serves the whole file for a suffix range that is longer', async t => {
+    const { ask } = await site(t, { 'static/hello.txt': 'hello', 'static/empty.txt': '' })
+    for (const [path, range, status, body] of [
+      ['/hello.txt', 'bytes=-5', 206, 'hello'],
+      ['/hello.txt', 'bytes=-100', 200, 'hello'],
+      ['/hello.txt', 'bytes= -100', 200, 'hello'],
+      ['/hello.txt', 'bytes=-0', 416, /Range Not Satisfiable/],
+      ['/hello.txt', 'bytes=5-', 416, /Range Not Satisfiable/],
+      ['/empty.txt', 'bytes=-100', 200, ''],
+      ['/empty.txt', 'bytes=0-', 416, /Range Not Satisfiable/],
+    ] as const) {
+      const answer = await ask(`GET ${path} HTTP/1.1\r\nRange: ${range}`)
+      assert.equal(answer.status, status, range)
+      if (typeof body === 'string') assert.equal(answer.body, body, range)
+      else assert.match(answer.body, body, range)
+    }
+  })
+
+  it('continues a download by its date only if the file has exactly that date', async t => {
+    const { ask, root } = await site(t, { 'static/a.txt': 'hello' })
+    await fs.utimes(join(root, 'static/a.txt'), 1_000_000_000, 1_000_000_000)
+    // The last is that of a release which has since been rolled back.
+    for (const [date, status] of [
+      ['Sun, 09 Sep 2001 01:46:40 GMT', 206],
+      ['Sun, 09 Sep 2001 01:46:39 GMT', 200],
+      ['Mon, 10 Sep 2001 01:46:40 GMT', 200],
+    ]) {
+      const answer = await ask(`GET /a.txt HTTP/1.1\r\nRange: bytes=2-\r\nIf-Range: ${date}`)
+      assert.equal(answer.status, status, String(date))
+    }
+  })
+
   it('serves the index of a folder and redirects to its slash', async t => {
     const { get } = await site(t, { 'static/index.html': 'top', 'static/docs/index.html': 'docs' })
     assert.equal((await get('/')).body, 'top')
