@@ -515,7 +515,9 @@ describe('documentRoot', () => {
     if (process.getuid?.() === 0) return
     await fs.chmod(join(root, 'static/closed.txt'), 0)
     await fs.chmod(join(root, 'static/d'), 0)
+    await fs.mkdir(join(root, 'static/unlisted'), { mode: 0o311 })
     try {
+      assert.equal((await get('/unlisted')).status, 301)
       const answer = await get('/closed.txt')
       assert.equal(answer.body, NEXT)
       assert.doesNotMatch(answer.head, /^(etag|cache-control):/im)

@@ -21,15 +21,17 @@ export async function findDocument(
   if (root === undefined) return 'no document root'
   if (root === 'nothing at all') return root
   const target = targetOf(req, rules)
-  const segments = target && (await findFile(root.path, target, rules))
-  if (segments === undefined) return undefined
+  if (target === undefined) return undefined
+  const found = await findFile(root.path, target, rules)
+  if (found === undefined) return undefined
+  const { segments, mode } = found
   const path = join(root.path, ...segments)
-  const [file, isReadable] = await Promise.all([
+  const [file, isAllowed] = await Promise.all([
     ifThere(realpath(path)),
     // Checked now: in the middle of an answer it could no longer become a plain "not found".
-    ifThere(access(path, constants.R_OK).then(() => true)),
+    ifThere(access(path, mode).then(() => true)),
   ])
-  if (file === undefined || !isReadable) return undefined
+  if (file === undefined || !isAllowed) return undefined
   if (isSecret(file, realPath, root)) return undefined
   if (file !== path && !(await mayServe(file, segments, root, rules))) return undefined
   return { root: root.path, segments, file }
@@ -63,6 +65,12 @@ type Resolved = [path: string, app: string, certs: string, ...modules: string[]]
 interface Target {
   readonly segments: readonly string[]
   readonly hasTrailingSlash: boolean
+}
+
+interface Found {
+  readonly segments: readonly string[]
+  /** What must be allowed to serve it. To be redirected to, a folder need not be readable. */
+  readonly mode: number
 }
 
 /** The document root with its links resolved; undefined if it is absent or would give away more than documents. */
@@ -120,12 +128,12 @@ function decode(pathname: string): string | undefined {
   return decoded
 }
 
-/** The segments of the file to serve, or of a folder asked for without its slash. */
+/** The file to serve, or a folder asked for without its slash. */
 async function findFile(
   root: string,
   { segments, hasTrailingSlash }: Target,
   { extensions, index }: StaticRules,
-): Promise<readonly string[] | undefined> {
+): Promise<Found | undefined> {
   const found = await ifThere(stat(join(root, ...segments)))
   if (found?.isDirectory()) {
     return hasTrailingSlash
@@ -133,12 +141,12 @@ async function findFile(
           root,
           index.map(name => [...segments, name]),
         )
-      : segments
+      : { segments, mode: constants.F_OK }
   }
   const last = segments.at(-1)
   if (hasTrailingSlash || last === undefined) return undefined
   // A pipe or a device would be read for ever.
-  if (found) return found.isFile() ? segments : undefined
+  if (found) return found.isFile() ? { segments, mode: constants.R_OK } : undefined
   if (extname(last) !== '') return undefined
   return firstFile(
     root,
@@ -146,9 +154,9 @@ async function findFile(
   )
 }
 
-async function firstFile(root: string, candidates: readonly string[][]): Promise<string[] | undefined> {
+async function firstFile(root: string, candidates: readonly string[][]): Promise<Found | undefined> {
   for (const segments of candidates) {
-    if ((await ifThere(stat(join(root, ...segments))))?.isFile()) return segments
+    if ((await ifThere(stat(join(root, ...segments))))?.isFile()) return { segments, mode: constants.R_OK }
   }
   return undefined
 }
