@@ -239,7 +239,9 @@ describe('documentRoot', () => {
     const ignoring = await site(t, files, { dotfiles: 'ignore' })
     assert.equal((await ignoring.get('/.well-known/x')).body, NEXT)
     const denying = await site(t, files, { dotfiles: 'deny', fallthrough: false })
-    assert.equal((await denying.get('/.config')).status, 403)
+    for (const path of ['/.config', '/.none', '/.none/', '/a/.git/x', '/.well-known/']) {
+      assert.equal((await denying.get(path)).status, 403, path)
+    }
   })
 
   it('refuses hostile paths as its vectors say', async t => {

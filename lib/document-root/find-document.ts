@@ -22,6 +22,10 @@ export async function findDocument(
   if (root === 'nothing at all') return root
   const target = targetOf(req, rules)
   if (target === undefined) return undefined
+  // express.static refuses these without a look at the disk, so that nobody learns which of them are there.
+  if (rules.dotfiles === 'deny' && target.segments.some(segment => segment.startsWith('.'))) {
+    return { root: root.path, segments: target.segments, file: join(root.path, ...target.segments) }
+  }
   const found = await findFile(root.path, target, rules)
   if (found === undefined) return undefined
   const { segments, mode } = found
