@@ -7,6 +7,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import compression from 'compression'
 import { vhostRouter } from '../lib/index.ts'
 import {
   type BoardChange,
@@ -179,7 +180,8 @@ describe('statusPage()', () => {
     ] as const) {
       const answer = await world.get(HOST, path, { method })
       assert.deepEqual([answer.status, answer.headers.allow], [status, allow], `${method} ${path}`)
-      assert.equal(answer.headers['cache-control'], 'no-store')
+      const kept = path === '/events' && status === 200 ? 'no-store, no-transform' : 'no-store'
+      assert.equal(answer.headers['cache-control'], kept)
       assert.equal(answer.headers['x-content-type-options'], 'nosniff')
       if (method === 'HEAD') assert.equal(answer.body, '')
     }
@@ -530,6 +532,20 @@ describe('statusPage()', () => {
       await world.vhosts.close()
       await stream.closed
     })
+
+    it('is not held back by a middleware that compresses', async () => {
+      await using world = await World.start({}, (app, vhosts) => {
+        app.use(compression())
+        app.use(statusPage(vhosts, { host: HOST, authorize: () => true }))
+        app.use(vhosts)
+      })
+      const stream = await listen(world, { 'accept-encoding': 'gzip, deflate, br' })
+      await stream.snapshot()
+      world.site('aries.test', 'aries')
+      await world.get('aries.test')
+      await stream.until(({ rows }) => rows.some(({ state }) => state === 'serving'))
+      stream.end()
+    })
   })
 })
 
@@ -562,8 +578,8 @@ async function reload(
 
 type Told = BoardSnapshot & BoardChange
 
-async function listen(world: World) {
-  const request = http.get({ port: world.port, path: '/events', agent: false, headers: { host: HOST } })
+async function listen({ port }: { port: number }, headers: http.OutgoingHttpHeaders = {}) {
+  const request = http.get({ port, path: '/events', agent: false, headers: { ...headers, host: HOST } })
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     request.on('response', resolve).on('error', reject)
   })

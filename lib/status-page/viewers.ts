@@ -69,8 +69,12 @@ export class Viewers {
       res.writeHead(503, { 'Retry-After': '10', 'Content-Length': 0 }).end()
       return
     }
-    // Events that a proxy held back would come too late.
-    res.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' })
+    // Events that a proxy held back, or a middleware that compresses, would come too late.
+    res.writeHead(200, {
+      'Content-Type': 'text/event-stream',
+      'Cache-Control': 'no-store, no-transform',
+      'X-Accel-Buffering': 'no',
+    })
     if (req.method === 'HEAD') {
       res.end()
       return
