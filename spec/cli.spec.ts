@@ -718,6 +718,22 @@ describe('express-van serve', { concurrency: 4 }, () => {
     assert.match(metrics, /^express_van_requests_total\{hostname="aries\.test"\} 1$/m)
   })
 
+  it('does not wait for an open status page when it is to end', async () => {
+    await using site = await Site.start(['--status-host', 'status.test'], runtimeFolder(), {
+      EXPRESS_VAN_STATUS_PASSWORD: 'word',
+    })
+    const authorization = `Basic ${Buffer.from('operator:word').toString('base64')}`
+    const headers = { host: 'status.test', authorization }
+    const [page] = (await once(
+      http.get({ port: site.port, host: '127.0.0.1', path: '/events', headers, agent: false }),
+      'response',
+    )) as [http.IncomingMessage]
+    page.resume()
+    site.child.kill('SIGTERM')
+    await once(page, 'end')
+    assert.equal((await site.ended).code, 0)
+  })
+
   it('hides the password from apps even if there is no status page', async () => {
     await using site = await Site.start([], runtimeFolder(), { EXPRESS_VAN_STATUS_PASSWORD: 'a secret' })
     site.world.write(

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import http2 from 'node:http2'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -531,6 +531,30 @@ describe('statusPage()', () => {
       const stream = await listen(world)
       await world.vhosts.close()
       await stream.closed
+    })
+
+    it('ends when the server listens no more, so that an open page does not hold it up', async () => {
+      await using world = await withPage()
+      const stream = await listen(world)
+      const closed = new Promise(resolve => world.server.close(resolve))
+      await stream.closed
+      await closed
+    })
+
+    it('goes on if its server never listened itself, but is given its connections', async () => {
+      await using world = await withPage()
+      const front = createServer(socket => inner.emit('connection', socket)).listen(0, '127.0.0.1')
+      const inner = http.createServer((req, res) => world.server.emit('request', req, res))
+      await once(front, 'listening')
+      const stream = await listen(front.address() as AddressInfo)
+      let isOver = false
+      void stream.closed.then(() => {
+        isOver = true
+      })
+      for (let i = 0; i < 2; i++) await stream.until(({ samples }) => samples === 1)
+      assert.equal(isOver, false)
+      stream.end()
+      front.close()
     })
 
     it('is not held back by a middleware that compresses', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Server } from 'node:net'
 import { isClientGone } from '../launch/client-gone.ts'
 import { toPlain } from '../values/plain.ts'
 import {
@@ -35,6 +36,8 @@ interface Known {
 interface Viewer {
   readonly res: ServerResponse
   readonly end: number
+  /** Undefined if it is not known whether it takes connections. */
+  readonly server: Server | undefined
   known: Known
 }
 
@@ -84,7 +87,7 @@ export class Viewers {
     res.flushHeaders()
     if (this.#viewers.size === 0) this.#begin()
     const { bytes, known } = this.#snapshotNow()
-    const viewer = { res, end: performance.now() + LIFETIME, known }
+    const viewer = { res, end: performance.now() + LIFETIME, server: listenerOf(req), known }
     this.#viewers.add(viewer)
     res.write(bytes)
     res.once('close', () => this.#viewers.delete(viewer))
@@ -127,7 +130,9 @@ export class Viewers {
     const now = this.#known(look)
     const changes = new Map<Known, Buffer>()
     for (const viewer of this.#viewers) {
-      if (look.isClosed || start > viewer.end) this.#end(viewer)
+      // A server that listens no more waits until its answers have ended.
+      const isLast = look.isClosed || viewer.server?.listening === false
+      if (isLast || start > viewer.end) this.#end(viewer)
       else if (viewer.res.writableLength <= MAX_WAITING) this.#sendChange(viewer, now, changes)
     }
     this.#cost = performance.now() - start
@@ -167,6 +172,12 @@ export class Viewers {
     viewer.known = now
     viewer.res.write(change)
   }
+}
+
+/** The server that a request came through; undefined if it does not listen itself but is given its connections. */
+function listenerOf({ socket }: IncomingMessage): Server | undefined {
+  const server = (socket as { server?: Server } | undefined)?.server
+  return server?.listening ? server : undefined
 }
 
 function toEvent(event: string, data: BoardSnapshot | BoardChange, id?: string): Buffer {
