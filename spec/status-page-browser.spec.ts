@@ -128,6 +128,38 @@ describe('the status page in Chromium', { skip: withoutChromium }, () => {
     await page.getByText('1 row', { exact: true }).waitFor()
   })
 
+  it('shows a release that loads beside the one that serves in a line of its own, and leaves the others in place', async () => {
+    await using world = await serve({ updateInterval: 20 })
+    world.site('releases/1', 'one')
+    world.link('aries.test', world.path('releases/1'))
+    world.site('leo.test', 'leo')
+    for (const name of ['aries.test', 'leo.test']) await world.get(name)
+    world.write(
+      'releases/2/app/index.js',
+      `module.exports = new Promise(resolve => process.once('spec:go', () => resolve((req, res) => res.end('two'))))`,
+    )
+    await using opened = await open(browser, world.port)
+    const { page } = opened
+    await page.getByText('2 rows').waitFor()
+    const name = page.getByRole('button', { name: 'aries.test' })
+    await name.click()
+    await name.focus()
+    world.link('aries.test', world.path('releases/2'))
+    await page.getByText('3 rows').waitFor()
+    assert.deepEqual(await page.locator('#vhosts td.state').allInnerTexts(), [
+      'loading',
+      'serving',
+      'serving',
+    ])
+    assert.deepEqual(await names(page), ['aries.test', 'aries.test', 'leo.test'])
+    assert.equal(await page.locator('#vhosts .details').count(), 1)
+    process.emit('spec:go' as never)
+    await page.getByText('2 rows').waitFor()
+    assert.deepEqual(await names(page), ['aries.test', 'leo.test'])
+    assert.equal(await page.locator('#vhosts .details').getByText(world.path('releases/2')).count(), 1)
+    await page.locator('#vhosts .name:focus').waitFor()
+  })
+
   it('keeps its columns however long a name, a path and an error are', async () => {
     await using world = await serve()
     const long = [...'abc']

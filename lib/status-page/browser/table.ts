@@ -84,8 +84,8 @@ class VhostTable {
   readonly #rows = new Map<string, BoardRow>()
   /** The text that the filter searches, by row id. */
   readonly #haystacks = new Map<string, string>()
+  /** By `#keyOf`, as are the details that are open. */
   readonly #lines = new Map<string, Line>()
-  /** The hostnames whose details are open. */
   readonly #open = new Map<string, Details>()
   readonly #heads: HTMLTableCellElement[]
   readonly #body: HTMLTableSectionElement
@@ -93,6 +93,8 @@ class VhostTable {
   #isDescending = false
   #filter = ''
   #page = 0
+  /** The names of all rows but those that load. */
+  #names: ReadonlySet<string> = new Set()
 
   constructor(table: HTMLTableElement) {
     this.#body = table.tBodies[0] as HTMLTableSectionElement
@@ -166,6 +168,8 @@ class VhostTable {
   }
 
   show(): void {
+    const others = [...this.rows].filter(({ state }) => state !== 'loading')
+    this.#names = new Set(others.map(nameOf))
     const rows = this.#matching()
     const pages = Math.max(1, Math.ceil(rows.length / PAGE_SIZE))
     this.#page = Math.min(Math.max(0, this.#page), pages - 1)
@@ -175,7 +179,7 @@ class VhostTable {
       else th.ariaSort = null
     }
     this.#place(shown.flatMap(row => this.#lineOf(row)))
-    const keys = new Set(shown.map(keyOf))
+    const keys = new Set(shown.map(row => this.#keyOf(row)))
     for (const key of this.#lines.keys()) if (!keys.has(key)) this.#lines.delete(key)
     showCount(rows.length, this.#rows.size, this.#page, pages)
   }
@@ -201,7 +205,8 @@ class VhostTable {
   }
 
   #lineOf(row: BoardRow): HTMLTableRowElement[] {
-    const line = this.#lines.get(keyOf(row)) ?? this.#makeLine(row)
+    const key = this.#keyOf(row)
+    const line = this.#lines.get(key) ?? this.#makeLine(key)
     for (const [i, { text, whole }] of COLUMNS.entries()) {
       const cell = line.cells[i] as HTMLElement
       setText(cell, text(row))
@@ -211,19 +216,29 @@ class VhostTable {
     ;(line.cells[STATE] as HTMLElement).className =
       `state ${row.state === 'serving older' ? 'older' : row.state}`
     line.cells[ERRORS]?.classList.toggle('error', row.errors > 0)
-    drawChart(line.chart, this.series.get(nameOf(row)) ?? [])
-    const details = this.#open.get(nameOf(row))
+    const rates = this.series.get(key) ?? []
+    drawChart(line.chart, rates)
+    const details = this.#open.get(key)
     line.cells[0]?.setAttribute('aria-expanded', String(details !== undefined))
     if (!details) return [line.tr]
-    details.show(row, this.series.get(nameOf(row)) ?? [])
+    details.show(row, rates)
     return [line.tr, details.tr]
   }
 
-  #makeLine(row: BoardRow): Line {
+  /**
+   * A vhost keeps one line through all its releases, so that the focus stays. A draining app no longer has a name, and a
+   * release that loads at another path shares its name with what serves. No hostname contains a #.
+   */
+  #keyOf(row: BoardRow): string {
+    const [name] = row.hostnames
+    const isBeside = row.state === 'loading' && this.#names.has(nameOf(row))
+    return name === undefined || isBeside ? `#${row.id}` : name
+  }
+
+  #makeLine(key: string): Line {
     const tr = element('tr')
     const name = element('button', 'name')
     name.type = 'button'
-    const key = nameOf(row)
     name.addEventListener('click', () => {
       if (!this.#open.delete(key)) this.#open.set(key, new Details(COLUMNS.length + 1))
       this.show()
@@ -237,7 +252,7 @@ class VhostTable {
     td.append(chart)
     tr.append(th, ...others.slice(0, CHART - 1), td, ...others.slice(CHART - 1))
     const line = { tr, cells: [name, ...others], chart }
-    this.#lines.set(keyOf(row), line)
+    this.#lines.set(key, line)
     return line
   }
 
@@ -254,11 +269,6 @@ class VhostTable {
     const near = focused.isConnected ? focused : this.#body.closest<HTMLElement>('.scroll')
     near?.focus({ preventScroll: true })
   }
-}
-
-/** A vhost keeps one line through all its releases, so that the focus stays. A draining app no longer has a name. */
-function keyOf({ hostnames, id }: BoardRow): string {
-  return hostnames[0] ?? id
 }
 
 function numberColumn(
