@@ -14,6 +14,7 @@ const MAX_WAITING = 2 ** 20
 export class ControlAnswers {
   readonly #vhosts: VhostRouter
   readonly #streams = new Set<ServerResponse>()
+  readonly #listeners = EVENTS.map(event => [event, (about: object) => this.#tell(event, about)] as const)
 
   constructor(vhosts: VhostRouter) {
     this.#vhosts = vhosts
@@ -40,20 +41,23 @@ export class ControlAnswers {
   }
 
   #stream(res: ServerResponse): void {
+    // However many readers there are, each event has one listener: with more than ten, Node would warn of a leak.
+    if (this.#streams.size === 0) for (const [event, tell] of this.#listeners) this.#vhosts.on(event, tell)
     this.#streams.add(res)
     res.writeHead(200, { 'Content-Type': LINES }).flushHeaders()
-    const listeners = EVENTS.map(event => {
-      const tell = (about: object): void => {
-        res.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`)
-        if (res.writableLength > MAX_WAITING) res.destroy()
-      }
-      this.#vhosts.on(event, tell)
-      return () => this.#vhosts.off(event, tell)
-    })
     res.once('close', () => {
       this.#streams.delete(res)
-      for (const stop of listeners) stop()
+      if (this.#streams.size > 0) return
+      for (const [event, tell] of this.#listeners) this.#vhosts.off(event, tell)
     })
+  }
+
+  #tell(event: string, about: object): void {
+    const line = `${JSON.stringify({ time: new Date().toISOString(), event, ...about }, toPlain)}\n`
+    for (const res of this.#streams) {
+      res.write(line)
+      if (res.writableLength > MAX_WAITING) res.destroy()
+    }
   }
 }
 

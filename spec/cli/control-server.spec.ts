@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -38,6 +38,30 @@ describe('startControl()', () => {
       await eventually(() => vhosts.listenerCount('load') === 0)
       response.destroy()
       server.close()
+    })
+  })
+
+  it('tells any number of clients of events, without a warning of a leak', async () => {
+    const vhosts = new EventEmitter()
+    await withFolder(async folder => {
+      const socketPath = join(folder, 'control.sock')
+      const server = await startControl(socketPath, vhosts as unknown as VhostRouter)
+      const readers = Array.from({ length: EventEmitter.defaultMaxListeners + 1 }, async () => {
+        const [response] = (await once(
+          http.get({ socketPath, path: '/events', agent: false }),
+          'response',
+        )) as [IncomingMessage]
+        return response.setEncoding('utf8')
+      })
+      const responses = await Promise.all(readers)
+      assert.equal(vhosts.listenerCount('load'), 1)
+      const told = responses.map(response => once(response, 'data'))
+      vhosts.emit('load', { hostnames: ['aries.test'] })
+      for (const [line] of await Promise.all(told)) {
+        assert.match(line, /"event":"load","hostnames":\["aries\.test"\]\}\n$/)
+      }
+      server.end()
+      await eventually(() => vhosts.listenerCount('load') === 0)
     })
   })
 
