@@ -379,7 +379,7 @@ describe('upgrade', () => {
     client.pause().write(offer('aries.test', '/'))
     await eventually(() => world.vhosts.stats().totals.inFlight === 1)
     await world.vhosts.close({ drainTimeout: 0 })
-    await eventually(() => (globalThis as { isClosed?: boolean }).isClosed)
+    await eventually(() => (globalThis as { isClosed?: boolean }).isClosed === true)
     client.destroy()
   })
 

@@ -116,7 +116,7 @@ describe('fetchHandler', () => {
       return isStill
     })
     client.destroy()
-    await eventually(() => globals.seen.isCancelled)
+    await eventually(() => globals.seen.isCancelled === true)
     await eventually(() => world.vhosts.stats().totals.inFlight === 0)
   })
 
@@ -128,9 +128,9 @@ describe('fetchHandler', () => {
       return new Response()`)
     const client = connect(world.port)
     client.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
-    await eventually(() => globals.seen.isHere)
+    await eventually(() => globals.seen.isHere === true)
     client.destroy()
-    await eventually(() => globals.seen.isAborted)
+    await eventually(() => globals.seen.isAborted === true)
   })
 
   it('lets a connection go on whose body nobody has read', async () => {

@@ -486,7 +486,7 @@ describe('LoadScope', () => {
     const own = http.createServer()
     world.vhosts.on('load', () => own.listen(0))
     assert.equal(await world.body(HOST), 'answer')
-    await eventually(() => (own.address() as AddressInfo | null)?.port)
+    await eventually(() => own.listening)
     const socket = connect((own.address() as AddressInfo).port)
     await once(socket, 'connect')
     socket.destroy()

@@ -1499,7 +1499,7 @@ describe('Forward', () => {
       socket.write('late')
       await eventually(() => received.endsWith('late'))
       socket.destroy()
-      await eventually(() => far?.destroyed)
+      await eventually(() => far?.destroyed === true)
     })
 
     it('do not end an app that does not listen for the errors of their sockets', async () => {

@@ -445,7 +445,7 @@ describe('InProcess', () => {
         assert.deepEqual([status, headers['retry-after']], [503, '1'])
         assert.equal(globals.seen.closed, undefined)
         globals.seen.go?.()
-        await eventually(() => globals.seen.closed)
+        await eventually(() => globals.seen.closed !== undefined)
         assert.deepEqual(world.events('load'), [])
         assert.equal(world.vhosts.stats().staleGraphs, system === 'CommonJS' ? 0 : 1)
       })

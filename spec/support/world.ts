@@ -173,8 +173,16 @@ export class World {
   }
 }
 
+type Nothing = ReturnType<() => void>
+/** A condition is true or false, or asserts and returns nothing. One that may be undefined would pass at once. */
+type Condition<T> = [T] extends [boolean]
+  ? unknown
+  : [Nothing, T] extends [T, boolean | Nothing]
+    ? unknown
+    : never
+
 /** Polls until a condition holds; on timeout fails with the last reason why it did not. */
-export async function eventually(check: () => unknown, limit = 10_000): Promise<void> {
+export async function eventually<T>(check: (() => T) & Condition<Awaited<T>>, limit = 10_000): Promise<void> {
   const end = performance.now() + limit
   for (;;) {
     try {
