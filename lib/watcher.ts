@@ -276,9 +276,5 @@ function areSame(some: readonly string[] | undefined, others: readonly string[] 
 }
 
 function isArmed({ watched, links }: Subject): boolean {
-  return (
-    links.length > 0 &&
-    links.every(({ folder }) => folder.isLive && !folder.isDoubtful) &&
-    watched.isComplete()
-  )
+  return links.length > 0 && links.every(({ folder }) => !folder.isDoubtful) && watched.isComplete()
 }

@@ -20,8 +20,7 @@ export class WatchedFolder<Link extends NamedLink> {
   readonly path: string
   /** Tells the folder from another one that takes its place. */
   readonly stamp: string
-  isLive = false
-  /** Whether the folder itself had an event, so that the watch may be on a folder that is gone. */
+  /** Whether there is no watch, or one that may be on a folder that is gone: the folder itself had an event. */
   isDoubtful = false
   /** Whether nothing was there when the watch was to begin. */
   isMissing = false
@@ -37,7 +36,6 @@ export class WatchedFolder<Link extends NamedLink> {
     try {
       this.#watcher = watch(path, { persistent: false }, (_, name) => listener.heard(this, name))
       this.#watcher.on('error', error => this.#lose(error))
-      this.isLive = true
     } catch (error) {
       this.#lose(error as NodeJS.ErrnoException)
     }
@@ -71,7 +69,6 @@ export class WatchedFolder<Link extends NamedLink> {
   }
 
   close(): void {
-    this.isLive = false
     this.#watcher?.close()
   }
 
@@ -82,7 +79,6 @@ export class WatchedFolder<Link extends NamedLink> {
   }
 
   #lose(error: NodeJS.ErrnoException): void {
-    this.isLive = false
     this.isDoubtful = true
     this.isMissing = isGone(error)
     this.#listener.failed(error)
