@@ -57,7 +57,6 @@ export class Refresher {
       // Another link or another pattern leads to the same release: the vhost path and the captures are different.
       if (found.realPath === vhost.realPath && found.vhostPath !== vhost.vhostPath) {
         this.#follower.enter(hostname, found)
-        this.#watch.wake(hostname)
         return
       }
       // While its folder was missing, there was nothing to watch.
