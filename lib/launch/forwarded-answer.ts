@@ -92,7 +92,7 @@ export class ForwardedAnswer {
     }
     const hasRoom = res.write(chunk, written as () => void)
     if (!isNodes) this.#flushInPauses()
-    if (hasRoom || this.#isDraining) return
+    if (hasRoom) return
     // What waits in a middleware around, such as compression, does not count in `writableLength`.
     if (isNodes && res.writableLength < MOST_WAITING) return
     this.#isDraining = true
