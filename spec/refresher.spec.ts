@@ -1599,3 +1599,24 @@ function failing(call: string, below: string, code: string, told: () => void): P
         },
   )
 }
+
+// Alone, as the clock stands still for all.
+describe('what has been missing for less than 250 ms', () => {
+  it('is not gone, however often it was looked for', async t => {
+    let looks = 0
+    const getVhostPath = (hostname: string): string => {
+      looks++
+      return hostname
+    }
+    await using world = await World.start({ watch: false, updateInterval: 1, getVhostPath })
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+    const now = performance.now()
+    t.mock.method(performance, 'now', () => now)
+    world.remove('aries.test')
+    const before = looks
+    await eventually(() => looks > before + 20 || world.events('evict').length > 0)
+    assert.equal(await world.body('aries.test'), 'aries')
+    assert.deepEqual(world.events('evict'), [])
+  })
+})

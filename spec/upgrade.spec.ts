@@ -314,6 +314,23 @@ describe('upgrade', () => {
     assert.equal(world.vhosts.stats().vhosts[0]?.requests, 2)
   })
 
+  for (const [what, source] of [
+    ['takes', ECHO('aries')],
+    ['does not take', `module.exports = (req, res) => res.end('aries')`],
+  ] as const) {
+    it(`leaves an app that ${what} upgrades free to give way to another`, async () => {
+      await using world = await World.start({ maxApps: 1 })
+      world.write('aries.test/app/index.js', source)
+      world.site('taurus.test', 'taurus')
+      for (let round = 0; round < 2; round++) {
+        if (what === 'takes') (await open(world, 'aries.test')).socket.destroy()
+        else await upgrade(world, 'aries.test')
+      }
+      await eventually(() => world.vhosts.stats().totals.inFlight === 0)
+      assert.equal(await world.body('taurus.test'), 'taurus')
+    })
+  }
+
   it('lets a socket of a replaced app live on until drainTimeout, then cuts it', async () => {
     await using world = await World.start({ drainTimeout: 300 })
     world.write('aries.test/app/index.js', ECHO('one'))

@@ -110,6 +110,26 @@ describe('LoadQueue', () => {
     await Promise.all([...slow, ...runs])
   })
 
+  it('gives one of two or three places to such loads, one after the other', async () => {
+    for (const places of [2, 3]) {
+      const { queue, begun, end } = loads(places)
+      const slow = ['s', 't', 'u'].map(name => queue(name, 'retry'))
+      const run = queue('a')
+      await turns()
+      assert.deepEqual(begun, ['s', 'a'])
+      end('s')
+      await turns()
+      end('a')
+      await turns()
+      assert.deepEqual(begun.slice(2), ['t'], 'one that has waited counts like one that has not')
+      for (const name of ['t', 'u']) {
+        end(name)
+        await turns()
+      }
+      await Promise.all([...slow, run])
+    }
+  })
+
   it('gives even its only place to such a load, and refuses such loads when a hundred wait', async () => {
     const { queue, begun, end } = loads(1)
     const runs = Array.from({ length: 101 }, (_, at) => queue(`${at}`, 'retry'))

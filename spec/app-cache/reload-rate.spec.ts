@@ -53,4 +53,18 @@ describe('ReloadRate', () => {
       assert.equal(rate.pauseBefore('/srv/leo'), 0)
     }
   })
+
+  it('does not pause a release that has changed later, even after sixty-one reloads that were soon followed', t => {
+    let now = 0
+    t.mock.method(performance, 'now', () => now)
+    const rate = new ReloadRate()
+    for (let n = 0; n < 61; n++) {
+      rate.isTooMany('/srv/aries')
+      if (n < 60) rate.pauseBefore('/srv/aries')
+    }
+    now = 200
+    assert.equal(rate.pauseBefore('/srv/aries'), 0)
+    rate.isTooMany('/srv/aries')
+    assert.equal(rate.pauseBefore('/srv/aries'), 0)
+  })
 })

@@ -20,6 +20,7 @@ import fc from 'fast-check'
 import { answerRequests } from '../../lib/entry/answer-requests.ts'
 import { createFront } from '../../lib/entry/front-server.ts'
 import type { VhostError } from '../../lib/index.ts'
+import { goneOf } from '../../lib/launch/client-gone.ts'
 import { Forward } from '../../lib/launch/forward.ts'
 import type { ForwardOptions } from '../../lib/launch/forward-options.ts'
 import type { Handle, Upgrade } from '../../lib/launch/launch.ts'
@@ -626,6 +627,18 @@ describe('Forward', () => {
         const length = 10 * Number(path.split('/')[1])
         assert.equal((await wall.ask({ path, agent })).body.length, length, path)
       }
+      agent.destroy()
+    })
+
+    it('leaves nothing behind on a connection that brings one request after another', async () => {
+      await using wall = await Wall.start((req, res) => void bodyOf(req).then(body => res.end(body)))
+      const gone = new Set<object | undefined>()
+      wall.before = req => gone.add(goneOf(req))
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      for (const body of ['one', 'two', '', 'x'.repeat(100_000)]) {
+        assert.equal((await wall.ask({ method: 'POST', agent, body })).body, body)
+      }
+      await eventually(() => assert.deepEqual([...gone], [new Set()]))
       agent.destroy()
     })
 

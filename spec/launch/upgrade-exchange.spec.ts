@@ -75,6 +75,17 @@ describe('UpgradeExchange', () => {
     client.destroy()
   })
 
+  it('cuts a refusal that the app breaks off', async () => {
+    await using app = await UpgradeApp.start(socket => {
+      socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\n\r\nno', () => socket.destroy())
+    })
+    await using door = await Door.open(app.path)
+    const [client] = (await door.enter(1)) as [Socket]
+    const answer = text(client)
+    await eventually(() => door.areClosed)
+    assert.match(await answer, /^HTTP\/1\.1 401 Unauthorized\r\n/)
+  })
+
   it('leaves nothing of a client that ends before the app has answered', async () => {
     let left = 0
     await using app = await UpgradeApp.start(socket => {

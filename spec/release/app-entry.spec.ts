@@ -102,7 +102,7 @@ describe('findEntry', () => {
       ['one that does not exist falls back', '"dist/main.js"', ['app.js'], 'app.js'],
       ['a folder without index.js falls back', '"lib"', ['lib/main.js', 'index.mjs'], 'index.mjs'],
       ['one without its .mjs falls back', '"main"', ['main.mjs', 'app.js'], 'app.js'],
-      ['an empty one falls back', '""', ['app.js'], 'app.js'],
+      ['an empty one falls back', '""', ['index.js', 'app.js'], 'app.js'],
       ['one that is no string falls back', '["main.js"]', ['main.js', 'app.js'], 'app.js'],
       ['null falls back', 'null', ['main.js', 'app.js'], 'app.js'],
     ] as const) {

@@ -12,7 +12,7 @@ describe('inLanes', () => {
     const items = Array.from({ length: 20 }, (_, n) => n)
     await inLanes(items, act, 3, PATIENCE)
     assert.deepEqual(begun, items)
-    assert.equal(most, 3)
+    assert.deepEqual([most, running], [3, 0])
 
     async function act(item: number): Promise<void> {
       begun.push(item)
@@ -30,6 +30,31 @@ describe('inLanes', () => {
 
   it('resolves if there is nothing to do', async () => {
     await inLanes([], () => assert.fail(), 1, PATIENCE)
+  })
+
+  it('keeps the lane of an item that has not taken too long yet', async t => {
+    let end = (): void => {}
+    const slow = new Promise<void>(resolve => {
+      end = resolve
+    })
+    const looks: (() => void)[] = []
+    t.mock.method(performance, 'now', () => 2 * PATIENCE)
+    t.mock.method(globalThis, 'setInterval', (look: () => void) => {
+      looks.push(look)
+      return { unref: () => undefined }
+    })
+    const begun: number[] = []
+    const over = inLanes([1, 2], act, 1, PATIENCE)
+    for (const look of looks) look()
+    assert.deepEqual([begun, looks.length], [[1], 1])
+    end()
+    await over
+    assert.deepEqual(begun, [1, 2])
+
+    async function act(item: number): Promise<void> {
+      begun.push(item)
+      await slow
+    }
   })
 
   it('gives the lane of an item that takes too long to the next, but no second lane when it ends', async () => {
