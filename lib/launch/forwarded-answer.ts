@@ -76,9 +76,7 @@ export class ForwardedAnswer {
     const isNodes = isPlain(res)
     const isOurs = spent && this.#isOurs && !isHeard(this.#down, 1) && isNodes
     const written = isOurs ? spent : undefined
-    // Without a socket, the answer waits for the one before it, and Node would put a head with a binary body before
-    // early hints that already wait.
-    if (!res.headersSent && (!res.socket || hasForeignName(res))) res.write('', 'latin1')
+    if (!res.headersSent && hasForeignName(res)) res.write('', 'latin1')
     if (this.#left !== undefined) this.#left -= chunk.length
     if (this.#left === 0) {
       // This is the last chunk: nothing follows that would be worth waiting for.
