@@ -370,15 +370,17 @@ describe('upgrade', () => {
       return client
     })
     const [open, silent, ended] = clients as [Answered, Answered, Answered]
+    // Its connection has brought an answer before.
+    const used = await answeredBefore(world, 'aries.test', '/silent')
     await eventually(() => open.text.endsWith('.') && ended.text.endsWith('.'))
-    await eventually(() => world.vhosts.stats().totals.inFlight === 3)
-    const ends = [open, silent].map(({ socket }) => new Promise(resolve => socket.once('end', resolve)))
+    await eventually(() => world.vhosts.stats().totals.inFlight === 4)
+    const ends = [open, silent, used].map(({ socket }) => new Promise(resolve => socket.once('end', resolve)))
     await world.vhosts.close({ drainTimeout: 0 })
     await Promise.all(ends)
     assert.ok(open.text.startsWith('HTTP/1.1 101 ') && open.text.endsWith('.\x88\x02\x03\xf4'), open.text)
-    assert.equal(silent.text, '')
+    assert.deepEqual([silent.text, used.text], ['', ''])
     assert.ok(ended.text.startsWith('HTTP/1.1 101 ') && ended.text.endsWith('.'), ended.text)
-    for (const { socket } of clients) socket.destroy()
+    for (const { socket } of [...clients, used]) socket.destroy()
   })
 
   it('destroys a socket whose client does not read soon after the deadline', async () => {
@@ -637,6 +639,19 @@ function offer(host: string, path: string, more = ''): string {
 /** What arrives until the server closes. */
 async function upgrade(world: World, host: string, path = '/'): Promise<string> {
   return await world.raw(offer(host, path))
+}
+
+/** Has a request answered first. */
+async function answeredBefore(world: World, host: string, path: string): Promise<Answered> {
+  const socket = connect({ port: world.port, allowHalfOpen: true }).setEncoding('latin1')
+  socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+  assert.match((await once(socket, 'data'))[0], /^HTTP\/1\.1 200 /)
+  const client = { socket, text: '' }
+  socket.on('data', text => {
+    client.text += text
+  })
+  socket.write(offer(host, path))
+  return client
 }
 
 async function open(world: World, host: string, path = '/', more = ''): Promise<Client> {

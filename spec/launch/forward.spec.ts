@@ -782,6 +782,18 @@ describe('Forward', () => {
         (req, keep) => process.nextTick(() => req.prependOnceListener('data', keep)),
       ],
       [
+        'listens first, and once for each chunk, when it already flows',
+        (req, keep) => {
+          const listen = (): void => {
+            req.prependOnceListener('data', chunk => {
+              keep(chunk)
+              process.nextTick(listen)
+            })
+          }
+          req.once('resume', listen)
+        },
+      ],
+      [
         'reads once',
         (req, keep) =>
           req.once('readable', () => {
