@@ -280,6 +280,26 @@ describe('App', () => {
     }
   })
 
+  it('keeps no request that has ended while its connection brings others', async () => {
+    const seen: WeakRef<http.IncomingMessage>[] = []
+    await using world = await World.start({}, (app, vhosts) => {
+      app.use((req, _, next) => {
+        seen.push(new WeakRef(req))
+        next()
+      })
+      app.use(vhosts)
+    })
+    world.site('aries.test', 'aries')
+    world.server.keepAliveTimeout = 0
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    for (let n = 0; n < 5; n++) assert.equal((await world.get('aries.test', '/', { agent })).body, 'aries')
+    await eventually(() => {
+      globalThis.gc?.()
+      return seen.slice(0, 3).every(req => req.deref() === undefined)
+    })
+    agent.destroy()
+  })
+
   it('counts requests that are never answered, and only those, as in flight', async () => {
     await using world = await World.start()
     const host = 'count.aries.test'
