@@ -77,7 +77,7 @@ export function exportsNothing(exports: unknown): boolean {
 
 function exportOf(exports: unknown, exportName: string): unknown {
   const name = exportName.replace(/\(\)$/, '')
-  return member(exports, name) ?? member(member(exports, 'default'), name) ?? bareExport(exports, name)
+  return method(exports, name) ?? method(member(exports, 'default'), name) ?? bareExport(exports, name)
 }
 
 /** `module.exports` is the default export of a CommonJS module that has no other. */
@@ -92,8 +92,8 @@ function* candidates(exports: unknown): Generator<[value: unknown, name: string]
   yield [member(inner, 'default'), 'default']
   yield [exports, 'default']
   for (const name of ['app', 'handler']) {
-    yield [member(exports, name), name]
-    yield [member(inner, name), name]
+    yield [method(exports, name), name]
+    yield [method(inner, name), name]
   }
 }
 
@@ -174,6 +174,13 @@ type Anything = Record<string | symbol, ((...values: unknown[]) => unknown) | un
 function member(value: unknown, name: string | symbol): Anything[string] {
   const hasMembers = (typeof value === 'object' && value !== null) || typeof value === 'function'
   return hasMembers ? (value as Anything)[name] : undefined
+}
+
+/** A member as `member()`, where a method of a class keeps its `this`. An app has properties, and stays as it is. */
+function method(owner: unknown, name: string): Anything[string] {
+  const value = member(owner, name)
+  if (typeof value !== 'function' || typeof owner !== 'object' || isBag(owner)) return value
+  return isClass(value) || Object.keys(value).length > 0 ? value : value.bind(owner)
 }
 
 /** Whether a value is an object without a class: a module's exports, or a literal. */

@@ -184,6 +184,45 @@ describe('findHandler', () => {
     })
   })
 
+  describe('keeps `this` for a method of an exported object of a class', () => {
+    class Site {
+      readonly calls: unknown[] = []
+      handler(...values: Parameters<Handle>): void {
+        this.calls.push(values)
+      }
+      create(): Handle {
+        return this.handler.bind(this)
+      }
+    }
+    const values = [{}, {}, () => {}] as unknown as Parameters<Handle>
+
+    for (const [name, exportName] of [
+      ['handler', undefined],
+      ['exportName', 'handler'],
+      ['exportName()', 'create()'],
+    ] as const) {
+      for (const isDefault of [false, true]) {
+        it(`${name}${isDefault ? ' of the default export' : ''}`, async () => {
+          const site = new Site()
+          const found = await findHandler(isDefault ? { default: site } : site, exportName, scopeOf())
+          assert.ok(typeof found !== 'string')
+          found.handle(...values)
+          assert.deepEqual(site.calls, [values])
+        })
+      }
+    }
+
+    it('but leaves an app as it is, which has properties', async () => {
+      const app = Object.assign((_req: unknown, _res: unknown) => {}, { settings: {} })
+      const site = new (class {
+        get app(): unknown {
+          return app
+        }
+      })()
+      assert.equal(await found(site), app)
+    })
+  })
+
   it('rejects with what an exported promise rejects with', async () => {
     const broken = new Error('broken')
     await assert.rejects(findHandler(Promise.reject(broken), undefined, scopeOf()), broken)
