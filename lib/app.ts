@@ -135,9 +135,8 @@ export class App implements Used {
   }
 
   handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    // Counting a request in flight takes three small objects and two closures.
-    const socket = req.httpVersionMajor < 2 ? req.socket : undefined
-    const flight = new Flight(this, this.#flights, req, res, socket, next)
+    // Counting a request in flight takes two small objects and two closures.
+    const flight = new Flight(this, this.#flights, req, res, next)
     // Not `once()`, which would make one more closure: ending twice is harmless.
     res.on('close', flight.end)
     const handle = this.#handle
@@ -153,7 +152,7 @@ export class App implements Used {
 
   /** To be called only if the app takes upgrades. `failed` gets what the app's listener threw. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer, failed: (error: unknown) => void): void {
-    const flight = new Flight(this, this.#flights, req, undefined, socket, failed)
+    const flight = new Flight(this, this.#flights, req, undefined, failed, socket)
     try {
       passRejection(this.#launched.upgrade?.(req, socket, head), flight.next)
     } catch (error) {

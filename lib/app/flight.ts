@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { cutAnswer } from '../answers/cut-answer.ts'
-import { isClientGone } from '../launch/client-gone.ts'
 import { isNextError } from '../launch/is-next-error.ts'
 import type { Next } from '../launch/launch.ts'
 import { Untouched } from '../launch/untouched.ts'
@@ -16,7 +16,7 @@ interface Counts {
   readonly onIdle: (() => void) | undefined
 }
 
-/** The flights on each socket. On Node 20 and 22, queued responses never say that their client has gone. */
+/** The flights that only end with their socket, or are queued on it. */
 const FLIGHTS = Symbol('flights')
 
 interface FlightSocket extends Duplex {
@@ -35,37 +35,37 @@ export class Flight {
   readonly #res: ServerResponse | undefined
   readonly #reqPrototype: object
   readonly #resPrototype: object | undefined
-  readonly #socket: FlightSocket | undefined
+  readonly #upgraded: Duplex | undefined
   readonly #next: Next
   readonly #writtenBefore: number
 
   /**
    * `all` holds the flights of all apps: with a chain for each of thousands of apps, the garbage collector would have
-   * to keep account of each. `socket` is undefined for HTTP/2, where it is a stand-in and the response tells
-   * everything.
+   * to keep account of each. `upgraded` is the socket of an upgrade, which has no response.
    */
   constructor(
     app: Counts,
     all: Chain<Flight>,
     req: IncomingMessage,
     res: ServerResponse | undefined,
-    socket: Duplex | undefined,
     next: Next,
+    upgraded?: Duplex,
   ) {
     this.app = app
     this.#req = req
     this.#res = res
     this.#reqPrototype = Object.getPrototypeOf(req)
     this.#resPrototype = res && Object.getPrototypeOf(res)
-    this.#socket = socket
+    this.#upgraded = upgraded
     this.#next = next
-    this.#writtenBefore = !res && socket ? bytesWritten(socket) : 0
+    this.#writtenBefore = upgraded ? bytesWritten(upgraded) : 0
     app.requests++
     app.inFlight++
     this.#inAll = all.add(this)
+    const socket = upgraded ?? (res && socketOfQueued(req, res))
     this.#onSocket = socket && flightsOn(socket).add(this)
     // A client that left while the app was loaded, or that somebody else has answered, emits no further event.
-    if (res ? isClientGone(req, res) : socket?.destroyed) this.end()
+    if (socket?.destroyed || (res && hasClosed(res))) this.end()
   }
 
   readonly end = (): void => {
@@ -88,12 +88,12 @@ export class Flight {
   }
 
   get isUpgrade(): boolean {
-    return this.#res === undefined
+    return this.#upgraded !== undefined
   }
 
   cut(): void {
-    if (this.#socket && this.isUpgrade) closeWebSocket(this.#socket, this.#writtenBefore)
-    else if (this.#socket) this.#socket.destroy()
+    if (this.#upgraded) closeWebSocket(this.#upgraded, this.#writtenBefore)
+    else if (this.#req.httpVersionMajor < 2) this.#req.socket.destroy()
     else if (this.#res) cutAnswer(this.#res)
     this.end()
   }
@@ -107,6 +107,15 @@ export class Flight {
       Object.setPrototypeOf(this.#res, this.#resPrototype)
     }
   }
+}
+
+/** Undefined if the response tells when its client goes, as on Node 20 and 22 one that is queued never does. */
+function socketOfQueued(req: IncomingMessage, res: ServerResponse): FlightSocket | undefined {
+  return req.httpVersionMajor < 2 && !res.socket ? req.socket : undefined
+}
+
+function hasClosed(res: ServerResponse & { stream?: ServerHttp2Stream }): boolean {
+  return res.destroyed || res.stream?.destroyed === true
 }
 
 function flightsOn(socket: FlightSocket): Chain<Flight> {
