@@ -144,10 +144,7 @@ describe('bench', () => {
     using exchanges = new Exchanges()
     for (const hosts of [['a.test', 'b.test'], ['c.test']]) {
       const collected = await exchanges.collect(hosts)
-      assert.deepEqual(
-        collected.map(({ req }) => req.headers.host),
-        hosts,
-      )
+      assert.deepEqual(collected.map(({ req }) => req.headers.host).sort(), hosts)
       await exchanges.answer()
       assert.ok(collected.every(({ res }) => res.writableFinished))
     }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 
@@ -7,10 +8,13 @@ export interface Exchange {
   readonly res: ServerResponse
 }
 
-/** Requests that Node has parsed from bytes on a real socket, collected instead of answered. */
+/**
+ * Requests that Node has parsed from bytes, each on a socket of its own, as browsers and proxies send them: collected
+ * instead of answered.
+ */
 export class Exchanges {
   readonly #server: Server
-  #socket: Socket | undefined
+  readonly #sockets: Socket[] = []
   #collected: Exchange[] = []
   #expected = 0
   #complete: (exchanges: Exchange[]) => void = () => {}
@@ -22,37 +26,35 @@ export class Exchanges {
     })
   }
 
-  /** One request for each host, pipelined on one connection. */
+  /** One request for each host. */
   async collect(hosts: readonly string[]): Promise<Exchange[]> {
-    this.#socket ??= await this.#connect()
+    while (this.#sockets.length < hosts.length) this.#sockets.push(await this.#connect())
     this.#collected = []
     this.#expected = hosts.length
     const complete = new Promise<Exchange[]>(resolve => {
       this.#complete = resolve
     })
-    this.#socket.write(hosts.map(requestTo).join(''))
+    for (const [index, host] of hosts.entries()) this.#sockets[index]?.write(requestTo(host))
     return await complete
   }
 
-  /** Answers what was collected last, and waits until it has closed. */
+  /** Answers what was collected last, and waits until all of it has closed. */
   async answer(): Promise<void> {
-    const last = this.#collected.at(-1)?.res
-    const closed = new Promise(resolve => last?.once('close', resolve))
+    const closed = this.#collected.map(({ res }) => new Promise(resolve => res.once('close', resolve)))
     for (const { res } of this.#collected) res.end()
-    await closed
+    await Promise.all(closed)
   }
 
   async #connect(): Promise<Socket> {
-    this.#server.listen(0, '127.0.0.1')
-    await new Promise(resolve => this.#server.once('listening', resolve))
+    if (!this.#server.listening) await once(this.#server.listen(0, '127.0.0.1'), 'listening')
     const { port } = this.#server.address() as AddressInfo
     const socket = connect(port, '127.0.0.1').resume()
-    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+    await once(socket, 'connect')
     return socket
   }
 
   [Symbol.dispose](): void {
-    this.#socket?.destroy()
+    for (const socket of this.#sockets) socket.destroy()
     this.#server.closeAllConnections()
     this.#server.close()
   }
