@@ -1,3 +1,4 @@
+import { calm } from './calm.ts'
 import { shuffled } from './random.ts'
 
 /** Returns one sample, or undefined if no time is left for another. */
@@ -10,7 +11,7 @@ export interface Rounds {
 
 /**
  * Takes one sample of each contender per round, in a new random order each time, so that noise and what one leaves
- * behind in the caches hit all alike.
+ * behind in the caches hit all alike. Each round waits for a calm moment.
  */
 export async function interleaved<Name extends string>(
   contenders: Readonly<Record<Name, Contender>>,
@@ -22,6 +23,7 @@ export async function interleaved<Name extends string>(
     (number | undefined)[]
   >
   for (let round = 0; round < warmUp + rounds; round++) {
+    if (round >= warmUp) await calm()
     for (const name of shuffled(names)) {
       const sample = await contenders[name](round)
       if (round >= warmUp) samples[name].push(sample)
