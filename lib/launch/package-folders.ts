@@ -3,7 +3,11 @@ import { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 import { internals } from './module-internals.ts'
 
+/** In this turn of the event loop. */
 const present = new Set<string>()
+const absent = new Set<string>()
+/** The `node_modules` of a folder that itself lies in one. */
+const OF_A_PACKAGE = /[\\/]node_modules[\\/].*[\\/]node_modules$/
 
 /**
  * Whether a bare specifier names a package that is in none of these `node_modules`. Node 20, 24 and 26 remember that a
@@ -53,13 +57,24 @@ function isIn(folder: string, name: string, specifier: string): boolean {
   return endings.some(ending => existsSync(path + ending) || existsSync(join(path, `index${ending}`)))
 }
 
-/** As Node itself does while a module is required, does not check twice in one turn for what was there. */
+/**
+ * As Node itself does while a module is required, does not check twice in one turn for what was there; nor for the
+ * `node_modules` that a package lacks. What an app misses, it may install in the same turn, but not into a package.
+ */
 function isThere(path: string): boolean {
   if (present.has(path)) return true
-  if (!existsSync(path)) return false
-  if (present.size === 0) queueMicrotask(() => present.clear())
-  present.add(path)
-  return true
+  if (absent.has(path)) return false
+  const found = existsSync(path)
+  if (!found && !OF_A_PACKAGE.test(path)) return false
+  if (present.size + absent.size === 0) queueMicrotask(forget)
+  const known = found ? present : absent
+  known.add(path)
+  return found
+}
+
+function forget(): void {
+  present.clear()
+  absent.clear()
 }
 
 function isFile(path: string): boolean {

@@ -58,6 +58,16 @@ describe('isAbsentPackage', () => {
     assert.deepEqual(['a', 'a/b/c', '@a/b', '@a/b/c'].map(packageName), ['a', 'a', '@a/b', '@a/b'])
   })
 
+  it('assumes until the turn ends that a package has no node_modules of its own if it had none', async () => {
+    await using world = new World()
+    const folders = foldersAbove(world.path('node_modules/outer/lib'))
+    assert.equal(isAbsentPackage('late', folders), true)
+    world.write('node_modules/outer/lib/node_modules/late/package.json', '{}')
+    assert.equal(isAbsentPackage('late', folders), true)
+    await Promise.resolve()
+    assert.equal(isAbsentPackage('late', folders), false)
+  })
+
   it('assumes until the turn ends that what was there still is, and looks again for what was not', async () => {
     await using world = new World()
     world.write('node_modules/other/package.json', '{}')
