@@ -1,11 +1,13 @@
 import type { App } from '../app.ts'
 import { VhostError } from '../errors.ts'
-import type { Release } from '../release.ts'
+import type { ReadRelease, Release } from '../release.ts'
 import type { Replacement } from './serving-apps.ts'
 
 /** A release on its way to serve. */
 export interface Load {
   readonly release: Release
+  /** Its entry as it was read, which saves looking for it again; undefined if that is not sure. */
+  readonly entry: string | undefined
   /** The hostnames that wait for it; the one that began it is the first. */
   readonly hostnames: Set<string>
   /** Undefined if nothing serves there yet. */
@@ -42,7 +44,7 @@ export class Loads {
   }
 
   /** The app of a release, or of a load already under way at its real path, held until `app.waiting--`. */
-  async join(release: Release, hostname: string, replacing?: Replacement): Promise<App> {
+  async join(release: Release | ReadRelease, hostname: string, replacing?: Replacement): Promise<App> {
     const load = this.#byRealPath.get(release.realPath) ?? this.#begin(release, replacing)
     load.hostnames.add(hostname)
     // For a moment, a load whose app serves already is still known as a load.
@@ -66,11 +68,13 @@ export class Loads {
     await Promise.allSettled(this.all.map(load => load.promise))
   }
 
-  #begin({ realPath, version }: Release, replacing: Replacement | undefined): Load {
+  #begin(read: Release | ReadRelease, replacing: Replacement | undefined): Load {
+    const { realPath, version } = read
     const load: Load = {
       // Events and load() hand this out: it is frozen, and holds only what a release is, not what reading it left
       // behind.
       release: Object.freeze({ realPath, version }),
+      entry: 'entry' in read && read.entryStamp !== undefined ? read.entry : undefined,
       hostnames: new Set(),
       replacing,
       // Begins after this load is noted, so that nothing ends before it is known.

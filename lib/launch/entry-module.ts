@@ -2,7 +2,7 @@ import { type BigIntStats, realpath } from 'node:fs'
 import { extname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { VhostError } from '../errors.ts'
-import { statOf } from '../files/gone.ts'
+import { statOf, unlessGone } from '../files/gone.ts'
 import { isBelow } from '../files/is-within.ts'
 import { findEntry, findNoFile, lookedFor } from '../release/app-entry.ts'
 import { internals } from './module-internals.ts'
@@ -17,20 +17,17 @@ export interface EntryModule {
 }
 
 /**
- * The module of a release to load.
+ * The module of a release to load. `last`, where it was when the release was read, saves looking for it again.
  * @throws VhostError `ERR_VHOST_LOAD` if there is none, or one that may not or cannot be loaded
  */
 export async function findEntryModule(
   realPath: string,
   appDir: string,
   moduleName: string | undefined,
+  last?: string,
 ): Promise<EntryModule> {
-  const appFolder = join(realPath, appDir)
-  const found = await findEntry(appFolder, moduleName)
-  if (found === undefined)
-    throw failure(`no entry module; looked for ${await lookedFor(appFolder, moduleName)}`)
-  const { stats } = found
-  const path = await realPathOf(found.path)
+  const known = last === undefined ? undefined : await entryAt(last)
+  const { path, stats } = known ?? (await search(join(realPath, appDir), moduleName))
   // A deploy has just opened it. If it were loaded, the router would wait for it to listen.
   if (stats.size === 0n) throw failure('its entry module is empty')
   if (!isBelow(path, realPath)) throw failure('its entry module lies outside of the release')
@@ -55,6 +52,24 @@ export function expectTypesTaken(path: string, hasLoader: boolean = '.ts' in int
 export async function hasChanged({ path, stamp }: EntryModule): Promise<boolean> {
   const stats = await statOf(path).catch(() => undefined)
   return stats === undefined || stampOf(stats) !== stamp
+}
+
+interface Seen {
+  /** Its real path. */
+  readonly path: string
+  readonly stats: BigIntStats
+}
+
+async function search(appFolder: string, moduleName: string | undefined): Promise<Seen> {
+  const found = await findEntry(appFolder, moduleName)
+  if (found) return { path: await realPathOf(found.path), stats: found.stats }
+  throw failure(`no entry module; looked for ${await lookedFor(appFolder, moduleName)}`)
+}
+
+/** Undefined if no file is there any more. */
+async function entryAt(file: string): Promise<Seen | undefined> {
+  const [stats, path] = await Promise.all([statOf(file), unlessGone(realPathOf(file))])
+  return stats?.isFile() && path !== undefined ? { path, stats } : undefined
 }
 
 function stampOf({ ino, size, mtimeNs }: BigIntStats): string {

@@ -52,8 +52,13 @@ export class InProcess {
   }
 
   /** `findInfo` returns what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
-  async launch(release: Release, own: VhostSettings, findInfo: FindInfo): Promise<Launched> {
-    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, own, findInfo))
+  async launch(
+    release: Release,
+    entry: string | undefined,
+    own: VhostSettings,
+    findInfo: FindInfo,
+  ): Promise<Launched> {
+    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, entry, own, findInfo))
     this.#parked.lookAfter()
     return this.#launched(loaded)
   }
@@ -69,14 +74,19 @@ export class InProcess {
     this.#parked.discard(realPath)
   }
 
-  async #loadInTime(release: Release, own: VhostSettings, findInfo: FindInfo): Promise<Loaded> {
+  async #loadInTime(
+    release: Release,
+    entry: string | undefined,
+    own: VhostSettings,
+    findInfo: FindInfo,
+  ): Promise<Loaded> {
     const { loadTimeout } = this.#settings
     const modules = new FreshImport(release.realPath)
     let giveUp = (): void => {}
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
     })
-    const loading = this.#load(release, modules, own, findInfo, tooLong)
+    const loading = this.#load(release, entry, modules, own, findInfo, tooLong)
     // The timer keeps the process alive: whoever awaits a load must be told.
     const timer = setTimeout(giveUp, loadTimeout)
     this.#giveUps.add(giveUp)
@@ -99,6 +109,7 @@ export class InProcess {
 
   async #load(
     release: Release,
+    lastEntry: string | undefined,
     modules: FreshImport,
     own: VhostSettings,
     findInfo: FindInfo,
@@ -111,7 +122,8 @@ export class InProcess {
     let handler: Handler | undefined
     try {
       const exportName = own.exportName ?? this.#settings.exportName
-      const entry = await findEntryModule(realPath, appDir, own.moduleName ?? this.#settings.moduleName)
+      const moduleName = own.moduleName ?? this.#settings.moduleName
+      const entry = await findEntryModule(realPath, appDir, moduleName, lastEntry)
       expectTypesTaken(entry.path)
       await linkedRun(realPath)
       const writes = new EnvironmentWrites()
