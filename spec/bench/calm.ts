@@ -1,23 +1,29 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** How long one process waits in all, in milliseconds. */
-const PATIENCE = 4000
 const PAUSE = 20
 /** A core whose sibling is busy takes twice as long. */
 const SLOWER = 1.35
 const TEXT = JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, name: `name ${id}` })))
 
-let patience = PATIENCE
 let fastest = Number.POSITIVE_INFINITY
 
 /**
- * Waits until this core works at about the pace of its best moments: what else runs on a shared machine halves it for
- * seconds on end. Judges by work of its own, never by what is measured. Once the patience is over it waits no more.
+ * Waits for moments in which this core works at about the pace of its best ones: what else runs on a shared machine
+ * halves it for seconds on end. Judges by work of its own, never by what is measured.
  */
-export async function calm(): Promise<void> {
-  const start = performance.now()
-  while (!isCalm() && performance.now() - start < patience) await delay(PAUSE)
-  patience -= performance.now() - start
+export class Calm {
+  #patience: number
+
+  /** `patience`: how long to wait in all, in milliseconds. */
+  constructor(patience: number) {
+    this.#patience = patience
+  }
+
+  async wait(): Promise<void> {
+    const start = performance.now()
+    while (!isCalm() && performance.now() - start < this.#patience) await delay(PAUSE)
+    this.#patience -= performance.now() - start
+  }
 }
 
 function isCalm(): boolean {

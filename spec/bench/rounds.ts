@@ -1,4 +1,4 @@
-import { calm } from './calm.ts'
+import { Calm } from './calm.ts'
 import { shuffled } from './random.ts'
 
 /** Returns one sample, or undefined if no time is left for another. */
@@ -9,9 +9,12 @@ export interface Rounds {
   readonly warmUp: number
 }
 
+/** How long a round may wait for a calm moment, on average, in milliseconds. */
+const PATIENCE = 60
+
 /**
  * Takes one sample of each contender per round, in a new random order each time, so that noise and what one leaves
- * behind in the caches hit all alike. Each round waits for a calm moment.
+ * behind in the caches hit all alike. Rounds wait for calm moments.
  */
 export async function interleaved<Name extends string>(
   contenders: Readonly<Record<Name, Contender>>,
@@ -22,8 +25,9 @@ export async function interleaved<Name extends string>(
     Name,
     (number | undefined)[]
   >
+  const calm = new Calm(rounds * PATIENCE)
   for (let round = 0; round < warmUp + rounds; round++) {
-    if (round >= warmUp) await calm()
+    if (round >= warmUp) await calm.wait()
     for (const name of shuffled(names)) {
       const sample = await contenders[name](round)
       if (round >= warmUp) samples[name].push(sample)
