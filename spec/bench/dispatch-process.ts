@@ -28,7 +28,7 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 /** How many fresh objects each contender gets in each round. */
 const BATCH = 300
 /** After thousands of loads it takes longer until code is compiled and the heap has settled. */
-const WARM_UP = 80
+const WARM_UP = 64
 /** In milliseconds: a slow contender gets fewer objects, so that it takes no longer than this per round. */
 const MOST_MS = 20
 

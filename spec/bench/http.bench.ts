@@ -23,12 +23,12 @@ const SINGLY = [32, 1] as const
 /** For CPU time: bursts make the kernel's share of a request small beside what is measured. */
 const IN_BURSTS = [8, 16] as const
 /** In milliseconds. Rounds are short, so that a temporary slowdown of the machine hits both. */
-const ROUND_MS = 50
+const ROUND_MS = 40
 /** What the CPU rounds have warmed up is warm for the requests per second. */
-const WARM_UP: Rounds = { cpu: 6, rate: 2 }
+const WARM_UP: Rounds = { cpu: 5, rate: 2 }
 const ROUNDS: Record<Mode, { ours: Rounds; peers: Rounds }> = {
   check: { ours: { cpu: 30, rate: 8 }, peers: { cpu: 8, rate: 4 } },
-  short: { ours: { cpu: 32, rate: 10 }, peers: { cpu: 6, rate: 4 } },
+  short: { ours: { cpu: 28, rate: 8 }, peers: { cpu: 6, rate: 4 } },
   full: { ours: { cpu: 500, rate: 500 }, peers: { cpu: 150, rate: 150 } },
 }
 const PEERS: readonly Layer[] = ['bare Map', 'vhost', 'express-vhost']

@@ -18,10 +18,10 @@ const ROUND_MS = 100
  * Rounds until three processes on two cores have compiled what they run. The ratio of small answers, which come first,
  * was anything from 0.5 to 0.7 after four rounds, and the same from run to run after twelve.
  */
-const WARM_UP = { first: 12, later: 5 }
+const WARM_UP = { first: 12, later: 3 }
 const ROUNDS: Record<Mode, number> = { check: 8, short: 10, full: 300 }
-const LOADS: Record<Mode, number> = { check: 3, short: 8, full: 50 }
-const RELOADS: Record<Mode, number> = { check: 60, short: 100, full: 1000 }
+const LOADS: Record<Mode, number> = { check: 3, short: 6, full: 50 }
+const RELOADS: Record<Mode, number> = { check: 60, short: 80, full: 1000 }
 /** Before this many, the allocator has not seen everything it will. */
 const SETTLED = 50
 const MIB = 2 ** 20

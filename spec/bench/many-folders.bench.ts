@@ -9,7 +9,7 @@ import { Worker } from './worker.ts'
 
 const FOLDERS = 100_000
 const LOADED = 100
-const ROUNDS: Record<Mode, number> = { check: 3, short: 5, full: 25 }
+const ROUNDS: Record<Mode, number> = { check: 3, short: 4, full: 25 }
 const IDLE_SECONDS: Record<Mode, number> = { check: 5, short: 6, full: 60 }
 const MB = 2 ** 20
 const TARGET = { startUp: 150, resident: 10, idle: 1 }

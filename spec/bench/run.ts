@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { chooseBenches } from './benches.ts'
+import { seekCalm } from './calm.ts'
 import { comparedWith } from './decay.ts'
 import { describeMachine, lineOf, loadNow } from './machine.ts'
 import type { Measure, Mode } from './measure.ts'
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
   const mode = values.check ? 'check' : values.full ? 'full' : 'short'
   const [start, loadBefore] = [performance.now(), loadNow()]
   console.log(HEADING)
+  await seekCalm()
   const benches = await runAll(names, mode)
   const machine = describeMachine(loadBefore)
   console.log(`${lineOf(machine)}; ${Math.round((performance.now() - start) / 1000)} s`)
