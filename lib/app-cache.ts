@@ -225,9 +225,9 @@ export class AppCache {
 
   async #loadNow(load: Load): Promise<App> {
     if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-    const { release, entry, replacing } = load
+    const { release, lastEntry, replacing } = load
     const start = performance.now()
-    const launched = await this.#launch(release, firstOf(load), entry)
+    const launched = await this.#launch(release, firstOf(load), lastEntry)
     const app = new App(release, nameFor(load), launched, performance.now() - start, this.#flights)
     try {
       const wishes = await Promise.all(load.wishes.map(isWanted => isWanted()))

@@ -3,6 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:h
 import { isDeepStrictEqual } from 'node:util'
 import express from 'express'
 import { cutAnswer } from './answers/cut-answer.ts'
+import { isQueued } from './answers/is-queued.ts'
 import {
   ABSENT,
   type Document,
@@ -96,7 +97,7 @@ function serve(
   failed: (error: unknown, isExchanged: boolean) => void,
 ): void {
   // Waits for the answer's turn: a file opened earlier would stay open if the client left meanwhile.
-  if (req.httpVersionMajor < 2 && !res.socket) {
+  if (isQueued(req, res)) {
     res.once('socket', () => serve(document, req, res, rules, failed))
     return
   }

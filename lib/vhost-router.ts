@@ -98,7 +98,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   const table = new VhostTable(maxNames, realPath => apps.peek(realPath)?.isBusy === true, forget)
   const apps = new AppCache(
     settings,
-    (release, hostname, entry) => launcher.launch(release, entry, () => infoFor(hostname, release)),
+    (release, hostname, lastEntry) => launcher.launch(release, lastEntry, () => infoFor(hostname, release)),
     events,
     {
       hostnamesOf: realPath => table.hostnames(realPath),

@@ -6,8 +6,8 @@ import type { Replacement } from './serving-apps.ts'
 /** A release on its way to serve. */
 export interface Load {
   readonly release: Release
-  /** Its entry as it was read, which saves looking for it again; undefined if that is not sure. */
-  readonly entry: string | undefined
+  /** Where its entry was when it was read, which saves looking for it again; undefined if that is not sure. */
+  readonly lastEntry: string | undefined
   /** The hostnames that wait for it; the one that began it is the first. */
   readonly hostnames: Set<string>
   /** Undefined if nothing serves there yet. */
@@ -74,7 +74,7 @@ export class Loads {
       // Events and load() hand this out: it is frozen, and holds only what a release is, not what reading it left
       // behind.
       release: Object.freeze({ realPath, version }),
-      entry: 'entry' in read && read.entryStamp !== undefined ? read.entry : undefined,
+      lastEntry: 'entry' in read && read.entryStamp !== undefined ? read.entry : undefined,
       hostnames: new Set(),
       replacing,
       // Begins after this load is noted, so that nothing ends before it is known.

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { cutAnswer } from '../answers/cut-answer.ts'
+import { isQueued } from '../answers/is-queued.ts'
 import { isNextError } from '../launch/is-next-error.ts'
 import type { Next } from '../launch/launch.ts'
 import { Untouched } from '../launch/untouched.ts'
@@ -111,7 +112,7 @@ export class Flight {
 
 /** Undefined if the response tells when its client goes, as on Node 20 and 22 one that is queued never does. */
 function socketOfQueued(req: IncomingMessage, res: ServerResponse): FlightSocket | undefined {
-  return req.httpVersionMajor < 2 && !res.socket ? req.socket : undefined
+  return isQueued(req, res) ? req.socket : undefined
 }
 
 function hasClosed(res: ServerResponse & { stream?: ServerHttp2Stream }): boolean {

@@ -17,16 +17,16 @@ export interface EntryModule {
 }
 
 /**
- * The module of a release to load. `last`, where it was when the release was read, saves looking for it again.
+ * The module of a release to load. `lastEntry`, where it was when the release was read, saves looking for it again.
  * @throws VhostError `ERR_VHOST_LOAD` if there is none, or one that may not or cannot be loaded
  */
 export async function findEntryModule(
   realPath: string,
   appDir: string,
   moduleName: string | undefined,
-  last?: string,
+  lastEntry?: string,
 ): Promise<EntryModule> {
-  const known = last === undefined ? undefined : await entryAt(last)
+  const known = lastEntry === undefined ? undefined : await entryAt(lastEntry)
   const { path, stats } = known ?? (await search(join(realPath, appDir), moduleName))
   // A deploy has just opened it. If it were loaded, the router would wait for it to listen.
   if (stats.size === 0n) throw failure('its entry module is empty')

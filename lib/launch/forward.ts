@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { isQueued } from '../answers/is-queued.ts'
 import { isClientGone } from './client-gone.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import { Exchange } from './exchange.ts'
@@ -27,7 +28,7 @@ export class Forward {
     // The client may have gone while the app was loaded, or loaded again: no event would ever tell.
     if (isClientGone(req, res)) return
     // One connection may bring thousands of requests at once, and each would take a file descriptor before its turn.
-    if (req.httpVersionMajor < 2 && !res.socket) {
+    if (isQueued(req, res)) {
       res.once(
         'socket',
         AsyncResource.bind(() => this.handle(req, res, next)),

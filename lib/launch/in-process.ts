@@ -54,11 +54,11 @@ export class InProcess {
   /** `findInfo` returns what requests to the release will find in `req.vhost`. Rejects with a `VhostError`. */
   async launch(
     release: Release,
-    entry: string | undefined,
+    lastEntry: string | undefined,
     own: VhostSettings,
     findInfo: FindInfo,
   ): Promise<Launched> {
-    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, entry, own, findInfo))
+    const loaded = this.#parked.take(release) ?? (await this.#loadInTime(release, lastEntry, own, findInfo))
     this.#parked.lookAfter()
     return this.#launched(loaded)
   }
@@ -76,7 +76,7 @@ export class InProcess {
 
   async #loadInTime(
     release: Release,
-    entry: string | undefined,
+    lastEntry: string | undefined,
     own: VhostSettings,
     findInfo: FindInfo,
   ): Promise<Loaded> {
@@ -86,7 +86,7 @@ export class InProcess {
     const tooLong = new Promise<'late'>(resolve => {
       giveUp = () => resolve('late')
     })
-    const loading = this.#load(release, entry, modules, own, findInfo, tooLong)
+    const loading = this.#load(release, lastEntry, modules, own, findInfo, tooLong)
     // The timer keeps the process alive: whoever awaits a load must be told.
     const timer = setTimeout(giveUp, loadTimeout)
     this.#giveUps.add(giveUp)

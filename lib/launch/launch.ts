@@ -52,7 +52,7 @@ export interface Launched {
 }
 
 /**
- * Starts a release and, if it asks for a probe, probes it under a hostname that leads to it. `entry` is where its module
- * was last found. Rejects with a `VhostError` if that fails; an app that arrives too late is disposed.
+ * Starts a release and, if it asks for a probe, probes it under a hostname that leads to it. `lastEntry` is where its
+ * module was last found. Rejects with a `VhostError` if that fails; an app that arrives too late is disposed.
  */
-export type Launch = (release: Release, hostname: string, entry?: string) => Promise<Launched>
+export type Launch = (release: Release, hostname: string, lastEntry?: string) => Promise<Launched>

@@ -27,12 +27,12 @@ export class Launcher {
     return this.#inProcess.staleGraphs
   }
 
-  /** `entry` is where its module was last found. Rejects with a `VhostError`. */
-  async launch(release: Release, entry: string | undefined, findInfo: FindInfo): Promise<Launched> {
+  /** `lastEntry` is where its module was last found. Rejects with a `VhostError`. */
+  async launch(release: Release, lastEntry: string | undefined, findInfo: FindInfo): Promise<Launched> {
     const { realPath } = release
     const own = await ownSettings(realPath, this.#settings)
     const isolation = isolationOf(realPath, own, this.#settings)
-    if (isolation === 'none') return await this.#inProcess.launch(release, entry, own, findInfo)
+    if (isolation === 'none') return await this.#inProcess.launch(release, lastEntry, own, findInfo)
     return await this.#upstreams.launch(release, isolation, own, findInfo)
   }
 

@@ -3,9 +3,8 @@ import { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 import { internals } from './module-internals.ts'
 
-/** In this turn of the event loop. */
-const present = new Set<string>()
-const absent = new Set<string>()
+/** Path → whether it was there, in this turn of the event loop. */
+const known = new Map<string, boolean>()
 /** The `node_modules` of a folder that itself lies in one. */
 const OF_A_PACKAGE = /[\\/]node_modules[\\/].*[\\/]node_modules$/
 
@@ -62,19 +61,13 @@ function isIn(folder: string, name: string, specifier: string): boolean {
  * `node_modules` that a package lacks. What an app misses, it may install in the same turn, but not into a package.
  */
 function isThere(path: string): boolean {
-  if (present.has(path)) return true
-  if (absent.has(path)) return false
+  const before = known.get(path)
+  if (before !== undefined) return before
   const found = existsSync(path)
   if (!found && !OF_A_PACKAGE.test(path)) return false
-  if (present.size + absent.size === 0) queueMicrotask(forget)
-  const known = found ? present : absent
-  known.add(path)
+  if (known.size === 0) queueMicrotask(() => known.clear())
+  known.set(path, found)
   return found
-}
-
-function forget(): void {
-  present.clear()
-  absent.clear()
 }
 
 function isFile(path: string): boolean {
