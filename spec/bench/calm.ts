@@ -5,10 +5,11 @@ const PAUSE = 20
 const SLOWER = 1.35
 const TEXT = JSON.stringify(Array.from({ length: 500 }, (_, id) => ({ id, name: `name ${id}` })))
 
-/** In milliseconds. Handed on to the processes of all benches: one of them may never see a calm moment. */
+/** Hands the best pace on to the processes of all benches: one of them may never see a calm moment. */
 const FASTEST = 'BENCH_FASTEST'
 const SEEK_MS = 3000
 
+/** In milliseconds. */
 let fastest = Number(process.env[FASTEST] ?? Number.POSITIVE_INFINITY)
 
 /** Looks for a calm moment before the benches begin. */
