@@ -73,6 +73,9 @@ export interface VhostRouter extends HostVerbs {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+/** The name that a request asks for, with what the table knows of it if it is written as it is there. */
+type AskedName = Name & { readonly vhost: Vhost | undefined }
+
 /** With wildcards, many hostnames lead to one app: this many times `maxApps` are known, or at least 1,000. */
 const NAMES_PER_APP = 10
 const LEAST_NAMES = 1000
@@ -130,7 +133,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const next = given ?? finalAnswer(req, res)
     const name = nameOf(req, trustsOf, next)
     if (!name) return
-    const vhost = table.get(name.hostname)
+    const vhost = name.vhost ? table.use(name.vhost) : table.get(name.hostname)
     const app = vhost && apps.serving(vhost)
     if (!app) {
       cold.serve(name, req, res, next)
@@ -141,7 +144,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   /** The name a request asks for; if it is not to be routed, calls `next` and returns undefined. */
-  function nameOf(req: IncomingMessage, trustsOf: TrustsOf, next: Next): Name | undefined {
+  function nameOf(req: IncomingMessage, trustsOf: TrustsOf, next: Next): AskedName | undefined {
     let host: ReturnType<typeof hostOf>
     try {
       host = hostOf(req, trustsOf)
@@ -151,20 +154,18 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       next(error)
       return undefined
     }
-    const hostname = typeof host === 'string' ? (knownName(host) ?? parseHost(host)) : host
+    // Only valid hostnames come into the table, and to parse one is a fifth of the way to the app.
+    const vhost = typeof host === 'string' ? table.peek(host) : undefined
+    const hostname = vhost?.hostname ?? (typeof host === 'string' ? parseHost(host) : host)
     if (typeof hostname === 'string') {
-      if (!closing) return { host: host as string, hostname }
+      // Of two equal strings, the one that is kept: to compare it later takes no look at its characters.
+      if (!closing) return { host: vhost ? hostname : (host as string), hostname, vhost }
       next(new VhostError('ERR_VHOST_CLOSED', { hostname }))
     } else {
       if (hostname) counters.unrouted.refused++
       next(hostname && new VhostError('ERR_VHOST_HOST', { detail: hostname.refused }))
     }
     return undefined
-  }
-
-  // Only valid hostnames come into the table, and to parse one is a fifth of the way to the app.
-  function knownName(host: string): string | undefined {
-    return table.peek(host)?.hostname
   }
 
   /** Loads a crashed app again, whether or not anybody asks for it. */

@@ -72,7 +72,12 @@ export class VhostTable {
 
   get(hostname: string): Vhost | undefined {
     const vhost = this.#byHostname.get(hostname)
-    if (vhost) vhost.usedAt = ++this.#uses
+    return vhost && this.use(vhost)
+  }
+
+  /** Counts a use of what `peek` has found, and returns it. */
+  use(vhost: Vhost): Vhost {
+    vhost.usedAt = ++this.#uses
     return vhost
   }
 
