@@ -28,7 +28,7 @@ const ROUND_MS = 40
 const WARM_UP: Rounds = { cpu: 5, rate: 2 }
 const ROUNDS: Record<Mode, { ours: Rounds; peers: Rounds }> = {
   check: { ours: { cpu: 30, rate: 8 }, peers: { cpu: 8, rate: 4 } },
-  short: { ours: { cpu: 28, rate: 8 }, peers: { cpu: 6, rate: 4 } },
+  short: { ours: { cpu: 48, rate: 8 }, peers: { cpu: 6, rate: 4 } },
   full: { ours: { cpu: 500, rate: 500 }, peers: { cpu: 150, rate: 150 } },
 }
 const PEERS: readonly Layer[] = ['bare Map', 'vhost', 'express-vhost']

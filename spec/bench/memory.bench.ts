@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostRouterOptions } from '../../lib/index.ts'
-import { type Figure, medianOf } from './figure.ts'
+import { medianOf } from './figure.ts'
 import type { Measure, Mode } from './measure.ts'
 import { measuredElsewhere } from './recorded-peers.ts'
-import { interleaved, present, roundByRound } from './rounds.ts'
 import type { RouterVerbs } from './router-process.ts'
 import { Sites, SMALL_APP } from './sites.ts'
 import { Worker } from './worker.ts'
@@ -19,32 +18,36 @@ const TARGET = 8
 export async function measure(mode: Mode): Promise<Measure[]> {
   using sites = new Sites()
   const hosts = sites.add(FIRST + VHOSTS, SMALL_APP)
-  const samples = await interleaved(
-    {
-      bare: () => bareHeap(sites.base, hosts),
-      watching: () => routerHeap({ basePath: sites.base }, hosts),
-      polling: () => routerHeap({ basePath: sites.base, watch: false }, hosts),
-    },
-    { rounds: ROUNDS[mode], warmUp: 0 },
-  )
-  const above = (all: (number | undefined)[]): Figure =>
-    medianOf(roundByRound(all, samples.bare, (one, bare) => one - bare))
+  const bare: number[] = []
+  const watching: number[] = []
+  const polling: number[] = []
+  for (let round = 0; round < ROUNDS[mode]; round++) {
+    // At the same time, as memory is measured.
+    const [without, watched, polled] = await Promise.all([
+      bareHeap(sites.base, hosts),
+      routerHeap({ basePath: sites.base }, hosts),
+      routerHeap({ basePath: sites.base, watch: false }, hosts),
+    ])
+    bare.push(without)
+    watching.push(watched - without)
+    polling.push(polled - without)
+  }
   const beside = {
-    'the modules alone': medianOf(present(samples.bare)),
+    'the modules alone': medianOf(bare),
     ...measuredElsewhere('memory of a vhost'),
   }
   return [
     {
       name: 'of the router for each loaded vhost',
       unit: 'KB',
-      ours: above(samples.watching),
+      ours: medianOf(watching),
       beside,
       limit: TARGET,
     },
     {
       name: 'of the router for each loaded vhost, watch: false',
       unit: 'KB',
-      ours: above(samples.polling),
+      ours: medianOf(polling),
       beside,
       limit: TARGET,
     },
