@@ -37,7 +37,7 @@ const APPS: readonly App[] = [
   {
     name: 'an Express app with its own copy of Express',
     write: writeExpressApp,
-    rounds: { check: 5, short: 50, full: 100 },
+    rounds: { check: 5, short: 60, full: 100 },
     warmUp: 4,
   },
 ]

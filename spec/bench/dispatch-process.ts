@@ -4,7 +4,7 @@ import vhost from 'vhost'
 import { type Exchange, Exchanges } from './exchanges.ts'
 import { loadedRouter } from './loaded-router.ts'
 import { pick } from './random.ts'
-import { type Contender, interleaved } from './rounds.ts'
+import { type Contender, interleaved, type Rounds } from './rounds.ts'
 import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
@@ -16,7 +16,7 @@ export interface DispatchQuestion {
   readonly hosts: readonly string[]
   /** How many of them are asked, each equally often; they are the last of `hosts`. */
   readonly asked: readonly number[]
-  readonly rounds: number
+  readonly rounds: Rounds
 }
 
 export type Layer = keyof typeof MAKE_DISPATCHER
@@ -27,8 +27,6 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 
 /** How many fresh objects each contender gets in each round. */
 const BATCH = 300
-/** After thousands of loads it takes longer until code is compiled and the heap has settled. */
-const WARM_UP = 64
 /** In milliseconds: a slow contender gets fewer objects, so that it takes no longer than this per round. */
 const MOST_MS = 20
 
@@ -48,7 +46,7 @@ async function dispatch(question: DispatchQuestion): Promise<DispatchSamples[]> 
 async function dispatchTo(
   hosts: readonly string[],
   dispatchers: Partial<Record<Layer, Dispatch>>,
-  rounds: number,
+  rounds: Rounds,
 ): Promise<DispatchSamples> {
   using exchanges = new Exchanges()
   const contenders = Object.entries<Dispatch>({ handler, ...dispatchers }).map(
@@ -57,7 +55,7 @@ async function dispatchTo(
   // What is made at a name's first request belongs to its load. The warm-up picks names at random and misses some.
   if (dispatchers.ours) await askEach(dispatchers.ours, hosts, exchanges)
   const named = Object.fromEntries(contenders) as Record<keyof DispatchSamples, Contender>
-  return await interleaved(named, { rounds, warmUp: WARM_UP })
+  return await interleaved(named, rounds)
 }
 
 async function askEach(dispatcher: Dispatch, hosts: readonly string[], exchanges: Exchanges): Promise<void> {
