@@ -56,7 +56,8 @@ export function documentRoot(
 ): ServeDocument {
   const rules = resolveStaticOptions(options, settings)
   return function serveDocument(realPath, req, res, next, missed = on => on()) {
-    if (req.method !== 'GET' && req.method !== 'HEAD') {
+    const isRead = req.method === 'GET' || req.method === 'HEAD'
+    if (!isRead && rules.fallthrough) {
       next()
       return
     }
@@ -68,7 +69,9 @@ export function documentRoot(
           if (document === undefined) missed(notFound, false)
           else if (document === 'no document root') missed(next, false)
           else if (document === 'nothing at all') missed(next, true)
-          else serve(document, req, res, rules, (error, isExchanged) => failed(error, isExchanged, looks))
+          else if (!isRead) refuseMethod(res)
+          else
+            serve(document, req, res, rules, next, (error, isExchanged) => failed(error, isExchanged, looks))
         },
         error => next(withoutPaths(error)),
       )
@@ -76,6 +79,7 @@ export function documentRoot(
 
     function notFound(): void {
       if (rules.fallthrough) next()
+      else if (!isRead) refuseMethod(res)
       else next(httpError(404, 'Not Found'))
     }
 
@@ -88,22 +92,27 @@ export function documentRoot(
   }
 }
 
-/** `failed` is also told whether something else was there when the document was opened. */
+/**
+ * `next` gets what the option `setHeaders` throws; `failed` is also told whether something else was there when the
+ * document was opened.
+ */
 function serve(
   document: Document,
   req: IncomingMessage,
   res: ServerResponse,
   rules: StaticRules,
+  next: (error: unknown) => void,
   failed: (error: unknown, isExchanged: boolean) => void,
 ): void {
   // Waits for the answer's turn: a file opened earlier would stay open if the client left meanwhile.
   if (isQueued(req, res)) {
-    res.once('socket', () => serve(document, req, res, rules, failed))
+    res.once('socket', () => serve(document, req, res, rules, next, failed))
     return
   }
   const { root, segments, file } = document
   let announced: Stats | undefined
   let isExchanged = false
+  let thrown: { error: unknown } | undefined
   const fs = openedDocument(
     file,
     () => announced,
@@ -119,8 +128,16 @@ function serve(
     originalUrl: { value: originForm(originalUrlOf(req)) },
   })
   const setHeaders: SetHeaders = (_, path, stats) => {
+    try {
+      rules.express.setHeaders(res, path, stats)
+    } catch (error) {
+      thrown = { error: error ?? new Error('setHeaders() threw nothing') }
+      // `send` calls this where nobody catches, and goes on. Of a plain GET it opens what was announced, which fails.
+      Object.defineProperty(view, 'method', { value: 'GET' })
+      Object.defineProperty(view, 'headers', { value: {} })
+      return
+    }
     announced = stats
-    rules.express.setHeaders(res, path, stats)
     // One byte is read even of an empty file: if there is one by then, it would be taken for the start of the next
     // answer.
     if (stats.size === 0) Object.defineProperty(view, 'method', { value: 'HEAD' })
@@ -140,8 +157,17 @@ function serve(
   express.static(root, options)(view, res as express.Response, (error?: unknown) => {
     res.off('pipe', piped)
     if (!res.headersSent) takeBack()
-    failed(error, isExchanged)
+    if (thrown) next(thrown.error)
+    else failed(error, isExchanged)
   })
+}
+
+/** As express.static answers. */
+function refuseMethod(res: ServerResponse): void {
+  res.statusCode = 405
+  res.setHeader('Allow', 'GET, HEAD')
+  res.setHeader('Content-Length', '0')
+  res.end()
 }
 
 /**

@@ -33,8 +33,9 @@ export interface StaticOptions {
   /** Extensions to try, without their dot and in order, if a file is not found. @default false */
   extensions?: string | readonly string[] | false | undefined
   /**
-   * Whether a request for what is not found goes on to the next middleware; `false` makes it an error with status 404.
-   * If a vhost has no document root, it always goes on. @default true
+   * Whether a request for what is not found goes on to the next middleware; `false` makes it an error with status 404,
+   * and answers methods other than GET and HEAD with 405. If a vhost has no document root, it always goes on.
+   * @default true
    */
   fallthrough?: boolean | undefined
   /** Whether `Cache-Control` says `immutable`; needs a `maxAge`. @default false */
@@ -47,7 +48,7 @@ export interface StaticOptions {
   maxAge?: number | string | undefined
   /** Whether a request for a folder without its trailing slash is redirected to the path with it. @default true */
   redirect?: boolean | undefined
-  /** Sets further headers on the response; called synchronously, before they are sent. */
+  /** Sets further headers on the response; called synchronously, before they are sent. What it throws goes to `next()`. */
   setHeaders?: SetHeaders | undefined
 }
 

@@ -96,6 +96,10 @@ describe('documentRoot', () => {
       ['/hello.txt', 'bytes=5-', 416, /Range Not Satisfiable/],
       ['/empty.txt', 'bytes=-100', 200, ''],
       ['/empty.txt', 'bytes=0-', 416, /Range Not Satisfiable/],
+      ['/hello.txt', 'bytes=0-1,-2', 200, 'hello'],
+      ['/hello.txt', 'bytes=0-1, -100', 200, 'hello'],
+      ['/hello.txt', 'bytes=-100,9-', 200, 'hello'],
+      ['/hello.txt', 'bytes=0-1,9-', 206, 'he'],
     ] as const) {
       const answer = await ask(`GET ${path} HTTP/1.1\r\nRange: ${range}`)
       assert.equal(answer.status, status, range)
@@ -187,6 +191,52 @@ describe('documentRoot', () => {
       assert.equal(answer.status, 404, path)
       assert.equal(answer.body, 'Error: Not Found', path)
     }
+  })
+
+  it('answers other methods with 405 when fallthrough is false, where there is a document root', async t => {
+    const { ask } = await site(t, { 'static/hello.txt': 'hello' }, { fallthrough: false })
+    for (const target of ['/hello.txt', '/none']) {
+      const { status, head } = await ask(`POST ${target} HTTP/1.1\r\nContent-Length: 0`)
+      assert.equal(status, 405, target)
+      assert.match(head, /^allow: GET, HEAD\r$/im)
+    }
+    const without = await site(t, { 'app/index.js': '' }, { fallthrough: false })
+    assert.equal((await without.ask('POST /hello.txt HTTP/1.1\r\nContent-Length: 0')).body, NEXT)
+  })
+
+  it('hands what setHeaders throws to next(), with nothing of the file', async t => {
+    let isBroken = false
+    const setHeaders = (res: ServerResponse): void => {
+      res.setHeader('X-Site', 'aries')
+      if (isBroken) throw new Error('no such site')
+    }
+    const { ask, root } = await site(
+      t,
+      { 'static/hello.txt': 'hello', 'static/empty.txt': '' },
+      { setHeaders },
+    )
+    const etag = tagOf(await ask('GET /hello.txt HTTP/1.1'))
+    assert.ok(etag)
+    isBroken = true
+    for (const request of [
+      'GET /hello.txt HTTP/1.1',
+      'GET /empty.txt HTTP/1.1',
+      'GET /hello.txt HTTP/1.1\r\nRange: bytes=1-2',
+      'GET /hello.txt HTTP/1.1\r\nRange: bytes=9-',
+      `GET /hello.txt HTTP/1.1\r\nIf-None-Match: ${etag}`,
+      `GET /hello.txt HTTP/1.1\r\nIf-Match: "another"`,
+    ]) {
+      const { body, head } = await ask(request)
+      assert.match(body, /Error: no such site/, request)
+      assert.doesNotMatch(head, /^(x-site|etag|last-modified|cache-control):/im, request)
+    }
+    assert.equal((await ask('HEAD /hello.txt HTTP/1.1')).status, 404)
+    const isOpen = readdirSync('/proc/self/fd').some(fd =>
+      leadsTo(join('/proc/self/fd', fd), join(root, 'static/hello.txt')),
+    )
+    assert.equal(isOpen, false)
+    isBroken = false
+    assert.equal((await ask('GET /hello.txt HTTP/1.1')).body, 'hello')
   })
 
   it('serves another folder as the document root', async t => {
