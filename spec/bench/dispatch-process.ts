@@ -4,7 +4,7 @@ import vhost from 'vhost'
 import { type Exchange, Exchanges } from './exchanges.ts'
 import { loadedRouter } from './loaded-router.ts'
 import { pick } from './random.ts'
-import { type Contender, interleaved, type Rounds } from './rounds.ts'
+import { type Contender, interleaved } from './rounds.ts'
 import { shareHandler } from './shared-handler.ts'
 import { answer } from './worker.ts'
 
@@ -16,7 +16,7 @@ export interface DispatchQuestion {
   readonly hosts: readonly string[]
   /** How many of them are asked, each equally often; they are the last of `hosts`. */
   readonly asked: readonly number[]
-  readonly rounds: Rounds
+  readonly rounds: number
 }
 
 export type Layer = keyof typeof MAKE_DISPATCHER
@@ -27,6 +27,10 @@ type Dispatch = (req: IncomingMessage, res: ServerResponse) => void
 
 /** How many fresh objects each contender gets in each round. */
 const BATCH = 300
+/** Rounds of all contenders before the first that counts. */
+const WARM_UP = 12
+/** After thousands of loads, batches that this layer takes alone until its code is compiled and the heap has settled. */
+const BATCHES_AHEAD = 60
 /** In milliseconds: a slow contender gets fewer objects, so that it takes no longer than this per round. */
 const MOST_MS = 20
 
@@ -46,21 +50,23 @@ async function dispatch(question: DispatchQuestion): Promise<DispatchSamples[]> 
 async function dispatchTo(
   hosts: readonly string[],
   dispatchers: Partial<Record<Layer, Dispatch>>,
-  rounds: Rounds,
+  rounds: number,
 ): Promise<DispatchSamples> {
   using exchanges = new Exchanges()
   const contenders = Object.entries<Dispatch>({ handler, ...dispatchers }).map(
     ([name, dispatcher]) => [name, contenderOf(dispatcher, hosts, exchanges)] as const,
   )
-  // What is made at a name's first request belongs to its load. The warm-up picks names at random and misses some.
-  if (dispatchers.ours) await askEach(dispatchers.ours, hosts, exchanges)
+  if (dispatchers.ours) await warmUp(dispatchers.ours, hosts, exchanges)
   const named = Object.fromEntries(contenders) as Record<keyof DispatchSamples, Contender>
-  return await interleaved(named, rounds)
+  return await interleaved(named, { rounds, warmUp: WARM_UP })
 }
 
-async function askEach(dispatcher: Dispatch, hosts: readonly string[], exchanges: Exchanges): Promise<void> {
-  for (let start = 0; start < hosts.length; start += BATCH) {
-    timed(dispatcher, await exchanges.collect(hosts.slice(start, start + BATCH)))
+/** Asks each host at least once: what is made at a name's first request belongs to its load. */
+async function warmUp(dispatcher: Dispatch, hosts: readonly string[], exchanges: Exchanges): Promise<void> {
+  const requests = Math.max(BATCHES_AHEAD * BATCH, hosts.length)
+  for (let start = 0; start < requests; start += BATCH) {
+    const batch = Array.from({ length: BATCH }, (_, i) => hosts[(start + i) % hosts.length] as string)
+    timed(dispatcher, await exchanges.collect(batch))
     await exchanges.answer()
   }
 }

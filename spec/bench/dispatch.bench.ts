@@ -19,14 +19,8 @@ const ROWS: Record<Mode, typeof ALL> = { check: ALL.slice(0, 2), short: ALL, ful
 const ROUNDS: Record<Mode, number> = { check: 30, short: 30, full: 500 }
 const TARGET = 500
 
-/**
- * Each group gets its own process: a chain of thousands leaves caches behind that slow down the others by half. After
- * thousands of loads it takes longer until code is compiled and the heap has settled.
- */
-const TOGETHER: readonly { layers: readonly Layer[]; warmUp: number }[] = [
-  { layers: ['ours', 'bare Map', 'express-vhost'], warmUp: 64 },
-  { layers: ['vhost'], warmUp: 8 },
-]
+/** Each group gets its own process: a chain of thousands leaves caches behind that slow down the others by half. */
+const TOGETHER: readonly (readonly Layer[])[] = [['ours', 'bare Map', 'express-vhost'], ['vhost']]
 
 /**
  * From a request object that Node has just parsed to the app's handler, until the request no longer counts as in
@@ -38,10 +32,11 @@ export async function measure(mode: Mode): Promise<Measure[]> {
     using sites = Sites.inMemory()
     const hosts = sites.add(count, SHARED_HANDLER_SOURCE)
     const samples: DispatchSamples[][] = []
-    for (const { layers, warmUp } of TOGETHER) {
+    for (const layers of TOGETHER) {
       await using worker = new Worker<DispatchVerbs>('dispatch-process')
-      const rounds = { rounds: ROUNDS[mode], warmUp }
-      samples.push(await worker.ask('dispatch', { layers, base: sites.base, hosts, asked, rounds }))
+      samples.push(
+        await worker.ask('dispatch', { layers, base: sites.base, hosts, asked, rounds: ROUNDS[mode] }),
+      )
     }
     for (const [row, some] of asked.entries()) {
       const share = some < count ? `, ${some} of them asked` : ''

@@ -10,7 +10,7 @@ export interface Rounds {
 }
 
 /** How long a round may wait for a calm moment, on average, in milliseconds. */
-const PATIENCE = 40
+const PATIENCE = 30
 
 /**
  * Takes one sample of each contender per round, in a new random order each time, so that noise and what one leaves
