@@ -232,7 +232,10 @@ export class AppCache {
     try {
       const wishes = await Promise.all(load.wishes.map(isWanted => isWanted()))
       if (this.#isClosed) throw new VhostError('ERR_VHOST_CLOSED')
-      if (!wishes.includes(true) && load.waiting === wishes.length) throw new TakenBack()
+      if (!wishes.includes(true) && load.waiting === wishes.length) {
+        this.#loads.leave(load)
+        throw new TakenBack()
+      }
       if (this.#comesBeside(load)) this.#serving.makeRoom(this.#present(replacing))
     } catch (error) {
       const reason = error instanceof TakenBack ? replacing?.reason : undefined

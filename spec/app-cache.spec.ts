@@ -475,6 +475,29 @@ describe('AppCache', () => {
     assert.equal(app.waiting, 1)
   })
 
+  it('serves a request that comes in the very turn in which a load is taken back', async () => {
+    const release = { realPath: 'new', version: 1 }
+    // Somewhere in these microtasks the load is given up, but not over.
+    for (let before = 0; before < 40; before++) {
+      const { cache, ask } = fakeCache(10)
+      await ask('old')
+      const serving = cache.peek('old') as App
+      let asked: Promise<App> | undefined
+      const request = async (): Promise<App> => {
+        for (let microtask = 0; microtask < before; microtask++) await undefined
+        return await cache.acquire(release, 'any.test')
+      }
+      const isWanted = async (): Promise<boolean> => {
+        asked = request()
+        return false
+      }
+      await cache.replace(release, 'other.test', { serving, reason: 'moved', isWanted })
+      const app = await asked
+      assert.ok(app && !app.isRetired, `after ${before} microtasks`)
+      assert.equal(app, cache.peek('new'))
+    }
+  })
+
   it('keeps the sites in demand loaded while a stranger opens every site once', async t => {
     const alone = await hitRates(0)
     for (const scanned of [1, 5]) {

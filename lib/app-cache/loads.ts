@@ -58,6 +58,12 @@ export class Loads {
     }
   }
 
+  /** Whoever asks from now on begins another load. */
+  leave(load: Load): void {
+    const { realPath } = load.release
+    if (this.#byRealPath.get(realPath) === load) this.#byRealPath.delete(realPath)
+  }
+
   /** Waits for a load under way at a real path, however it ends. */
   async settle(realPath: string): Promise<void> {
     await this.#byRealPath.get(realPath)?.promise.catch(() => {})
@@ -90,7 +96,7 @@ export class Loads {
     try {
       return await this.#run(load)
     } finally {
-      this.#byRealPath.delete(load.release.realPath)
+      this.leave(load)
     }
   }
 }
