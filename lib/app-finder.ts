@@ -174,15 +174,27 @@ export class AppFinder {
       const isSame = now?.realPath === realPath
       if (now && isSame && isSameRelease(failed, await readRelease(now, this.#settings))) throw error
     } finally {
+      // What is missing is gone for good once no hostname is left: each one entered now would have to be waited for, too.
+      const isAway = this.#isMissed(location) && !(await this.#isThere(location))
       const leadsSomewhere = release && (this.#apps.peek(realPath) ?? this.#apps.failure(realPath))
-      // A shared release whose folder is missing is gone for good once no hostname is left: each one entered now would
-      // have to be waited for, too.
-      const isAway = location.isServing && this.#table.sharing(location.vhostPath)?.absence !== undefined
       if (leadsSomewhere && !isAway && !this.#isClosed) {
         this.#follower.enterFound(hostname, { ...location, release }, req !== undefined)
       }
     }
     return now && (await this.#acquire(now, hostname, host, req, attempt + 1))
+  }
+
+  /** Whether a hostname that leads to the same release has last found nothing at its place. */
+  #isMissed({ realPath, vhostPath, isServing }: VhostLocation): boolean {
+    if (isServing) return this.#table.sharing(vhostPath)?.absence !== undefined
+    return this.#table.hostnames(realPath).some(name => this.#table.peek(name)?.absence !== undefined)
+  }
+
+  /** Whether a release is there: what is missing may be the place of another hostname. */
+  async #isThere(location: VhostLocation): Promise<boolean> {
+    if (location.isServing) return false
+    const release = await readRelease(location, this.#settings).catch(() => undefined)
+    return release !== undefined
   }
 }
 

@@ -775,6 +775,22 @@ describe('names of one release', { concurrency: 4 }, () => {
       assert.deepEqual(serving(world)?.hostnames, ['aries.test', 'taurus.test'])
     })
 
+    it(`are gone together when their app is deleted, however often they are asked, ${way}`, async () => {
+      await using world = await World.start(options)
+      world.site('releases/r1', 'r1')
+      for (const name of ['aries.test', 'taurus.test']) world.link(name, 'releases/r1')
+      assert.equal(await world.body('aries.test'), 'r1')
+      world.remove('releases/r1/app')
+      await using aries = new Client(world, 'aries.test')
+      // The second is met while the first is looked for, so it would be missed for longer.
+      await delay(100)
+      await using taurus = new Client(world, 'taurus.test')
+      await eventually(() => world.events('evict').length === 1, 5000)
+      for (const name of ['aries.test', 'taurus.test']) assert.equal((await world.get(name)).status, 404)
+      await Promise.all([aries.stop(), taurus.stop()])
+      assert.equal(world.events('load').length, 1)
+    })
+
     it(`follow the target of an alias, ${way}`, async () => {
       await using world = await World.start(options)
       world.site('releases/r1', 'r1')
