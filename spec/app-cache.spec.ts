@@ -484,7 +484,7 @@ describe('AppCache', () => {
       const serving = cache.peek('old') as App
       let asked: Promise<App> | undefined
       const request = async (): Promise<App> => {
-        for (let microtask = 0; microtask < before; microtask++) await undefined
+        for (let microtask = 0; microtask < before; microtask++) await Promise.resolve()
         return await cache.acquire(release, 'any.test')
       }
       const isWanted = async (): Promise<boolean> => {
