@@ -131,7 +131,7 @@ function serve(
     try {
       rules.express.setHeaders(res, path, stats)
     } catch (error) {
-      thrown = { error: error ?? new Error('setHeaders() threw nothing') }
+      thrown = { error: error || new Error('setHeaders() threw nothing') }
       // `send` calls this where nobody catches, and goes on. Of a plain GET it opens what was announced, which fails.
       Object.defineProperty(view, 'method', { value: 'GET' })
       Object.defineProperty(view, 'headers', { value: {} })
@@ -164,6 +164,8 @@ function serve(
 
 /** As express.static answers. */
 function refuseMethod(res: ServerResponse): void {
+  // Others may have answered while the document root was looked for.
+  if (res.headersSent) return
   res.statusCode = 405
   res.setHeader('Allow', 'GET, HEAD')
   res.setHeader('Content-Length', '0')

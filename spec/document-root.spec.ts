@@ -204,6 +204,17 @@ describe('documentRoot', () => {
     assert.equal((await without.ask('POST /hello.txt HTTP/1.1\r\nContent-Length: 0')).body, NEXT)
   })
 
+  it('refuses no method of a request that others have answered meanwhile', async t => {
+    const root = await folder(t, { 'static/hello.txt': 'hello' })
+    const serve = documentRoot({ fallthrough: false }, SETTINGS)
+    const { ask } = await listening(t, (req, res) => {
+      serve(root, req, res, () => {})
+      res.end('answered')
+    })
+    const { status, body } = await ask('POST /hello.txt HTTP/1.1\r\nContent-Length: 0')
+    assert.deepEqual([status, body], [200, 'answered'])
+  })
+
   it('hands what setHeaders throws to next(), with nothing of the file', async t => {
     let isBroken = false
     const setHeaders = (res: ServerResponse): void => {
