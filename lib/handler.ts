@@ -179,8 +179,14 @@ function member(value: unknown, name: string | symbol): Anything[string] {
 /** A member as `member()`, where a method of a class keeps its `this`. An app has properties, and stays as it is. */
 function method(owner: unknown, name: string): Anything[string] {
   const value = member(owner, name)
+  if (isInherent(value, name)) return undefined
   if (typeof value !== 'function' || typeof owner !== 'object' || isBag(owner)) return value
   return isClass(value) || Object.keys(value).length > 0 ? value : value.bind(owner)
+}
+
+/** Whether a member is what every object or function has: nobody has exported it. */
+function isInherent(value: unknown, name: string): boolean {
+  return [Object.prototype, Function.prototype].some(prototype => value === member(prototype, name))
 }
 
 /** Whether a value is an object without a class: a module's exports, or a literal. */

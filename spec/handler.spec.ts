@@ -54,6 +54,7 @@ describe('findHandler', () => {
       ['what exportName() gives', { createApp: () => handle }, 'createApp()'],
       ['what async exportName() resolves to', { createApp: async () => server }, 'createApp()', server],
       ['exportName() in the default export', { default: { createApp: async () => handle } }, 'createApp()'],
+      ['exportName that every object inherits', { default: { toString: handle } }, 'toString'],
       ['exportName() that was called already', { createApp: Promise.resolve(handle) }, 'createApp()'],
     ]
     for (const [name, exports, exportName, expected = handle] of cases) {
@@ -181,6 +182,14 @@ describe('findHandler', () => {
         String(await findHandler({ site: Site }, 'site', scopeOf())),
         /^export 'site' is the class "Site"; expected /,
       )
+      for (const name of ['toString', 'constructor', 'call']) {
+        for (const exports of [{ a: 1 }, { default: {} }, () => {}]) {
+          assert.match(
+            String(await findHandler(exports, name, scopeOf())),
+            new RegExp(`^export '${name}' is nothing, the module exports `),
+          )
+        }
+      }
     })
   })
 
