@@ -7,8 +7,8 @@ import type { EvictReason, VhostEvents } from './events.ts'
 const MAX_HOSTNAMES = 10_000
 
 /**
- * Why a request went to no app. `failed`: its app does not load, there was no room for it, or asking whom to trust
- * threw.
+ * Why a request went to no app. `no_app`: there is none, or it takes no upgrades. `failed`: its app does not load, there
+ * was no room for it, or asking whom to trust threw.
  */
 export type Unrouted = 'refused' | 'no_vhost' | 'no_app' | 'failed'
 

@@ -2,6 +2,7 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { App } from './app.ts'
+import type { Counters } from './counters.ts'
 import { VhostError } from './errors.ts'
 import { debug } from './events.ts'
 import { Untouched } from './launch/untouched.ts'
@@ -12,6 +13,7 @@ export interface UpgradeHooks {
   find(req: IncomingMessage): Promise<App | undefined>
   /** Called with what an app threw. */
   failed(app: App, cause: unknown): void
+  readonly counters: Counters
 }
 
 /** Headers that offer another protocol; `Connection` names them too. */
@@ -63,9 +65,10 @@ function handOver(
         hooks.failed(app, error)
       }
     })
-  } else if (serverOf(req).listenerCount('upgrade') <= 1) {
-    refuseUpgrade(socket, 404)
+    return
   }
+  if (app) hooks.counters.unrouted.no_app++
+  if (serverOf(req).listenerCount('upgrade') <= 1) refuseUpgrade(socket, 404)
 }
 
 /**

@@ -189,7 +189,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
   }
 
   function upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
-    routeUpgrade(req, socket, head, { find: findUpgradeApp, failed: tellUpgradeFailed })
+    routeUpgrade(req, socket, head, { find: findUpgradeApp, failed: tellUpgradeFailed, counters })
   }
 
   async function findUpgradeApp(req: IncomingMessage): Promise<App | undefined> {

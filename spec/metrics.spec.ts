@@ -106,6 +106,21 @@ describe('metrics', () => {
       assert.equal(metric(world, 'unrouted_requests_total', { reason }), 1, reason)
   })
 
+  it('count upgrades to an app that takes none, whether it is already loaded or not', async () => {
+    for (const isolation of ['none', 'thread'] as const) {
+      await using world = await World.start({ isolation })
+      world.site('aries.test', 'aries')
+      for (const count of [1, 2]) {
+        const answer = await world.raw(
+          'GET / HTTP/1.1\r\nHost: aries.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
+        )
+        assert.match(answer, /^HTTP\/1.1 404 /)
+        assert.equal(metric(world, 'unrouted_requests_total', { reason: 'no_app' }), count, isolation)
+        assert.equal(metric(world, 'requests_total', { hostname: 'aries.test' }), 0)
+      }
+    }
+  })
+
   it('say which release was refused, and why', async () => {
     await using world = await World.start()
     for (const name of ['aries.test', 'taurus.test']) {
