@@ -349,15 +349,25 @@ function behaves(isolation: Isolation): void {
   })
 
   it('leads no name to the folder to which another name is just being led', async () => {
-    await using world = await start({ vhostDir: ['%0', '.default'], loadTimeout: 1000 })
+    await using world = await start({ vhostDir: ['%0', '.default'] })
     world.site('.default', 'default')
     assert.equal(await world.body('aries.test'), 'default')
     world.write(
       'aries.test/app/index.js',
-      `require('fs').writeFileSync(__dirname + '/../loading', '')\nmodule.exports = new Promise(() => {})`,
+      `const { existsSync, writeFileSync } = require('fs')
+       writeFileSync(__dirname + '/../loading', '')
+       module.exports = new Promise(resolve => {
+         const timer = setInterval(() => {
+           if (!existsSync(__dirname + '/../loaded')) return
+           clearInterval(timer)
+           resolve((req, res) => res.end('aries'))
+         }, 10)
+       })`,
     )
     await eventually(() => existsSync(world.path('aries.test/loading')))
     assert.equal(await world.body('taurus.test'), 'default')
+    world.write('aries.test/loaded', '')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'aries'))
   })
 
   it('leads a reserved name nowhere, even if it was served until then', async () => {
