@@ -8,7 +8,7 @@ import type { Environment, Settings } from '../options.ts'
 import { within } from '../promises/within.ts'
 import type { Release } from '../release.ts'
 import { readVhostSettings, type VhostSettings } from '../vhost-settings.ts'
-import { expectTypesTaken, findEntryModule } from './entry-module.ts'
+import { type EntryModule, expectTypesTaken, findEntryModule } from './entry-module.ts'
 import type { FindInfo, Launched } from './launch.ts'
 import { MemoryCgroups } from './memory-cgroup.ts'
 import { readLines } from './output-lines.ts'
@@ -72,7 +72,10 @@ export class Upstreams {
       return upstream
     } catch (error) {
       if (upstream) void letGo(upstream)
-      if (setup) await tellPlace((error as VhostError).cause, setup.entry, setup.owner)
+      const { cause } = error as VhostError
+      // No process starts in a folder that is gone, but the error would be about Node: looking again says what is missing.
+      if (isNotStarted(cause)) await this.#findEntry(release.realPath, own)
+      if (setup) await tellPlace(cause, setup.entry, setup.owner)
       throw error instanceof VhostError ? error : new VhostError('ERR_VHOST_LOAD', { cause: error })
     } finally {
       if (upstream) this.#starting.delete(upstream)
@@ -91,11 +94,7 @@ export class Upstreams {
   async #runnerSettings(release: Release, own: VhostSettings): Promise<RunnerSettings> {
     const { realPath } = release
     const { basePath, appDir, getModulePaths, env, memoryLimit, user } = this.#settings
-    const { path: entry } = await findEntryModule(
-      realPath,
-      appDir,
-      own.moduleName ?? this.#settings.moduleName,
-    )
+    const { path: entry } = await this.#findEntry(realPath, own)
     const owner = user === 'owner' ? await ownerOf(realPath, entry, basePath) : undefined
     // Read again: at the first read the folder may have belonged to somebody else.
     const { env: ownEnv } = owner ? await readVhostSettings(realPath, { user, uid: owner.uid }) : own
@@ -124,6 +123,10 @@ export class Upstreams {
           ? checkGiven('memoryLimit', memoryLimit({ realPath }))
           : memoryLimit,
     }
+  }
+
+  #findEntry(realPath: string, { moduleName }: VhostSettings): Promise<EntryModule> {
+    return findEntryModule(realPath, this.#settings.appDir, moduleName ?? this.#settings.moduleName)
   }
 
   #start(release: Release, isolation: 'thread' | 'process', runnerSettings: RunnerSettings): Upstream {
@@ -165,6 +168,11 @@ async function letGo(upstream: Upstream): Promise<void> {
       .dispose()
       .catch(error => debug('close() of an app that does not answer its probe: %o', error))
   }
+}
+
+function isNotStarted(cause: unknown): boolean {
+  const { code, syscall } = (cause ?? {}) as NodeJS.ErrnoException
+  return code === 'ENOENT' && syscall === `spawn ${process.execPath}`
 }
 
 async function serves(upstream: Upstream, own: VhostSettings, findInfo: FindInfo): Promise<void> {

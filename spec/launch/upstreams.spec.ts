@@ -18,4 +18,24 @@ describe('Upstreams', () => {
     await Promise.all([upstreams.close(), assert.rejects(launched, { code: 'ERR_VHOST_CLOSED' })])
     assert.deepEqual([socketFolders(), process.listenerCount('exit')], before)
   })
+
+  it('say of a release that is removed before its process starts what is missing', async () => {
+    let removed = false
+    await using world = await World.start({
+      isolation: 'process',
+      // Called once the entry has been found.
+      env: () => {
+        if (!removed) world.remove('aries.test/app')
+        removed = true
+        return {}
+      },
+    })
+    world.site('aries.test', 'aries')
+    assert.equal((await world.get('aries.test')).status, 404)
+    const [{ error } = assert.fail('no event')] = world.events('error')
+    assert.match(error.message, /no entry module/)
+    assert.equal(error.cause, undefined)
+    world.site('aries.test', 'aries')
+    assert.equal(await world.body('aries.test'), 'aries')
+  })
 })
