@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
@@ -89,35 +88,6 @@ describe('AppCache', () => {
     await eventually(async () => (await world.body('taurus.test')) === 'taurus')
   })
 
-  it('tells of no end of an app that was turned away, as it told of no load', async () => {
-    await using world = await World.start({ maxApps: 1 })
-    hanging(world, 'aries.test')
-    world.write(
-      'taurus.test/app/index.js',
-      `exports.handler = new Promise(resolve => {
-        process.once('spec:go', () => resolve((req, res) => res.end('taurus')))
-        process.emit('spec:loading')
-      })
-      exports.close = () => process.emit('spec:closed')`,
-    )
-    await world.body('aries.test')
-    const [loading, closed] = ['spec:loading', 'spec:closed'].map(name => once(process, name))
-    const newcomer = world.get('taurus.test')
-    await loading
-    const client = new AbortController()
-    const busy = world.get('aries.test', '/hang', { signal: client.signal }).catch(() => {})
-    await eventually(() => world.vhosts.stats().totals.inFlight === 1)
-    process.emit('spec:go' as never)
-    assert.equal((await newcomer).status, 503)
-    await closed
-    await eventually(() => world.vhosts.stats().totals.draining === 0)
-    assert.deepEqual(world.events('evict'), [])
-    assert.equal(world.events('load').length, 1)
-    assert.doesNotMatch(world.vhosts.metrics(), /taurus/)
-    client.abort()
-    await busy
-  })
-
   it('keeps at most maxApps when names that shared a release move apart', async () => {
     await using world = await World.start({ maxApps: 2, updateInterval: 50 })
     for (const n of [0, 1, 2]) world.site(`releases/${n}`, `release ${n}`)
@@ -197,22 +167,20 @@ describe('AppCache', () => {
     const ready = new Promise<void>(resolve => {
       finish = resolve
     })
-    const next = Object.assign(globalThis, {
-      nextAries: { isLoading: false, isClosed: false, ready },
-    }).nextAries
+    const next = Object.assign(globalThis, { nextAries: { isLoading: false, ready } }).nextAries
     world.write(
       'aries.test/app/index.js',
       `const next = globalThis.nextAries
        next.isLoading = true
-       exports.handler = next.ready.then(() => (req, res) => res.end('next'))
-       exports.close = () => { next.isClosed = true }`,
+       module.exports = next.ready.then(() => (req, res) => res.end('next'))`,
     )
     await eventually(() => next.isLoading)
     world.remove('aries.test')
     await eventually(() => world.events('evict').some(({ reason }) => reason === 'deleted'))
     await world.body('libra.test')
     finish()
-    await eventually(() => next.isClosed)
+    await eventually(() => assert.equal(world.events('evict').length, 2))
+    assert.equal(world.events('evict')[1]?.reason, 'changed')
     assert.deepEqual(world.events('reload'), [])
     assert.deepEqual(loaded(world), ['leo.test', 'libra.test'])
   })
@@ -223,15 +191,14 @@ describe('AppCache', () => {
     const ready = new Promise<void>(resolve => {
       finish = resolve
     })
-    const second = Object.assign(globalThis, { second: { loads: 0, closed: 0, ready } }).second
+    const second = Object.assign(globalThis, { second: { loads: 0, ready } }).second
     world.site('releases/1', 'one')
     world.site('taurus.test', 'taurus')
     world.write(
       'releases/2/app/index.js',
       `const { second } = globalThis
        second.loads++
-       exports.handler = second.ready.then(() => (req, res) => res.end('two'))
-       exports.close = () => { second.closed++ }`,
+       module.exports = second.ready.then(() => (req, res) => res.end('two'))`,
     )
     world.link('aries.test', 'releases/1')
     assert.equal(await world.body('aries.test'), 'one')
@@ -239,7 +206,7 @@ describe('AppCache', () => {
     await eventually(() => second.loads === 1)
     assert.equal(await world.body('taurus.test'), 'taurus')
     finish()
-    await eventually(() => second.closed === 1)
+    await eventually(() => world.events('evict').some(({ realPath }) => realPath.endsWith('2')))
     assert.deepEqual(loaded(world), ['taurus.test'])
 
     world.link('aries.test', 'releases/1')

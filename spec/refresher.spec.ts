@@ -1159,13 +1159,16 @@ describe('a change', { concurrency: 4 }, () => {
     await world.vhosts.reload('aries.test')
     open()
     await eventually(() => {
+      const ended = world.events('evict').filter(({ realPath }) => realPath === world.path('releases/1'))
+      assert.deepEqual(
+        ended.map(({ reason }) => reason),
+        ['moved', 'changed'],
+      )
+    })
+    await eventually(() => {
       const serving = world.vhosts.stats().vhosts.map(({ hostnames, realPath }) => [hostnames, realPath])
       assert.deepEqual(serving, [[['aries.test'], world.path('releases/2')]])
     })
-    assert.deepEqual(
-      world.events('evict').map(({ reason }) => reason),
-      ['moved'],
-    )
     assert.equal(await world.body('aries.test'), 'two')
   })
 
@@ -1290,10 +1293,11 @@ describe('a change', { concurrency: 4 }, () => {
     })
     for (const host of hosts) world.link(host, 'releases/one')
     gates.open('two')
-    await eventually(() => world.vhosts.stats().vhosts.every(({ state }) => state === 'serving'))
+    await evicted(world, 'two')
+    const ofTwo = world.told.filter(({ realPath }) => realPath === world.path('releases/two'))
     assert.deepEqual(
-      world.told.filter(({ realPath }) => realPath === world.path('releases/two')),
-      [],
+      ofTwo.map(({ event }) => event),
+      ['evict'],
     )
     for (const host of hosts) assert.equal(await world.body(host), 'one')
   })

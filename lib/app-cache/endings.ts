@@ -33,15 +33,20 @@ export class Endings {
     hostnames: string[],
     drainTimeout: number = this.#drainTimeout,
   ): Promise<void> {
-    return this.#end(app, reason, hostnames, drainTimeout, () => {
-      this.#ended(app)
-      this.#events.emit('evict', { hostnames, ...app.release, reason, cut: app.cut })
-    })
-  }
-
-  /** As `begin`, for an app that has never served: no `load` told of it, so no `evict` follows. */
-  discard(app: App, reason: EvictReason): void {
-    void this.#end(app, reason, [], this.#drainTimeout, () => {})
+    const ended = app
+      .retire(reason, drainTimeout)
+      .catch(cause => {
+        const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
+        const serving = this.#servingAfter(app.release.realPath, hostnames)
+        this.#events.emit('error', { hostnames, ...app.release, error, serving })
+      })
+      .then(() => {
+        this.#endings.delete(app)
+        this.#ended(app)
+        this.#events.emit('evict', { hostnames, ...app.release, reason, cut: app.cut })
+      })
+    this.#endings.set(app, ended)
+    return ended
   }
 
   get apps(): App[] {
@@ -62,27 +67,5 @@ export class Endings {
   /** Settles when all endings that have begun by now are over. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#endings.values())
-  }
-
-  #end(
-    app: App,
-    reason: EvictReason,
-    hostnames: string[],
-    drainTimeout: number,
-    tell: () => void,
-  ): Promise<void> {
-    const ended = app
-      .retire(reason, drainTimeout)
-      .catch(cause => {
-        const error = cause instanceof Error ? cause : new Error('close() of the app failed', { cause })
-        const serving = this.#servingAfter(app.release.realPath, hostnames)
-        this.#events.emit('error', { hostnames, ...app.release, error, serving })
-      })
-      .then(() => {
-        this.#endings.delete(app)
-        tell()
-      })
-    this.#endings.set(app, ended)
-    return ended
   }
 }

@@ -156,7 +156,7 @@ export class ServingApps {
 
   /** Disposes an app that was loaded but is not to serve. */
   turnAway(app: App, reason: EvictReason): void {
-    this.#endings.discard(app, reason)
+    void this.#endings.begin(app, reason, [])
   }
 
   /** Retires all apps; they and those that drain already have no longer than `drainTimeout` milliseconds. */
