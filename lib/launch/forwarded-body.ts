@@ -87,8 +87,9 @@ export class ForwardedBody {
     this.#gone?.delete(this.#giveUp)
     this.#up.off('close', this.#onUpClose)
     if (!this.#isSent) this.#up.destroy()
-    // Neither flowing nor paused, as if nobody had listened.
-    Object.assign(this.#req, { readableFlowing: null })
+    // Neither flowing nor paused, as if nobody had listened or read: otherwise Node would not take the rest off the
+    // connection after an answer that leaves it unread, and the next request there would wait behind it.
+    Object.assign(this.#req, { readableFlowing: null, _consuming: false })
     if (kept.length > 0) this.#req.unshift(Buffer.concat(kept))
     return true
   }

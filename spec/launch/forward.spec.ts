@@ -1688,6 +1688,23 @@ describe('Forward', () => {
       })
     }
 
+    it('goes on here with a body that nobody reads, and the next request on the connection is answered', async () => {
+      await using wall = await Wall.start((_, __, next) => next())
+      const body = 'b'.repeat(200_000)
+      const socket = connect(wall.port)
+      let answers = ''
+      socket.setEncoding('latin1').on('data', text => {
+        answers += text
+      })
+      socket.write(
+        `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 100)}`,
+      )
+      await eventually(() => answers.endsWith('nobody'))
+      socket.write(`${body.slice(100)}GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+      await once(socket, 'close')
+      assert.equal(answers.match(/nobody/g)?.length, 2)
+    })
+
     it('goes on here without a body that the app has read, as in process', async () => {
       await using wall = await Wall.start((req, _, next) => void bodyOf(req).then(() => next()))
       assert.equal((await wall.ask({ method: 'POST', body: 'x'.repeat(100_000) })).status, 404)
