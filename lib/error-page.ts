@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { isTold } from './entry/plain-error.ts'
 import { VhostError } from './errors.ts'
 import { isBelow } from './files/is-within.ts'
 import { readSmallFile } from './files/small-file.ts'
 import { importOwn } from './handler/package-import.ts'
+import type { Next } from './launch/launch.ts'
 import { givenOptions } from './options/given-options.ts'
 import { optionError, shown } from './options/option-error.ts'
 import { attempt, causeOf, stackOf } from './values/thrown.ts'
@@ -39,8 +41,8 @@ export interface ErrorPageOptions {
 
 type ErrorMiddleware = (
   error: unknown,
-  req: IncomingMessage,
-  res: ServerResponse,
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
   next: (error?: unknown) => void,
 ) => void
 
@@ -58,14 +60,14 @@ type ErrorMiddleware = (
 export function errorPage(options: ErrorPageOptions = {}): ErrorMiddleware {
   const isShown = checkOptions(options).show ?? process.env.NODE_ENV !== 'production'
   // Express takes it for error middleware because of its four parameters.
-  return function errorPageMiddleware(error, req, res, next) {
+  return function errorPageMiddleware(error: unknown, req: IncomingMessage, res: ServerResponse, next: Next) {
     // An answer that has begun cannot be replaced: Express breaks the connection.
     if (res.headersSent) {
       next(error)
       return
     }
     answer(error, isShown, req, res).catch(next)
-  }
+  } as ErrorMiddleware
 }
 
 async function answer(

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { reloadAnswer } from './answers/reload-answer.ts'
 import { expectRouter } from './expect-router.ts'
 import { explanationSteps } from './explain/explanation-steps.ts'
 import { hostnameOf, parseGivenHost, parseHost } from './hostname.ts'
 import type { VhostRouter } from './index.ts'
+import type { Next } from './launch/launch.ts'
 import { givenOptions } from './options/given-options.ts'
 import { optionError, shown } from './options/option-error.ts'
 import { passRejection } from './promises/rejection.ts'
@@ -29,7 +31,11 @@ export interface StatusPageOptions {
   title?: string | undefined
 }
 
-type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+type Middleware = (
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  next: (error?: unknown) => void,
+) => void
 
 /** The members of the router that the page uses. */
 type Watched = Pick<VhostRouter, 'stats' | 'metrics' | 'why' | 'reload' | 'reserve' | 'on'>
@@ -69,7 +75,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
     '/reload': { method: 'POST', answer: (req, res, query) => reload(req, res, query) },
   }
 
-  return function statusPageMiddleware(req, res, next) {
+  return function statusPageMiddleware(req: IncomingMessage, res: ServerResponse, next: Next) {
     // The host is read as the router reads it, but without asking a proxy.
     if (hostnameOf(req) !== hostname) {
       next()
@@ -77,7 +83,7 @@ export function statusPage(vhosts: Watched, options: StatusPageOptions): Middlew
     }
     protect(res, policy)
     passRejection(answerOwn(req, res), next)
-  }
+  } as Middleware
 
   async function answerOwn(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if ((await authorize(req)) !== true) {

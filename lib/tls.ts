@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { join } from 'node:path'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { inspect } from 'node:util'
@@ -41,7 +42,11 @@ export interface AskOptions {
 }
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void
-type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+type Middleware = (
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  next: (error?: unknown) => void,
+) => void
 
 /** TLS for vhosts that are found by the same look-up as for requests. All members are bound. */
 export interface VhostTls {
@@ -210,7 +215,7 @@ export function vhostTls(
     return documents?.isDirectory() || (await vhosts.why(domain)).outcome === 'app' ? 200 : 404
   }
 
-  return { SNICallback, misdirected, ask }
+  return { SNICallback, misdirected: misdirected as Middleware, ask }
 }
 
 function isRefused(error: unknown): boolean {

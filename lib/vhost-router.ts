@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { relative } from 'node:path'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { finalAnswer } from './answers/final-answer.ts'
 import type { App } from './app.ts'
@@ -9,7 +9,7 @@ import { Counters } from './counters.ts'
 import { DiskFaults } from './disk-faults.ts'
 import { VhostError } from './errors.ts'
 import { Events, type Listen } from './events.ts'
-import { isBelow } from './files/is-within.ts'
+import { pathBelow } from './files/is-within.ts'
 import { Follower } from './follower.ts'
 import { trustOf } from './handler/express-app.ts'
 import { hostOf, type Name, parseGivenHost, parseHost, type TrustsOf } from './hostname.ts'
@@ -42,6 +42,9 @@ declare global {
   }
 }
 
+type AnyRequest = IncomingMessage | Http2ServerRequest
+type AnyResponse = ServerResponse | Http2ServerResponse
+
 /** Middleware that routes each request to the app in the folder named for its host. All members are bound. */
 export interface VhostRouter extends HostVerbs {
   /**
@@ -49,11 +52,11 @@ export interface VhostRouter extends HostVerbs {
    * App cannot be loaded and no earlier release serves: 500; load timed out or no room: 503 with `Retry-After`. Without
    * `next`, as when a server calls its listener, it answers by itself: 404, or the status of the error.
    */
-  (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): void
+  (req: AnyRequest, res: AnyResponse, next?: (error?: unknown) => void): void
   /** Middleware for the document roots of vhosts; loads no app, and serves vhosts without one. */
   static(
     options?: StaticOptions,
-  ): (req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void) => void
+  ): (req: AnyRequest, res: AnyResponse, next?: (error?: unknown) => void) => void
   /** Routes upgrades: `server.on('upgrade', vhosts.upgrade)`. */
   upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void
   readonly on: Listen<this>
@@ -178,7 +181,8 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
 
   function tellLine({ realPath, version }: Release, stream: 'stdout' | 'stderr', line: string): void {
     const hostnames = apps.hostnamesOf(realPath)
-    writeLine(hostnames[0] ?? pathBelow(settings.basePath, realPath), stream, line)
+    // The last part of a path alone could be the name of another vhost.
+    writeLine(hostnames[0] ?? pathBelow(realPath, settings.basePath), stream, line)
     events.emit('log', { hostnames, realPath, version, stream, line })
   }
 
@@ -255,7 +259,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     }
   }
 
-  const router: VhostRouter = Object.assign(vhostRouterMiddleware, {
+  const router: VhostRouter = Object.assign(vhostRouterMiddleware as ReturnType<VhostRouter['static']>, {
     static: (staticOptions?: StaticOptions) =>
       vhostStatic(staticOptions, settings, table, apps, finder, (req, next) => nameOf(req, trustsOf, next)),
     upgrade,
@@ -291,9 +295,4 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
       return router
     }) as Listen<VhostRouter>
   }
-}
-
-/** A name for a release that no hostname leads to: its last part alone could be the name of another vhost. */
-function pathBelow(basePath: string, realPath: string): string {
-  return isBelow(realPath, basePath) ? relative(basePath, realPath) : realPath
 }

@@ -10,7 +10,10 @@ import type { Settings } from './options.ts'
 import type { StaticOptions } from './static-options.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { seekVhost, type VhostLocation, type VhostPlace } from './vhost-path.ts'
+import type { VhostRouter } from './vhost-router.ts'
 import type { VhostTable } from './vhost-table.ts'
+
+type Middleware = ReturnType<VhostRouter['static']>
 
 /**
  * The middleware for the document roots of vhosts. `nameOf` returns the name that a request asks for; if it returns
@@ -25,9 +28,9 @@ export function vhostStatic(
   apps: AppCache,
   finder: AppFinder,
   nameOf: (req: IncomingMessage, next: Next) => Name | undefined,
-): (req: IncomingMessage, res: ServerResponse, next?: Next) => void {
+): Middleware {
   const serve = documentRoot(options, settings)
-  return function vhostStaticMiddleware(req, res, given) {
+  return function vhostStaticMiddleware(req: IncomingMessage, res: ServerResponse, given?: Next) {
     const next = given ?? finalAnswer(req, res)
     const name = nameOf(req, next)
     if (!name) return
@@ -59,7 +62,7 @@ export function vhostStatic(
         else ifLedElsewhere(place, apps, serveNewest, on)
       })
     }
-  }
+  } as Middleware
 }
 
 /**

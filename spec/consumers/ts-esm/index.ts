@@ -68,16 +68,20 @@ try {
   https.createServer({ SNICallback: tls.SNICallback }, (req, res) =>
     tls.misdirected(req, res, () => res.end()),
   )
-  http2.createSecureServer({ SNICallback: tls.SNICallback })
+  http2.createSecureServer({ SNICallback: tls.SNICallback }, vhosts)
+  http2.createSecureServer({ SNICallback: tls.SNICallback }, (req, res) =>
+    tls.misdirected(req, res, () => vhosts.static()(req, res, () => vhosts(req, res, () => res.end()))),
+  )
   http.createServer(tls.ask({ dir: 'public' }))
   const pageOptions: StatusPageOptions = {
     host: 'status.test',
     authorize: req => req.headers.cookie === 'yes',
   }
   const errorOptions: ErrorPageOptions = { show: false }
-  http.createServer((req, res) =>
-    statusPage(vhosts, pageOptions)(req, res, error => errorPage(errorOptions)(error, req, res, () => {})),
-  )
+  const page = statusPage(vhosts, pageOptions)
+  const errors = errorPage(errorOptions)
+  http.createServer((req, res) => page(req, res, error => errors(error, req, res, () => {})))
+  http2.createServer((req, res) => page(req, res, error => errors(error, req, res, () => {})))
 } finally {
   await vhosts.close({ drainTimeout: 0 })
   server.close()
