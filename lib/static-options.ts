@@ -49,10 +49,10 @@ export interface StaticOptions {
   /** Whether a request for a folder without its trailing slash is redirected to the path with it. @default true */
   redirect?: boolean | undefined
   /** Sets further headers on the response; called synchronously, before they are sent. What it throws goes to `next()`. */
-  setHeaders?: SetHeaders | undefined
+  setHeaders?: ((res: ServerResponse, path: string, stat: Stats) => void) | undefined
 }
 
-export type SetHeaders = (res: ServerResponse, path: string, stat: Stats) => void
+export type SetHeaders = NonNullable<StaticOptions['setHeaders']>
 
 /** The options checked and completed. */
 export interface StaticRules {

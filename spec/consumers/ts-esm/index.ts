@@ -104,6 +104,7 @@ export const inferred = {
   withDefaults: (given: VhostRouterOptions) => ({ ...given, basePath }),
   on: vhosts.on,
   reloaded: (about: VhostEvents['reload']) => about,
+  setHeaders: (given: StaticOptions) => given.setHeaders,
   errorOptions: (...[, given]: ConstructorParameters<typeof VhostError>) => given,
 }
 
