@@ -49,7 +49,7 @@ type ErrorMiddleware = (
 /**
  * Error middleware for development: shows what an app threw while it was loaded or called, with its stack and the file
  * in question. Clients that accept HTML get a page (made by youch, an optional peer), others text. In production, only
- * the status text.
+ * the status text. It logs nothing, unlike Express's own handler.
  *
  * @example
  * app.use(vhosts)

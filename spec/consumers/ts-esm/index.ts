@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { type EventEmitter, once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import http2 from 'node:http2'
@@ -103,6 +103,7 @@ export const inferred = {
   versions: async () => (await vhosts.why('aries.test')).version,
   withDefaults: (given: VhostRouterOptions) => ({ ...given, basePath }),
   on: vhosts.on,
+  loaded: () => once(vhosts as unknown as EventEmitter, 'load'),
   reloaded: (about: VhostEvents['reload']) => about,
   setHeaders: (given: StaticOptions) => given.setHeaders,
   errorOptions: (...[, given]: ConstructorParameters<typeof VhostError>) => given,
