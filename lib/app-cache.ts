@@ -110,7 +110,7 @@ export class AppCache {
 
   /**
    * The app of a release, loaded if need be, for a request to `hostname`. It is kept from eviction until the caller has
-   * handed its request over and calls `app.waiting--`. If the same version has just failed for the first time, this
+   * handed its request over and calls `app.letGo()`. If the same version has just failed for the first time, this
    * waits briefly for the next attempt.
    * @throws VhostError if it cannot be loaded; at once while a version that has failed more than once is not due for
    * another attempt
@@ -134,7 +134,7 @@ export class AppCache {
   async acquireOnce(release: Release, hostname: string): Promise<App> {
     const app = this.get(release.realPath)
     if (app) {
-      app.waiting++
+      app.hold()
       return app
     }
     const failure = this.#failures.of(release)
@@ -160,7 +160,7 @@ export class AppCache {
     }
     try {
       const app = await this.#loads.join(release, hostname, replacing)
-      app.waiting--
+      app.letGo()
       return app
     } catch (error) {
       if (error instanceof TakenBack) return undefined
@@ -242,7 +242,7 @@ export class AppCache {
       this.#serving.turnAway(app, reason ?? 'closed')
       throw error
     }
-    app.waiting = load.waiting
+    app.hold(load.waiting)
     load.app = app
     this.#failures.delete(release.realPath)
     this.#serving.serve(app, this.hostnamesOf(release.realPath), replacing)

@@ -56,7 +56,7 @@ export class AppFinder {
   }
 
   /**
-   * The app of a hostname, held until `app.waiting--`; undefined if there is no such vhost or no app in it. Rejects
+   * The app of a hostname, held until `app.letGo()`; undefined if there is no such vhost or no app in it. Rejects
    * with a `VhostError`.
    */
   async find(hostname: string, host: string, req?: IncomingMessage): Promise<App | undefined> {
@@ -146,7 +146,7 @@ export class AppFinder {
     const app = vhost && this.#apps.get(vhost.realPath)
     if (!app) return undefined
     tellVhost(req, infoOf(vhost, host))
-    app.waiting++
+    app.hold()
     return app
   }
 

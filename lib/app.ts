@@ -32,7 +32,7 @@ export class App implements Used {
   requests = 0
   /** Requests and upgraded sockets that have not ended. */
   inFlight = 0
-  /** Called each time the last request in flight has ended. */
+  /** Called each time the last request in flight has ended, or the last hold of an app with none in flight. */
   onIdle: (() => void) | undefined
   readonly #handle: Handle
   /** The Express app that the last request came through. */
@@ -47,14 +47,15 @@ export class App implements Used {
    * Requests that had not ended within the drain timeout. Upgraded sockets do not count: they are long-lived by nature.
    */
   cut = 0
-  /** Requests that wait to be handed over; until there are none, the app is not evicted to make room. */
-  waiting = 0
   #predecessor: Promise<void> | undefined
   #aged = 0
   readonly #loadedAt = Date.now()
   readonly #launched: Launched
   #isRetired = false
   #isDraining = false
+  #isCut = false
+  /** Requests that it is held for. */
+  #waiting = 0
 
   /** `flights` holds the flights of all apps of the router. */
   constructor(
@@ -100,8 +101,23 @@ export class App implements Used {
     this.#aged = this.requests - Math.floor(this.uses / 2)
   }
 
+  /** Keeps it from being evicted to make room, and from being disposed, for requests that wait to be handed over. */
+  hold(requests = 1): void {
+    this.#waiting += requests
+  }
+
+  /** Ends a hold. The request is to be handed over at once. */
+  letGo(): void {
+    this.#waiting--
+    if (!this.isBusy) this.onIdle?.()
+  }
+
+  get isHeld(): boolean {
+    return this.#waiting > 0
+  }
+
   get isBusy(): boolean {
-    return this.inFlight > 0 || this.waiting > 0
+    return this.inFlight > 0 || this.isHeld
   }
 
   get isRetired(): boolean {
@@ -161,12 +177,13 @@ export class App implements Used {
   }
 
   /**
-   * Takes no new requests, lets those in flight end within `drainTimeout` milliseconds, cuts what is left, and
-   * disposes. Rejects, once all is over, with what the app's own close hook threw, or if that took too long.
+   * Takes no new requests but those it is held for, lets those in flight end within `drainTimeout` milliseconds, cuts
+   * what is left, and disposes. Rejects, once all is over, with what the app's own close hook threw, or if that took
+   * too long.
    */
   async retire(reason: EvictReason, drainTimeout: number): Promise<void> {
     this.#isRetired = true
-    if (this.inFlight > 0) await this.#drained(drainTimeout)
+    if (this.isBusy) await this.#drained(drainTimeout)
     // Started before the timer, so that what dispose() itself does after the same time comes first.
     const disposed = this.#launched.dispose(reason)
     await within(CLOSE_TIMEOUT, disposed, () => {
@@ -187,19 +204,24 @@ export class App implements Used {
   async #drained(drainTimeout: number): Promise<void> {
     this.#isDraining = true
     const timer = setTimeout(() => this.#cut(), drainTimeout).unref()
-    await new Promise<void>(resolve => {
-      this.onIdle = resolve
-    })
+    // A request is handed over only after the hold for it has ended.
+    while (this.isBusy && !this.#isCut) {
+      await new Promise<void>(resolve => {
+        this.onIdle = resolve
+      })
+    }
     clearTimeout(timer)
     this.onIdle = undefined
     this.#isDraining = false
   }
 
   #cut(): void {
+    this.#isCut = true
     for (const flight of this.#flights.values()) {
       if (flight.app !== this) continue
       if (!flight.isUpgrade) this.cut++
       flight.cut()
     }
+    this.onIdle?.()
   }
 }

@@ -231,7 +231,7 @@ export class Follower {
     if (!settled || this.#table.peek(vhost.hostname) !== vhost) return
     this.enter(vhost.hostname, settled)
     const app = await this.#apps.acquireOnce(settled.release, vhost.hostname)
-    app.waiting--
+    app.letGo()
     this.#retireUnled(settled.realPath)
   }
 
@@ -293,7 +293,7 @@ export class Follower {
     if (!app || this.#table.hostnames(realPath).length > 0) return
     setTimeout(() => {
       if (this.#table.hostnames(realPath).length > 0) return
-      if (this.#apps.peek(realPath) !== app || app.waiting > 0) this.#retireUnled(realPath)
+      if (this.#apps.peek(realPath) !== app || app.isHeld) this.#retireUnled(realPath)
       else this.#apps.retire(realPath, 'moved')
     }, this.#settings.updateInterval).unref()
   }

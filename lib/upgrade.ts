@@ -9,7 +9,7 @@ import { Untouched } from './launch/untouched.ts'
 import { refuseUpgrade } from './upgrade/refuse-upgrade.ts'
 
 export interface UpgradeHooks {
-  /** The app for an upgrade, held until `app.waiting--`; undefined if no vhost has one. Rejects with VhostError. */
+  /** The app for an upgrade, held until `app.letGo()`; undefined if no vhost has one. Rejects with VhostError. */
   find(req: IncomingMessage): Promise<App | undefined>
   /** Called with what an app threw. */
   failed(app: App, cause: unknown): void
@@ -50,7 +50,7 @@ function handOver(
   head: Buffer,
   hooks: UpgradeHooks,
 ): void {
-  if (app) app.waiting--
+  app?.letGo()
   // A client that ended the socket while the app was loaded has gone: no listener of the app would ever hear of it.
   if (socket.readableEnded) socket.destroy()
   if (socket.destroyed) return

@@ -176,7 +176,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     if (closing) return
     // An event reports a load that fails, and whoever asks next meets the same error.
     const app = await finder.find(hostname, hostname).catch(() => undefined)
-    if (app) app.waiting--
+    app?.letGo()
   }
 
   function tellLine({ realPath, version }: Release, stream: 'stdout' | 'stderr', line: string): void {
@@ -210,7 +210,7 @@ export function vhostRouter(options?: VhostRouterOptions): VhostRouter {
     const app = vhost && apps.serving(vhost)
     if (!app) return await cold.find(name, req)
     tellVhost(req, infoOf(vhost, name.host))
-    app.waiting++
+    app.hold()
     return app
   }
 

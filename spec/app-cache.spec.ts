@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { App } from '../lib/app.ts'
 import { AppCache } from '../lib/app-cache.ts'
@@ -472,7 +472,28 @@ describe('AppCache', () => {
     })
     const app = await cache.acquire({ realPath: 'new', version: 1 }, 'any.test')
     assert.equal(await joined, app)
-    assert.equal(app.waiting, 1)
+    assert.ok(app.isHeld)
+    app.letGo()
+    assert.ok(!app.isHeld)
+  })
+
+  it('disposes an app once the requests that it is held for have come, or drainTimeout is over', async () => {
+    for (const drainTimeout of [60_000, 20]) {
+      const { cache } = fakeCache(10)
+      const app = await cache.acquire({ realPath: 'site', version: 1 }, 'any.test')
+      app.hold()
+      let isClosed = false
+      void cache.close(drainTimeout).then(() => {
+        isClosed = true
+      })
+      app.letGo()
+      if (drainTimeout > 20) {
+        await turn()
+        assert.ok(!isClosed)
+        app.letGo()
+      }
+      await eventually(() => isClosed)
+    }
   })
 
   it('serves a request that comes in the very turn in which a load is taken back', async () => {
@@ -544,7 +565,7 @@ function fakeCache(
     const present = cache.get(realPath)
     const app = present ?? (await cache.acquire({ realPath, version: 1 }, 'any.test'))
     app.requests++
-    if (!present) app.waiting--
+    if (!present) app.letGo()
     return present !== undefined
   }
 }

@@ -59,6 +59,30 @@ function needySite(world: World, folder = 'aries.test'): void {
   )
 }
 
+/** A place in the code where all who come wait until they are let on. */
+class Pause {
+  #waiting: (() => void)[] = []
+  #isOver = false
+
+  async pass(): Promise<void> {
+    if (!this.#isOver) await new Promise<void>(resolve => this.#waiting.push(resolve))
+  }
+
+  /** Resolves when somebody waits. */
+  async reached(): Promise<void> {
+    await eventually(() => this.#waiting.length > 0)
+  }
+
+  admit(): void {
+    for (const goOn of this.#waiting.splice(0)) goOn()
+  }
+
+  end(): void {
+    this.#isOver = true
+    this.admit()
+  }
+}
+
 /** Releases that each wait for their gate to open while they load, and then answer with their name. */
 class Gates {
   readonly #key: string
@@ -808,6 +832,48 @@ describe('names of one release', { concurrency: 4 }, () => {
       assert.equal(world.vhosts.stats().vhosts.length, 1)
     })
   }
+
+  it('are served by the app that a request has found, even if it is deleted before the request comes to it', async () => {
+    const looks = new Pause()
+    const readings = new Pause()
+    let isDeleted = false
+    let isMissed = false
+    await using world = await World.start({
+      updateInterval: 10,
+      watch: false,
+      getVhostPath: async hostname => {
+        if (hostname === 'www.aries.test' || !isDeleted) return hostname
+        await looks.pass()
+        return undefined
+      },
+      getVersion: async () => {
+        if (isMissed) await readings.pass()
+        return 1
+      },
+    })
+    world.write(
+      'r1/app/index.js',
+      `let isClosed = false
+      module.exports = (req, res) => res.end(isClosed ? 'closed' : 'open')
+      module.exports.close = () => { isClosed = true }`,
+    )
+    for (const name of ['aries.test', 'www.aries.test']) world.link(name, 'r1')
+    assert.equal(await world.body('aries.test'), 'open')
+    isDeleted = true
+    await looks.reached()
+    looks.admit()
+    await looks.reached()
+    // Now a further hostname of its folder is entered only if that is still there.
+    isMissed = true
+    const body = world.body('www.aries.test')
+    await readings.reached()
+    looks.end()
+    await eventually(() => world.vhosts.stats().totals.apps === 0)
+    readings.end()
+    assert.equal(await body, 'open')
+    await eventually(() => world.events('evict').length === 1)
+    assert.equal(world.events('load').length, 1)
+  })
 
   it('are not affected by other changes beside them', async () => {
     await using world = await World.start({ updateInterval: 20 })

@@ -43,12 +43,12 @@ export class Loads {
     return [...this.#byRealPath.values()]
   }
 
-  /** The app of a release, or of a load already under way at its real path, held until `app.waiting--`. */
+  /** The app of a release, or of a load already under way at its real path, held until `app.letGo()`. */
   async join(release: Release | ReadRelease, hostname: string, replacing?: Replacement): Promise<App> {
     const load = this.#byRealPath.get(release.realPath) ?? this.#begin(release, replacing)
     load.hostnames.add(hostname)
     // For a moment, a load whose app serves already is still known as a load.
-    if (load.app) load.app.waiting++
+    if (load.app) load.app.hold()
     else load.waiting++
     if (replacing?.isWanted) load.wishes.push(replacing.isWanted)
     try {

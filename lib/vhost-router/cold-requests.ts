@@ -30,7 +30,7 @@ export class ColdRequests {
   }
 
   /**
-   * The app of a hostname, held until `app.waiting--`; undefined if there is no such vhost or no app in it. Rejects
+   * The app of a hostname, held until `app.letGo()`; undefined if there is no such vhost or no app in it. Rejects
    * with a `VhostError`.
    */
   async find({ hostname, host }: Name, req: IncomingMessage): Promise<App | undefined> {
@@ -56,7 +56,7 @@ export class ColdRequests {
       next()
       return
     }
-    app.waiting--
+    app.letGo()
     app.handle(req, res, next)
   }
 

@@ -75,7 +75,7 @@ export function hostVerbs(
   async function load(host: string): Promise<Release | undefined> {
     const app = await finder.find(expectOpen(host), host)
     if (!app) return undefined
-    app.waiting--
+    app.letGo()
     return app.release
   }
 
