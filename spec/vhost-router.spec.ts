@@ -919,8 +919,8 @@ function behaves(isolation: Isolation): void {
       await using world = await start()
       world.write(
         'aries.test/app/index.mjs',
-        `import { appendFileSync } from 'node:fs'
-         await new Promise(resolve => setTimeout(resolve, 100))
+        `import { appendFileSync, existsSync } from 'node:fs'
+         while (!existsSync('${world.path('go')}')) await new Promise(resolve => setTimeout(resolve, 5))
          export default (req, res) => res.end('too late')
          export const close = () => appendFileSync('${world.path('closed')}', 'x')`,
       )
@@ -928,7 +928,9 @@ function behaves(isolation: Isolation): void {
       await eventually(
         async () => ((await world.vhosts.why('aries.test')) as VhostExplanation).state === 'loading',
       )
-      await world.vhosts[Symbol.asyncDispose]()
+      const closed = world.vhosts[Symbol.asyncDispose]()
+      world.write('go', '')
+      await closed
       assert.equal((await answer).status, 503)
       assert.equal(readFileSync(world.path('closed'), 'utf8'), 'x')
     })
