@@ -172,6 +172,7 @@ export class MotionLog {
       return undefined
     }
     if (about) return this.#judgeMixed(about, asked)
+    if (status >= 500 && !asked.isWarm && this.#mayHaveFailed(answer)) return undefined
     if (status === 404) return 'a request fell through, and the vhost was not gone long enough'
     return 'a request failed that an earlier release could have answered'
   }
@@ -207,6 +208,15 @@ export class MotionLog {
       }
     }
     return 'an app answered that was not what was deployed'
+  }
+
+  // What has failed more than once is tried again by time, unless the router sees a change.
+  #mayHaveFailed({ asked, end }: Answer): boolean {
+    return this.states.some(({ index, isSeen, from, until }) => {
+      if (isSeen || from > end || until < asked.start) return false
+      const before = this.states.slice(0, index).findLast(state => state.isSeen)
+      return before?.find.kind === 'broken'
+    })
   }
 
   /** The states that an answer may come from, in order. */
