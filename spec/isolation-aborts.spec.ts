@@ -68,6 +68,27 @@ for (const isolation of ['thread', 'process'] as const) {
       assert.equal(await world.body(HOST, '/here'), '/here')
       assert.equal(world.vhosts.stats().totals.inFlight, 0)
     })
+
+    it('lets an app live that drops hundreds of clients at once', { timeout: 60_000 }, async () => {
+      await using world = await World.start({ isolation })
+      world.write(
+        `${HOST}/app/index.js`,
+        `const held = []
+         module.exports = (req, res) => {
+           if (req.url === '/held') return res.end(String(held.length))
+           if (req.url === '/hold') return held.push(res)
+           for (const res of held.splice(0)) res.destroy()
+           res.end()
+         }`,
+      )
+      await world.body(HOST, '/held')
+      const clients = Array.from({ length: 500 }, () => world.get(HOST, '/hold', { agent: false }))
+      await eventually(async () => (await world.body(HOST, '/held')) === '500')
+      await world.get(HOST, '/drop')
+      const statuses = new Set((await Promise.all(clients)).map(({ status }) => status))
+      assert.deepEqual([...statuses], [502])
+      assert.deepEqual(world.events('evict'), [])
+    })
   })
 }
 

@@ -32,8 +32,9 @@ function openPipe(obey: (order: Order) => void, lost: () => void): RouterChannel
     report: report => {
       try {
         writeSync(DESCRIPTOR, `${JSON.stringify(report)}\n`)
-      } catch {
-        lost()
+      } catch (error) {
+        // The channel is full of unread reports, all of them pongs. One of those will do as well as this one.
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') lost()
       }
     },
   }
