@@ -37,10 +37,7 @@ export class FullQueue<T> {
 
   wait(value: T): void {
     this.#waiting.push({ value, context: new AsyncResource('express-van.Waiting') })
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined
-      this.giveFirst(this.#ask)
-    }, FULL_PAUSE)
+    this.#askSoon()
   }
 
   /** If there was room for one, there may be room for others. */
@@ -58,5 +55,14 @@ export class FullQueue<T> {
 
   clear(): void {
     for (const { value } of this.#waiting.splice(0)) this.#drop(value)
+  }
+
+  #askSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.giveFirst(this.#ask)
+      // The one that was asked for may have got what another one left, and tells nothing about room for the rest.
+      if (!this.isEmpty) this.#askSoon()
+    }, FULL_PAUSE)
   }
 }

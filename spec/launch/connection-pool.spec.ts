@@ -16,6 +16,7 @@ import { StoppedServer } from '../support/stopped-server.ts'
 import { eventually } from '../support/world.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+const LAST = OK.replace('\r\n', '\r\nConnection: close\r\n')
 
 const onLinux = { skip: process.platform !== 'linux' && 'prlimit is of Linux' }
 
@@ -163,6 +164,44 @@ describe('ConnectionPool', () => {
       assert.deepEqual(result, isOpen ? ['ok', 'ok', 'ok'] : ['EMFILE', 'EMFILE'])
     })
   }
+
+  it('leaves no request waiting if a connection becomes free meanwhile, and closes', onLinux, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'express-van-pool-'))
+    const result = await resultOfChild<unknown>(
+      `
+      import { execFileSync, spawn } from 'node:child_process'
+      import http from 'node:http'
+      import net from 'node:net'
+      import { text } from 'node:stream/consumers'
+      import { ConnectionPool } from 'lib/launch/connection-pool.js'
+      const path = ${JSON.stringify(join(folder, '1'))}
+      const raise = spawn('sh', ['-c', 'read now; prlimit --pid $0 --nofile=1000:', process.pid])
+      let answers = 0
+      const server = net.createServer(socket => {
+        socket.on('data', () => {
+          if (++answers === 1) socket.write(${JSON.stringify(OK)})
+          else if (answers > 2) socket.end(${JSON.stringify(LAST)})
+          else raise.once('exit', () => socket.end(${JSON.stringify(LAST)})).stdin.end('now\\n')
+        })
+      })
+      await new Promise(resolve => server.listen(path, resolve))
+      const agent = new ConnectionPool(path)
+      const ask = then => new Promise(resolve => {
+        const request = http.get({ agent }, response => resolve(text(response.once('end', then ?? (() => {})))))
+        request.on('error', ({ code }) => resolve(code))
+      })
+      const others = []
+      await ask(() => {
+        execFileSync('prlimit', ['--pid', process.pid, '--nofile=0:'])
+        // The connection is free a moment later, but before these hear that they get none.
+        others.push(ask(), ask())
+      })
+      console.log(JSON.stringify(await Promise.all(others)))
+      process.exit()
+      `,
+    ).finally(() => rmSync(folder, { recursive: true }))
+    assert.deepEqual(result, ['ok', 'ok'])
+  })
 
   it('waits if the app has no room for a connection, and tries again', async () => {
     await using app = await App.start((_, socket) => void socket.write(OK), 1)
