@@ -29,6 +29,8 @@ export class ForwardedAnswer {
   /** Bytes still to come; undefined if the app does not say. */
   #left: number | undefined
   #isDraining = false
+  /** Whether one listens to `drain`. Under compression, listeners that were added by `once()` would pile up. */
+  #hasPaused = false
   #pauseFlush: PauseFlush | undefined
 
   constructor(
@@ -95,10 +97,13 @@ export class ForwardedAnswer {
     if (isNodes && res.writableLength < MOST_WAITING) return
     this.#isDraining = true
     this.#down.pause()
-    res.once('drain', () => {
-      this.#isDraining = false
-      this.#down.resume()
-    })
+    if (!this.#hasPaused) res.on('drain', () => this.#goOn())
+    this.#hasPaused = true
+  }
+
+  #goOn(): void {
+    this.#isDraining = false
+    this.#down.resume()
   }
 
   #flushInPauses(): void {

@@ -9,7 +9,8 @@ import http2 from 'node:http2'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Duplex, PassThrough } from 'node:stream'
+import { type Duplex, PassThrough, Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { describe, it } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -950,6 +951,32 @@ describe('Forward', () => {
       })
       assert.ok(sent < most / 2, `${sent} bytes`)
       socket.destroy()
+    })
+
+    it('adds no listener each time it waits for a middleware around that compresses it', async () => {
+      const piece = randomBytes(64 * 1024)
+      await using wall = await Wall.start((_, res) => {
+        res.setHeader('Content-Type', 'text/plain')
+        Readable.from(Array.from({ length: 100 }, () => piece)).pipe(res)
+      })
+      const compress = compression({ level: 1 })
+      let listeners = 0
+      wall.around = (req, res, next) => {
+        compress(req as express.Request, res as express.Response, next)
+        // Put in its place after the middleware, which passes them to its own stream.
+        const { on } = res
+        Object.assign(res, {
+          on: (event: string, listener: () => void) => {
+            if (event === 'drain') listeners++
+            return on.call(res, event, listener)
+          },
+        })
+      }
+      const request = http.get({ port: wall.port, agent: false, headers: { 'Accept-Encoding': 'gzip' } })
+      const [response] = (await once(request, 'response')) as [IncomingMessage]
+      const { length } = await buffer(response.pipe(createGunzip()))
+      assert.equal(length, 100 * piece.length)
+      assert.equal(listeners, 1)
     })
 
     it('arrives when the app pauses, although a middleware around compresses it', async () => {
