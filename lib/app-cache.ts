@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Chain } from './app/chain.ts'
 import type { Flight } from './app/flight.ts'
 import { App } from './app.ts'
@@ -13,6 +12,7 @@ import { VhostError } from './errors.ts'
 import type { Events, EvictReason } from './events.ts'
 import type { Launch } from './launch/launch.ts'
 import type { Settings } from './options.ts'
+import { atLeast } from './promises/at-least.ts'
 import { within } from './promises/within.ts'
 import type { Release } from './release.ts'
 import type { Vhost } from './vhost-table.ts'
@@ -123,7 +123,8 @@ export class AppCache {
     } catch (error) {
       if (!(wasLoading || pause > 0) || !this.#failures.mayHaveMissed(release)) throw error
       if (pause > 0) {
-        await delay(pause)
+        // A moment early, the next attempt would not be due, and the earlier error would be the answer.
+        await atLeast(pause)
         return await this.acquireOnce(release, hostname)
       }
       return await this.#loads.join(release, hostname)

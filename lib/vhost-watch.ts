@@ -1,17 +1,15 @@
 import { realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { AppCache } from './app-cache.ts'
 import { unlessGone } from './files/gone.ts'
 import type { Settings } from './options.ts'
+import { atLeast } from './promises/at-least.ts'
 import { isSameRelease, type ReadRelease } from './release.ts'
 import type { Vhost } from './vhost-table.ts'
 import { addPlaces, type Places, type SeenLinks } from './watcher/watch-places.ts'
 import { type Watched, Watcher } from './watcher.ts'
 
 const IN_TMP = ['restart.txt']
-/** How many milliseconds a timer may fire before its time. */
-const TIMER_EARLY = 5
 
 /** Has the watcher keep an eye on hostnames, and says which places show what changes there. */
 export class VhostWatch {
@@ -50,7 +48,7 @@ export class VhostWatch {
 
   /** Has a hostname compared after this many milliseconds. */
   async wakeAfter(hostname: string, milliseconds: number): Promise<void> {
-    await delay(milliseconds + TIMER_EARLY, undefined, { ref: false })
+    await atLeast(milliseconds, { ref: false })
     this.wake(hostname)
   }
 

@@ -416,6 +416,19 @@ describe('AppCache', () => {
     assert.ok(counter.loads === 4 || isThirdDue, `${counter.loads}`)
   })
 
+  it('makes a request wait long enough for the next attempt, although a timer may fire early', async () => {
+    await using world = await World.start({ watch: false, updateInterval: 1000 })
+    const names = Array.from({ length: 20 }, (_, n) => `n${n}.test`)
+    for (const name of names) {
+      world.write(`${name}/app/index.js`, 'module.exports = require("./lib/late")')
+      world.write(`${name}/app/lib/early.js`, '')
+      assert.equal((await world.get(name)).status, 500)
+      // The version does not change by this, as that folder is there already.
+      world.write(`${name}/app/lib/late.js`, 'module.exports = (req, res) => res.end("whole")')
+      assert.equal(await world.body(name), 'whole', name)
+    }
+  })
+
   it('loads other apps although apps that take too long are asked for again and again', {
     timeout: 60_000,
   }, async () => {
