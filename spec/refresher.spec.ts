@@ -111,6 +111,10 @@ class Gates {
     await eventually(() => this.#waiting.has(release))
   }
 
+  isReached(release: string): boolean {
+    return this.#waiting.has(release)
+  }
+
   open(release: string): void {
     this.#opened.add(release)
     this.#waiting.get(release)?.()
@@ -1464,6 +1468,41 @@ describe('while a release loads', { concurrency: 4 }, () => {
       assert.ok(story.length <= 3)
     })
   }
+
+  it('and a second one hangs, too, a third waits, so that other sites can be loaded', async () => {
+    let looks = 0
+    const getVhostPath = (hostname: string): string => {
+      looks++
+      return hostname
+    }
+    await using world = await World.start({
+      updateInterval: 10,
+      watch: false,
+      maxConcurrentLoads: 3,
+      getVhostPath,
+    })
+    using gates = new Gates(world, ['two', 'three', 'four'])
+    world.site('releases/one', 'one')
+    world.site('leo.test', 'leo')
+    world.link('aries.test', 'releases/one')
+    assert.equal(await world.body('aries.test'), 'one')
+    for (const release of ['two', 'three']) {
+      world.link('aries.test', `releases/${release}`)
+      await gates.reached(release)
+    }
+    world.link('aries.test', 'releases/four')
+    const before = looks
+    await eventually(() => looks > before + 20)
+    assert.equal(await world.body('leo.test'), 'leo')
+    assert.ok(!gates.isReached('four'))
+    gates.open('two')
+    await gates.reached('four')
+    gates.open('four')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'four'))
+    gates.open('three')
+    await evicted(world, 'three')
+    assert.equal(await world.body('aries.test'), 'four')
+  })
 })
 
 describe('reload()', { concurrency: 4 }, () => {
