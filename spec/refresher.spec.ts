@@ -540,6 +540,40 @@ describe('an error that does not mean gone', { concurrency: 1 }, () => {
     })
   }
 
+  it('may hide a link from the watch, which sees it once the error is over', async () => {
+    let readings = 0
+    const getVersion = (): number => Math.min(++readings, 1)
+    await using world = await World.start({ updateInterval: 60_000, getVersion })
+    const key = `fault of ${world.base}`
+    const faults: PatchedFs[] = []
+    try {
+      const begin = (): void => {
+        for (const call of ['lstat', 'realpath.native'])
+          faults.unshift(failing(call, world.path('aries.test'), 'EIO', () => {}))
+      }
+      Object.assign(globalThis, { [key]: begin })
+      world.write(
+        'releases/one/app/index.js',
+        `globalThis[${JSON.stringify(key)}]()
+        module.exports = (req, res) => res.end('one')`,
+      )
+      // What is missing would be looked for again, and the link be seen by that.
+      world.write('releases/one/tmp/restart.txt', '')
+      world.site('releases/two', 'two')
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      await eventually(() => world.events('error').length > 0)
+    } finally {
+      for (const fault of faults) fault[Symbol.dispose]()
+      Reflect.deleteProperty(globalThis, key)
+    }
+    const before = readings
+    mkdirSync(world.path('releases/one/app/more'))
+    await eventually(() => readings > before)
+    world.link('aries.test', 'releases/two')
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
+  })
+
   it('that chmod causes keeps what serves, and chmod mends it', async () => {
     const { story, errors, cold, reloads } = await resultOfChild<{
       story: string[]
