@@ -298,6 +298,20 @@ describe('App', () => {
       return seen.slice(0, 3).every(req => req.deref() === undefined)
     })
     agent.destroy()
+    // Those that are sent at once wait for one another.
+    seen.length = 0
+    const socket = connect(world.port, '127.0.0.1').setEncoding('latin1')
+    let received = ''
+    socket.on('data', data => {
+      received += data
+    })
+    socket.write('GET / HTTP/1.1\r\nHost: aries.test\r\n\r\n'.repeat(5))
+    await eventually(() => received.split('aries').length > 5)
+    await eventually(() => {
+      globalThis.gc?.()
+      return seen.slice(0, 3).every(req => req.deref() === undefined)
+    })
+    socket.destroy()
   })
 
   it('counts requests that are never answered, and only those, as in flight', async () => {

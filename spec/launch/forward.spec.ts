@@ -64,12 +64,16 @@ describe('Forward', () => {
     }
 
     it('arrives in each form that Node has for headers, and with nothing added', async () => {
-      await using wall = await Wall.start((req, res) => res.end(JSON.stringify(req.headersDistinct)))
+      await using wall = await Wall.start((req, res) =>
+        res.end(JSON.stringify([req.headersDistinct, req.headers])),
+      )
+      wall.before = req => Object.assign(req, { vhost: { hostname: 'a.test' } })
       const headers = { 'x-one': ['1', '2'], 'content-type': 'a/b' }
-      const seen = JSON.parse((await wall.ask({ headers })).body)
-      assert.deepEqual([seen['x-one'], seen['content-type']], [['1', '2'], ['a/b']])
+      const [distinct, joined] = JSON.parse((await wall.ask({ headers })).body)
+      assert.deepEqual([distinct['x-one'], distinct['content-type']], [['1', '2'], ['a/b']])
+      assert.deepEqual([joined['x-one'], joined['content-type']], ['1, 2', 'a/b'])
       assert.deepEqual(
-        Object.keys(seen).filter(name => name.startsWith('x-express-van')),
+        [distinct, joined].flatMap(Object.keys).filter(name => name.startsWith('x-express-van')),
         [],
       )
     })
@@ -1927,6 +1931,20 @@ describe('Forward', () => {
       assert.deepEqual([plain.ip, plain.protocol, plain.secure], ['127.0.0.1', 'http', false])
     })
 
+    it('may be told in further headers by a trusted proxy, and by no other', async () => {
+      const headers = { 'X-Real-IP': '203.0.113.8', Forwarded: 'for=203.0.113.9' }
+      for (const [trusts, told] of [
+        [() => true, ['203.0.113.8', 'for=203.0.113.9']],
+        [() => false, [null, null]],
+      ] as const) {
+        await using wall = await Wall.start(
+          (req, res) => res.end(JSON.stringify([req.headers['x-real-ip'], req.headers.forwarded])),
+          { trusts },
+        )
+        assert.deepEqual(JSON.parse((await wall.ask({ headers })).body), told)
+      }
+    })
+
     it('changes with each request on a pooled connection', async () => {
       await using wall = await Wall.start(app())
       const seen = []
@@ -2008,6 +2026,7 @@ describe('Forward', () => {
       if (req.url === '/early') return void res.end('early')
       if (req.url === '/426') return void res.writeHead(426, { upgrade: 'websocket' }).end()
       if (req.url === '/half') return void res.write('half', () => req.socket.destroy())
+      if (req.url === '/never') return
       void bodyOf(req).then(body => {
         res.setHeader('Connection', 'close').setHeader('Trailer', 'X-Sum')
         res.write(`${req.method} ${req.url} ${req.headers.host} `)
@@ -2058,13 +2077,19 @@ describe('Forward', () => {
       await once(half, 'close').catch(() => {})
       assert.equal(half.rstCode, http2.constants.NGHTTP2_INTERNAL_ERROR)
       // An upload that breaks off is not complete.
-      const [arrived, whole] = [wall.atUpstream, wholeUploads]
+      const [arrived, aborts, whole] = [wall.atUpstream, wall.upstreamAborts, wholeUploads]
       const broken = session.request(slow)
       broken.on('error', () => {}).write('some')
       await eventually(() => wall.atUpstream > arrived)
       broken.destroy()
-      await eventually(() => wall.upstreamAborts > 0)
+      await eventually(() => wall.upstreamAborts > aborts)
       assert.equal(wholeUploads, whole)
+      // An app learns that nobody waits for its answer any more.
+      const never = session.request({ ':path': '/never', ':authority': 'a.test' })
+      never.on('error', () => {})
+      await eventually(() => wall.atUpstream > arrived + 1)
+      never.close(http2.constants.NGHTTP2_CANCEL)
+      await eventually(() => wall.upstreamAborts > aborts + 1)
     } finally {
       session.destroy()
       server.close()
