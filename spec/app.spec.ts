@@ -82,6 +82,30 @@ describe('App', () => {
     assert.equal(world.vhosts.stats().totals.draining, 0)
   })
 
+  it('cuts at close() what has been draining before, too', async () => {
+    await using world = await World.start({ drainTimeout: 3_600_000 })
+    const host = 'hasten.aries.test'
+    gated(world, host, '1')
+    await world.body(host)
+    const hanging = assert.rejects(world.get(host, '/hang'), { code: 'ECONNRESET' })
+    await inFlight(world, 1)
+    await world.vhosts.reload(host)
+    assert.equal(world.vhosts.stats().totals.draining, 1)
+    let isClosed = false
+    void world.vhosts.close({ drainTimeout: 20 }).then(() => {
+      isClosed = true
+    })
+    await eventually(() => isClosed)
+    await hanging
+    assert.deepEqual(
+      world.events('evict').map(({ reason, cut }) => [reason, cut]),
+      [
+        ['closed', 0],
+        ['reloaded', 1],
+      ],
+    )
+  })
+
   for (const [how, end] of Object.entries({
     'at close()': (world: World) => world.vhosts.close({ drainTimeout: 20 }),
     'of a replaced app': async (world: World) => {

@@ -1380,6 +1380,17 @@ describe('a change', { concurrency: 4 }, () => {
     )
   })
 
+  it('of what getVhostPath gives is followed, although nothing has changed on disk', async () => {
+    let release = 'one'
+    await using world = await World.start({ updateInterval: 20, getVhostPath: () => release })
+    for (const name of ['one', 'two']) world.site(name, name)
+    assert.equal(await world.body('aries.test'), 'one')
+    await eventually(() => serving(world)?.state === 'serving')
+    release = 'two'
+    await eventually(async () => assert.equal(await world.body('aries.test'), 'two'))
+    assert.equal(world.events('reload').length, 1)
+  })
+
   it('back from each hostname that waits for the release serves nothing of it', async () => {
     await using world = await World.start({ updateInterval: 20, watch: false })
     using gates = new Gates(world, ['two'])
@@ -1480,6 +1491,24 @@ describe('while a release loads', { concurrency: 4 }, () => {
       gates.open('two')
       await evicted(world, 'two')
       assert.equal((await world.get('aries.test')).status, 404)
+      assert.equal(world.vhosts.stats().totals.apps, 0)
+    })
+
+    it(`a site that did not load before can be deleted, ${way}`, async () => {
+      await using world = await World.start(options)
+      using gates = new Gates(world, ['two'])
+      world.write('releases/one/app/index.js', 'throw new Error("broken")')
+      world.link('aries.test', 'releases/one')
+      world.site('taurus.test', 'taurus')
+      assert.equal((await world.get('aries.test')).status, 500)
+      assert.equal(await world.body('taurus.test'), 'taurus')
+      world.link('aries.test', 'releases/two')
+      await gates.reached('two')
+      for (const host of ['aries.test', 'taurus.test']) world.remove(host)
+      // What was deleted first is seen no later, although nothing shows it while the load waits.
+      await evicted(world, 'taurus.test')
+      gates.open('two')
+      await evicted(world, 'two')
       assert.equal(world.vhosts.stats().totals.apps, 0)
     })
 
