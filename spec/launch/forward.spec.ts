@@ -1228,6 +1228,26 @@ describe('Forward', () => {
       assert.deepEqual([status, body], [200, 'some more'])
     })
 
+    it('an upload that the app breaks off does not hold up the next request of its client', async () => {
+      const breakOff = (req: IncomingMessage, res: ServerResponse): void => {
+        if (req.method === 'GET') res.end('well')
+        else req.once('data', () => req.socket.destroy())
+      }
+      await using wall = await Wall.start(breakOff, {}, undefined, { keepAliveTimeout: 60_000 })
+      const size = 8 * 2 ** 20
+      const socket = await wall.connect()
+      let received = ''
+      socket.setEncoding('latin1').on('data', data => {
+        received += data
+      })
+      socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n`)
+      socket.write(Buffer.alloc(size, 'x'))
+      await eventually(() => received.startsWith('HTTP/1.1 502 '))
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+      await eventually(() => received.endsWith('well'))
+      socket.destroy()
+    })
+
     it('a body that an app leaves half read holds up nobody else, and no connection', async () => {
       let received = ''
       const half = (req: IncomingMessage, res: ServerResponse): void => {
@@ -1929,6 +1949,26 @@ describe('Forward', () => {
       await using wary = await Wall.start(app())
       const plain = JSON.parse((await wary.ask({ headers })).body)
       assert.deepEqual([plain.ip, plain.protocol, plain.secure], ['127.0.0.1', 'http', false])
+    })
+
+    it('is told in X-Forwarded-For, -Proto and -Host by the router, whatever else they said', async () => {
+      await using wall = await Wall.start((req, res) => {
+        const { 'x-forwarded-for': address, 'x-forwarded-proto': protocol } = req.headersDistinct
+        res.end(JSON.stringify([address, protocol, req.headersDistinct['x-forwarded-host']]))
+      })
+      const claims = {
+        'x-forwarded-for': '203.0.113.9',
+        'x-forwarded-proto': 'https',
+        'X-Forwarded-Host': 'b.test',
+      }
+      for (const headers of [{}, claims]) {
+        wall.before = req => Object.assign(req, { vhost: { hostname: 'a.test', host: 'a.test:81' } })
+        assert.deepEqual(JSON.parse((await wall.ask({ headers })).body), [
+          ['127.0.0.1'],
+          ['http'],
+          ['a.test:81'],
+        ])
+      }
     })
 
     it('may be told in further headers by a trusted proxy, and by no other', async () => {

@@ -64,6 +64,42 @@ describe('UpgradeExchange', () => {
     assert.ok(door.failures.length < CLIENTS / 2, door.failures.join('; '))
   })
 
+  it('asks again only for what is safe to repeat', async () => {
+    await using app = await UpgradeApp.start(socket => socket.destroy())
+    await using door = await Door.open(app.path)
+    for (const method of ['GET', 'POST']) {
+      const [client] = (await door.enter(1, {}, method)) as [Socket]
+      assert.match(await text(client), /^HTTP\/1\.1 502 /)
+    }
+    assert.deepEqual(door.askable, ['GET'])
+  })
+
+  it('leaves nothing of an attempt on a connection that is taken at the next one', async () => {
+    let asked = 0
+    await using app = await UpgradeApp.start(socket => {
+      asked++
+      if (asked === 1) socket.destroy()
+      if (asked !== 2) return
+      socket.write(SWITCHED)
+      socket.on('data', data => socket.write(data)).on('end', () => setImmediate(() => socket.end('bye')))
+    })
+    await using door = await Door.open(app.path, 1000)
+    door.retries = 1
+    const [client] = (await door.enter(1)) as [Socket]
+    let received = ''
+    client.setEncoding('latin1').on('data', data => {
+      received += data
+    })
+    await eventually(() => received.endsWith('\r\n\r\n'))
+    client.write('one')
+    await eventually(() => received.endsWith('one'))
+    // By the time limit of the first attempt, this one is over, too.
+    const [unanswered] = (await door.enter(1)) as [Socket]
+    assert.match(await text(unanswered), /^HTTP\/1\.1 50[34] /)
+    client.end('two')
+    await eventually(() => received.endsWith('onetwobye'))
+  })
+
   it('ends the whole connection if the app refuses, whatever the client leaves open', async () => {
     await using app = await UpgradeApp.start(socket => {
       socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno')
@@ -256,6 +292,10 @@ class UpgradeApp {
 /** A server that forwards upgrades to an app. */
 class Door {
   readonly failures: Error[] = []
+  /** The methods of upgrades that might be asked again. */
+  readonly askable: string[] = []
+  /** How many of those are. */
+  retries = 0
   readonly #sockets: Duplex[] = []
   readonly #server: Server
 
@@ -264,7 +304,12 @@ class Door {
       trusts: undefined,
       socketPath: path,
       requestTimeout,
-      retry: () => false,
+      retry: (req, socket, failed) => {
+        this.askable.push(String(req.method))
+        if (this.retries-- <= 0) return false
+        forward.upgrade(req, socket as Duplex, Buffer.alloc(0), error => failed(error as VhostError))
+        return true
+      },
       broken: error => this.failures.push(error),
       answered: () => {},
     })
@@ -281,12 +326,12 @@ class Door {
   }
 
   /** Opens clients that ask for an upgrade. Resolves when their requests have been passed on. */
-  async enter(count: number, options: { allowHalfOpen?: boolean } = {}): Promise<Socket[]> {
+  async enter(count: number, options: { allowHalfOpen?: boolean } = {}, method = 'GET'): Promise<Socket[]> {
     const { port } = this.#server.address() as AddressInfo
     const before = this.#sockets.length
     const clients = Array.from({ length: count }, () => connect({ port, host: '127.0.0.1', ...options }))
     for (const client of clients)
-      client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n')
+      client.write(`${method} / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\n`)
     await eventually(() => this.#sockets.length === before + count)
     return clients
   }
