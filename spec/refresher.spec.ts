@@ -933,6 +933,22 @@ describe('names of one release', { concurrency: 4 }, () => {
 })
 
 describe('a release that does not load', { concurrency: 4 }, () => {
+  it('gives away none of its documents while the one before it serves', async () => {
+    await using world = await World.start({ updateInterval: 20 }, (app, vhosts) =>
+      app.use(vhosts.static(), vhosts),
+    )
+    world.site('releases/one', 'one')
+    world.write('releases/one/static/name.txt', 'document of one')
+    world.link('aries.test', 'releases/one')
+    assert.equal(await world.body('aries.test'), 'one')
+    world.write('releases/two/app/index.js', 'throw new Error("broken")')
+    for (const name of ['name', 'new']) world.write(`releases/two/static/${name}.txt`, 'document of two')
+    world.link('aries.test', 'releases/two')
+    await eventually(() => world.events('error').length > 0)
+    assert.equal(await world.body('aries.test', '/name.txt'), 'document of one')
+    assert.equal(await world.body('aries.test', '/new.txt'), 'one')
+  })
+
   for (const [way, options] of WAYS) {
     it(`leaves the last good one serving, and is tried only once while nobody asks, ${way}`, async () => {
       await using world = await World.start(options)
