@@ -17,6 +17,8 @@ const LEAST_LIMIT = 1000
 export const cache: NodeJS.Dict<NodeJS.Module> = createRequire(import.meta.url).cache
 /** Real path of a release → its cached files. To search the whole cache would take longer with every app. */
 const files = new RealPathMap<Noted>()
+/** When modules entered the cache. */
+const entered = new WeakMap<NodeJS.Module, number>()
 let isWatched = false
 
 /**
@@ -32,6 +34,8 @@ export function watchCache(): void {
   const prototype = new Proxy(Object.create(Object.getPrototypeOf(cache)), {
     set(target, file, module, receiver) {
       if (typeof file === 'string') noteFile(file, realPathOf(file))
+      // A module that is put back has not begun anew.
+      if (typeof module === 'object' && !entered.has(module)) entered.set(module, performance.now())
       return Reflect.set(target, file, module, receiver)
     },
   })
@@ -64,6 +68,11 @@ export function cachedBelow(realPath: string): NodeJS.Module[] {
     }
   }
   return found
+}
+
+/** For how long a module has been in the cache, in milliseconds. */
+export function ageInCache(module: NodeJS.Module): number {
+  return performance.now() - (entered.get(module) ?? -Infinity)
 }
 
 export function putBack(entries: readonly [file: string, NodeJS.Module | undefined][]): void {

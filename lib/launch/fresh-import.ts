@@ -124,7 +124,9 @@ export class FreshImport {
   forget(): void {
     this.#isForgotten = true
     this.#leave()
-    if (hasLinked(this.#realPath)) void linkedRun(this.#realPath).then(() => this.#forgetModules())
+    // Of a process that ends there is nothing to forget.
+    if (hasLinked(this.#realPath))
+      void linkedRun(this.#realPath, { ref: false }).then(() => this.#forgetModules())
     else this.#forgetModules()
   }
 

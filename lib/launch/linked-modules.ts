@@ -1,9 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { cachedBelow } from './cached-modules.ts'
+import { ageInCache, cachedBelow } from './cached-modules.ts'
 
 /** The mark that Node puts on a CommonJS module that an import has linked. */
 const MARK = 'kIsCachedByESMLoader'
-/** How long linked modules may take to run, in milliseconds. After a failed import they never do. */
+/**
+ * How long linked modules may take to run, in milliseconds. After a failed import they never do, nor does what a package
+ * such as React exports in development only: Node links that, too, to learn its names.
+ */
 const PATIENCE = 1000
 /** Milliseconds between two checks. */
 const LOOK = 5
@@ -13,14 +16,15 @@ const LOOK = 5
  * that has left the cache between linking and running fails, that ends the process: its import fails with a second
  * rejection, which nobody can handle. Modules that take longer are run among their own ones.
  */
-export async function linkedRun(realPath: string): Promise<void> {
+export async function linkedRun(realPath: string, { ref = true }: { ref?: boolean } = {}): Promise<void> {
   const end = performance.now() + PATIENCE
-  while (hasLinked(realPath) && performance.now() < end) await delay(LOOK)
+  while (hasLinked(realPath) && performance.now() < end) await delay(LOOK, undefined, { ref })
 }
 
 /** Whether there is something to wait for. */
 export function hasLinked(realPath: string): boolean {
-  return process.version.startsWith('v20.') && cachedBelow(realPath).some(isLinked)
+  if (!process.version.startsWith('v20.')) return false
+  return cachedBelow(realPath).some(module => isLinked(module) && ageInCache(module) < PATIENCE)
 }
 
 /** Whether an import has linked a CommonJS module that has not run yet. */

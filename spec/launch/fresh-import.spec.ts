@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { FreshImport } from '../../lib/launch/fresh-import.ts'
-import { linkedRun } from '../../lib/launch/linked-modules.ts'
+import { hasLinked, linkedRun } from '../../lib/launch/linked-modules.ts'
 import { eventually, World } from '../support/world.ts'
 
 type Tree = Record<string, string>
@@ -1181,6 +1181,24 @@ describe('FreshImport', () => {
       assert.deepEqual({ ...((await imported) as object) }, { default: 'one' })
       await run
       await eventually(() => site.cached.length === 0)
+    })
+
+    it('but waits for none that is linked for its names and never runs', { skip: !noHooks }, async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.mjs': `import { n } from './lib.cjs'; export default n`,
+        'app/lib.cjs': `
+          if (true) module.exports = require('./production.cjs')
+          else module.exports = require('./development.cjs')`,
+        'app/production.cjs': 'exports.n = 1',
+        'app/development.cjs': 'exports.n = 2',
+      })
+      await site.load('app/index.mjs')
+      assert.ok(site.cached.includes(join(site.path, 'app/development.cjs')))
+      await eventually(() => !hasLinked(site.path))
+      site.last?.forget()
+      assert.deepEqual(site.cached, [])
     })
 
     for (const [when, end] of [
