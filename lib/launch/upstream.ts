@@ -17,8 +17,8 @@ import { type Redo, Untouched } from './untouched.ts'
 
 /** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
 const HEARTBEAT = 750
-/** An app that leaves this many pings unanswered is killed. */
-const MAX_MISSES = 2
+/** An app that leaves this many pings unanswered is killed when the next one is due. */
+const MAX_UNANSWERED = 2
 /** How long an app may take from SIGTERM to its end, in milliseconds. */
 const TERM_GRACE = 2000
 /** In milliseconds. Whoever stops waiting for an app's `close()` is told first; then the app is ended. */
@@ -60,7 +60,8 @@ export class Upstream implements Launched {
   #figures: Figures = { memory: null, cpu: null }
   #isBusy: () => boolean = () => false
   #heartbeat: NodeJS.Timeout | undefined
-  #misses = 0
+  /** How often it has been pinged since it last answered anything. */
+  #unanswered = 0
   #isStill = false
   #isLost = false
   #crash!: (error: VhostError) => void
@@ -166,7 +167,7 @@ export class Upstream implements Launched {
 
   readonly #onReport = (report: Report): void => {
     if (report.type === 'pong') {
-      this.#misses = 0
+      this.#unanswered = 0
       this.#figures = report.figures
       for (const tell of this.#pongs) tell()
     } else if (report.type === 'upgrades') {
@@ -186,22 +187,24 @@ export class Upstream implements Launched {
 
   #beginHeartbeat(): void {
     if (this.#heartbeat || this.#isStopping) return
-    this.#misses = 0
-    this.#runner.order('ping')
+    this.#unanswered = 0
+    this.#ping()
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT).unref()
   }
 
   #beat(): void {
-    if (!this.#isBusy()) {
-      this.#endHeartbeat()
-      return
-    }
-    if (++this.#misses >= MAX_MISSES) afterReading(() => this.#judge())
-    else this.#runner.order('ping')
+    if (!this.#isBusy()) this.#endHeartbeat()
+    else if (this.#unanswered < MAX_UNANSWERED) this.#ping()
+    else afterReading(() => this.#judge())
+  }
+
+  #ping(): void {
+    this.#unanswered++
+    this.#runner.order('ping')
   }
 
   #judge(): void {
-    if (this.#misses < MAX_MISSES || !this.#heartbeat) return
+    if (this.#unanswered < MAX_UNANSWERED || !this.#heartbeat) return
     debug('no heartbeat: killed')
     this.#endHeartbeat()
     this.#isStill = true
@@ -213,7 +216,7 @@ export class Upstream implements Launched {
    * meanwhile.
    */
   readonly #onAnswered = (): void => {
-    this.#misses = 0
+    this.#unanswered = 0
   }
 
   #endHeartbeat(): void {
@@ -273,7 +276,7 @@ export class Upstream implements Launched {
 
 /** Its exit, which the router caused, would not say why. */
 function standstill(): VhostError {
-  const seconds = (MAX_MISSES * HEARTBEAT) / 1000
+  const seconds = (MAX_UNANSWERED * HEARTBEAT) / 1000
   return new VhostError('ERR_VHOST_CRASHED', { detail: `it did not respond for ${seconds} s and was killed` })
 }
 

@@ -40,6 +40,19 @@ describe('Upstream', () => {
     assert.equal(busy.kills, 1)
   })
 
+  it('is not killed for a ping that it has had no time yet to answer', async t => {
+    await using busy = await Busy.start(t.mock.timers)
+    busy.runner.onReport?.({ type: 'pong', figures: FIGURES })
+    for (let beat = 0; beat < 2; beat++) {
+      t.mock.timers.tick(BEAT)
+      await busy.turns()
+    }
+    assert.equal(busy.kills, 0)
+    t.mock.timers.tick(BEAT)
+    await busy.turns()
+    assert.equal(busy.kills, 1)
+  })
+
   it('is not killed while it answers one request after another, although it finds no time for a ping', async t => {
     await using busy = await Busy.start(t.mock.timers)
     for (let beat = 0; beat < 4; beat++) {
@@ -50,7 +63,7 @@ describe('Upstream', () => {
       await answer
     }
     assert.equal(busy.kills, 0)
-    for (let beat = 0; beat < 2; beat++) {
+    for (let beat = 0; beat < 3; beat++) {
       t.mock.timers.tick(BEAT)
       await busy.turns()
     }
