@@ -90,6 +90,11 @@ export interface VhostRouterOptions {
    */
   requestTimeout?: number | undefined
   /**
+   * How long an isolated app may stand still while it has requests, in milliseconds; after that, or at most half as long
+   * again, it is killed and started anew. `0` means never. @default 1_500
+   */
+  heartbeatTimeout?: number | undefined
+  /**
    * `'owner'`: each app runs as the user who owns its release folder. The router must run as root, `isolation` must be
    * `'process'`, and a folder that belongs to root is refused. @default the router's user
    */
@@ -148,6 +153,7 @@ export interface Settings extends PathSettings {
   readonly isolation: Isolation | ((vhost: { realPath: string }) => Isolation)
   readonly memoryLimit: number | ((vhost: { realPath: string }) => number | undefined) | undefined
   readonly requestTimeout: number
+  readonly heartbeatTimeout: number
   readonly user: 'owner' | undefined
   readonly env: Environment | ((vhost: { realPath: string }) => Environment)
   readonly maxApps: number
@@ -181,6 +187,7 @@ const CHECKS: Record<keyof VhostRouterOptions, (value: unknown) => string | unde
       : undefined,
   memoryLimit: value => (typeof value === 'function' ? undefined : expectHeap(value)),
   requestTimeout: expectDelay,
+  heartbeatTimeout: expectDelay,
   user: value => (value === 'owner' ? undefined : `'owner'`),
   maxApps: value => expectNumber(value, 1, 1_000_000, 'apps'),
   idleTimeout: expectDelay,
@@ -219,6 +226,7 @@ export function resolveOptions(given: VhostRouterOptions = {}): Settings {
     isolation: options.isolation ?? 'none',
     memoryLimit: options.memoryLimit,
     requestTimeout: options.requestTimeout ?? 0,
+    heartbeatTimeout: options.heartbeatTimeout ?? 1.5 * SECOND,
     user: options.user,
     env: options.env ?? {},
     maxApps: options.maxApps ?? 100,
@@ -251,6 +259,7 @@ const NEEDS_ISOLATION = {
   env: 'all apps share the environment of this process',
   memoryLimit: 'all apps share the memory of this process',
   requestTimeout: 'nothing can end a request of an app in this process',
+  heartbeatTimeout: 'an app that stands still stops this process',
 } as const
 
 function refuseContradictions(options: VhostRouterOptions): void {

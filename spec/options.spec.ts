@@ -22,6 +22,7 @@ describe('resolveOptions', () => {
       isolation: 'none',
       memoryLimit: undefined,
       requestTimeout: 0,
+      heartbeatTimeout: 1500,
       user: undefined,
       env: {},
       maxApps: 100,
@@ -136,6 +137,7 @@ describe('vhostRouter, with wrong options,', () => {
     isolation: [null, 'threads', 'None', true, ['process']],
     memoryLimit: [...notNumber, 0, 2 ** 20, 2 ** 41],
     requestTimeout: [...notNumber, 2 ** 31],
+    heartbeatTimeout: [...notNumber, 2 ** 31],
     user: [null, 'root', 0, true],
     maxApps: [...notNumber, 0, 1_000_001],
     idleTimeout: [...notNumber, 2 ** 31],
@@ -284,7 +286,7 @@ describe('vhostRouter, with wrong options,', () => {
     }
   })
 
-  it('says that env, memoryLimit and requestTimeout need isolation', () => {
+  it('says that env, memoryLimit, requestTimeout and heartbeatTimeout need isolation', () => {
     assert.throws(
       () => vhostRouter({ env: { PORT: '80' } }),
       /'env'.*needs isolation: 'thread' or 'process': with 'none'.*share/,
@@ -304,6 +306,10 @@ describe('vhostRouter, with wrong options,', () => {
     assert.throws(
       () => vhostRouter({ requestTimeout: 1000 }),
       /'requestTimeout'.*needs isolation: 'thread' or 'process': with 'none'/,
+    )
+    assert.throws(
+      () => vhostRouter({ heartbeatTimeout: 5000 }),
+      /'heartbeatTimeout'.*needs isolation: 'thread' or 'process': with 'none'/,
     )
   })
 
@@ -351,6 +357,7 @@ const EVERY_OPTION = {
   isolation: 'thread',
   memoryLimit: 2 ** 27,
   requestTimeout: 1000,
+  heartbeatTimeout: 0,
   user: undefined,
   maxApps: 1,
   idleTimeout: 60_000,

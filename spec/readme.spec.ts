@@ -57,6 +57,7 @@ describe('README', () => {
       'loadTimeout',
       'drainTimeout',
       'requestTimeout',
+      'heartbeatTimeout',
       'maxConcurrentLoads',
       'basePath',
       'appDir',

@@ -87,6 +87,11 @@ export const ROUTER: Record<string, Flag> = {
     option: 'requestTimeout',
     text: 'how long an isolated app may take to begin its answer (0: no limit)',
   },
+  'heartbeat-timeout': {
+    value: 'ms',
+    option: 'heartbeatTimeout',
+    text: 'how long an isolated app may stand still before it is killed (1500; 0: for ever)',
+  },
   user: { value: 'owner', option: 'user', text: "owner: each app runs as its folder's owner; needs root" },
   'max-apps': { value: 'number', option: 'maxApps', text: 'how many apps stay loaded (100)' },
   'idle-timeout': {

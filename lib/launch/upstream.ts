@@ -15,7 +15,7 @@ import { readProcessFigures } from './process-figures.ts'
 import type { Exit, Runner } from './runner.ts'
 import { type Redo, Untouched } from './untouched.ts'
 
-/** How often an app with requests in flight is asked whether it is alive, in milliseconds. */
+/** How often an app that may stand still for ever is asked for its figures, in milliseconds. */
 const HEARTBEAT = 750
 /** An app that leaves this many pings unanswered is killed when the next one is due. */
 const MAX_UNANSWERED = 2
@@ -31,6 +31,8 @@ export interface UpstreamSettings {
   readonly socketPath: string
   readonly trusts: Trusts | undefined
   readonly requestTimeout: number
+  /** How long it may stand still while it has requests, in milliseconds; 0: for ever. */
+  readonly heartbeatTimeout: number
   readonly redo: Redo
   /** Requests that have been redone once, whatever the upstream: none is redone twice. */
   readonly redone: WeakSet<IncomingMessage>
@@ -51,6 +53,7 @@ export class Upstream implements Launched {
   readonly crashed: Promise<VhostError>
   readonly #runner: Runner
   readonly #forward: Forward
+  readonly #heartbeatTimeout: number
   readonly #redo: Redo
   readonly #redone: WeakSet<IncomingMessage>
   readonly #pongs = new Set<() => void>()
@@ -67,9 +70,10 @@ export class Upstream implements Launched {
   #crash!: (error: VhostError) => void
 
   constructor(runner: Runner, settings: UpstreamSettings) {
-    const { socketPath, trusts, requestTimeout } = settings
+    const { socketPath, trusts, requestTimeout, heartbeatTimeout } = settings
     this.isolation = settings.isolation
     this.#runner = runner
+    this.#heartbeatTimeout = heartbeatTimeout
     this.#redo = settings.redo
     this.#redone = settings.redone
     this.#forward = new Forward({
@@ -87,7 +91,7 @@ export class Upstream implements Launched {
     this.crashed = new Promise(resolve => {
       this.#crash = resolve
       void this.exited.then(exit => {
-        if (!this.#isStopping) resolve(this.#isStill ? standstill() : crash(exit))
+        if (!this.#isStopping) resolve(this.#isStill ? standstill(heartbeatTimeout) : crash(exit))
       })
     })
     this.ready = this.#becomeReady()
@@ -189,13 +193,14 @@ export class Upstream implements Launched {
     if (this.#heartbeat || this.#isStopping) return
     this.#unanswered = 0
     this.#ping()
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT).unref()
+    const interval = this.#heartbeatTimeout / MAX_UNANSWERED || HEARTBEAT
+    this.#heartbeat = setInterval(() => this.#beat(), interval).unref()
   }
 
   #beat(): void {
     if (!this.#isBusy()) this.#endHeartbeat()
     else if (this.#unanswered < MAX_UNANSWERED) this.#ping()
-    else afterReading(() => this.#judge())
+    else if (this.#heartbeatTimeout > 0) afterReading(() => this.#judge())
   }
 
   #ping(): void {
@@ -275,9 +280,9 @@ export class Upstream implements Launched {
 }
 
 /** Its exit, which the router caused, would not say why. */
-function standstill(): VhostError {
-  const seconds = (MAX_UNANSWERED * HEARTBEAT) / 1000
-  return new VhostError('ERR_VHOST_CRASHED', { detail: `it did not respond for ${seconds} s and was killed` })
+function standstill(milliseconds: number): VhostError {
+  const detail = `it did not respond for ${milliseconds / 1000} s and was killed`
+  return new VhostError('ERR_VHOST_CRASHED', { detail })
 }
 
 function crash({ code, signal, error }: Exit): VhostError {

@@ -130,7 +130,7 @@ export class Upstreams {
   }
 
   #start(release: Release, isolation: 'thread' | 'process', runnerSettings: RunnerSettings): Upstream {
-    const { trusts, requestTimeout } = this.#settings
+    const { trusts, requestTimeout, heartbeatTimeout } = this.#settings
     const { socketPath } = runnerSettings.setup
     this.#reaper ??= new Reaper((this.#folder as SocketFolder).path, this.#cgroups.prefix)
     this.#reaper.start()
@@ -146,6 +146,7 @@ export class Upstreams {
       socketPath,
       trusts,
       requestTimeout,
+      heartbeatTimeout,
       redo: this.#redo,
       redone: this.#redone,
     })

@@ -616,6 +616,15 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.ok(answered > 3, `${answered} answers`)
     })
 
+    it('may stand still for no longer than heartbeatTimeout', async () => {
+      await using world = await start({ heartbeatTimeout: 300 })
+      world.write('aries.test/app/index.js', 'module.exports = () => { for (;;); }')
+      const told = world.event('error')
+      const answer = world.get('aries.test', '/', { method: 'POST' })
+      assert.match(String((await told).error), /it did not respond for 0\.3 s and was killed/)
+      assert.equal((await answer).status, 502)
+    })
+
     it('standing still with no request in flight is no fault', async () => {
       await using world = await start()
       world.write(

@@ -53,6 +53,28 @@ describe('Upstream', () => {
     assert.equal(busy.kills, 1)
   })
 
+  it('may stand still for as long as heartbeatTimeout says', async t => {
+    await using busy = await Busy.start(t.mock.timers, 20 * BEAT)
+    for (let beat = 0; beat < 20; beat++) {
+      assert.equal(busy.kills, 0)
+      t.mock.timers.tick(BEAT)
+      await busy.turns()
+    }
+    assert.equal(busy.kills, 1)
+  })
+
+  it('may stand still for ever with heartbeatTimeout 0, and is pinged no more until it answers', async t => {
+    await using busy = await Busy.start(t.mock.timers, 0)
+    for (let beat = 0; beat < 20; beat++) {
+      t.mock.timers.tick(BEAT)
+      await busy.turns()
+    }
+    assert.deepEqual([busy.kills, busy.orders], [0, ['ping', 'ping']])
+    busy.runner.onReport?.({ type: 'pong', figures: FIGURES })
+    t.mock.timers.tick(BEAT)
+    assert.equal(busy.orders.length, 3)
+  })
+
   it('is not killed while it answers one request after another, although it finds no time for a ping', async t => {
     await using busy = await Busy.start(t.mock.timers)
     for (let beat = 0; beat < 4; beat++) {
@@ -128,12 +150,13 @@ class Busy {
   })
   readonly #router: http.Server
 
-  private constructor() {
+  private constructor(heartbeatTimeout: number) {
     this.upstream = new Upstream(this.runner, {
       isolation: 'process',
       socketPath: this.socketPath,
       trusts: undefined,
       requestTimeout: 0,
+      heartbeatTimeout,
       redo: () => {},
       redone: new WeakSet(),
     })
@@ -147,8 +170,11 @@ class Busy {
     })
   }
 
-  static async start(timers: { enable(options: { apis: ['setInterval'] }): void }): Promise<Busy> {
-    const busy = new Busy()
+  static async start(
+    timers: { enable(options: { apis: ['setInterval'] }): void },
+    heartbeatTimeout = 2 * BEAT,
+  ): Promise<Busy> {
+    const busy = new Busy(heartbeatTimeout)
     await once(busy.#app.listen(busy.socketPath), 'listening')
     await once(busy.#router.listen(0, '127.0.0.1'), 'listening')
     timers.enable({ apis: ['setInterval'] })
