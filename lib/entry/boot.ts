@@ -7,6 +7,7 @@ import { isMainThread } from 'node:worker_threads'
 import { mountedHandler } from '../handler/mounted-handler.ts'
 import { importFor, importOwn } from '../handler/package-import.ts'
 import { exportsNothing, findHandler, type Handler } from '../handler.ts'
+import { awaitedExports } from '../launch/awaited-exports.ts'
 import { LoadScope } from '../launch/caught-listen.ts'
 import { exportsInTime } from '../launch/exports-in-time.ts'
 import { hookGenerations, setRelease } from '../launch/generation-hook.ts'
@@ -168,7 +169,7 @@ function bindFront(socketPath: string): Server {
 /** Of CommonJS, what its module exports now; of an ES module, once all of it has run. */
 async function exportsOf(entry: string): Promise<unknown> {
   const { main } = createRequire(entry)
-  if (main?.filename === entry && !exportsNothing(main.exports)) return main.exports
+  if (main?.filename === entry && !exportsNothing(main.exports)) return await awaitedExports(main.exports)
   return await import(pathToFileURL(entry).href)
 }
 

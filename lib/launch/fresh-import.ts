@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { types } from 'node:util'
 import { isWithin } from '../files/is-within.ts'
 import { importFor } from '../handler/package-import.ts'
+import { awaitedExports } from './awaited-exports.ts'
 import { noteFile, putBack, takeOut, watchCache } from './cached-modules.ts'
 import { deleteRelease, endGeneration, hasImports, hookGenerations, setRelease } from './generation-hook.ts'
 import { withGeneration } from './generation-url.ts'
@@ -78,7 +79,7 @@ export class FreshImport {
     const own = { generation: this.#generation, modulePaths }
     live.set(realPath, (live.get(realPath) ?? new Map()).set(this, own))
     this.#become(own)
-    if (isSurelyCommonJS(entry)) return createRequire(entry)(entry)
+    if (isSurelyCommonJS(entry)) return await awaitedExports(createRequire(entry)(entry))
     this.#isImported = true
     try {
       return await import(withGeneration(pathToFileURL(entry).href, this.#generation))

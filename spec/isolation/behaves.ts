@@ -935,6 +935,18 @@ export function behaves(isolation: 'thread' | 'process'): void {
       assert.equal(readFileSync(world.path('notes'), 'utf8'), 'answered close SIGTERM ')
     })
 
+    it('close() that is a member of an exported promise runs, too', async () => {
+      await using world = await start()
+      world.write(
+        'aries.test/app/index.js',
+        `module.exports = (async () => (req, res) => res.end('ok'))()
+         module.exports.close = () => require('fs').writeFileSync('${world.path('notes')}', 'closed')`,
+      )
+      assert.equal(await world.body('aries.test'), 'ok')
+      await world.vhosts.close()
+      assert.equal(readFileSync(world.path('notes'), 'utf8'), 'closed')
+    })
+
     it('an app that does not answer its probe closes what it opened', async () => {
       await using world = await start()
       world.write('aries.test/package.json', '{ "vhost": { "probe": "/healthz" } }')

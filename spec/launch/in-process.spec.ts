@@ -482,6 +482,7 @@ describe('InProcess', () => {
         'Symbol.asyncDispose': `${app}; app[Symbol.asyncDispose] = ${note}; app.close = () => { throw new Error('not me') }; module.exports = app`,
         'an export before the handler': `${app}; app.close = () => { throw new Error('not me') }; module.exports = { app, close: ${note} }`,
         'the handler of a promise': `${app}; app.close = ${note}; module.exports = Promise.resolve(app)`,
+        'a member of a promise': `${app}; module.exports = Promise.resolve(app); module.exports.close = ${note}`,
         'an export beside a server': `require('node:http').createServer((req, res) => res.end('${how} ${n}')).listen(80); exports.close = ${note}`,
       }
       return sources[how] as string
@@ -493,6 +494,7 @@ describe('InProcess', () => {
       'Symbol.asyncDispose',
       'an export before the handler',
       'the handler of a promise',
+      'a member of a promise',
       'an export beside a server',
     ]) {
       it(`is called once, for the generation that ended: ${how}`, async () => {
