@@ -69,10 +69,18 @@ export function upgradeOf(
   return (req, socket, head) => listened.emit('upgrade', req, socket, head)
 }
 
-/** Whether a module exports nothing at all: it may be about to call `listen()`. */
+/** Whether a module exports nothing, or hooks alone: it may be about to call `listen()`. */
 export function exportsNothing(exports: unknown): boolean {
   if (exports === undefined || exports === null) return true
-  return isBag(exports) && !isPromise(exports) && meaningfulKeys(exports).length === 0
+  if (!isBag(exports) || isPromise(exports)) return false
+  return meaningfulKeys(exports).every(key => {
+    const value = member(exports, key)
+    return key === 'default' ? exportsNothing(value) : isHook(key) && typeof value === 'function'
+  })
+}
+
+function isHook(name: string): boolean {
+  return name === 'close' || name === 'upgrade'
 }
 
 function exportOf(exports: unknown, exportName: string): unknown {
@@ -226,7 +234,8 @@ function toBeNamed(exports: unknown): string {
   const keys = meaningfulKeys(exports)
   if (keys.length === 1 && keys[0] === 'default') return toBeNamed(member(exports, 'default'))
   const name = keys.find(
-    key => /^\w{1,40}$/.test(key) && typeof attempt(() => member(exports, key)) === 'function',
+    key =>
+      /^\w{1,40}$/.test(key) && !isHook(key) && typeof attempt(() => member(exports, key)) === 'function',
   )
   return name === undefined
     ? ''

@@ -270,6 +270,24 @@ describe('LoadScope', () => {
       await assertFree(port)
     })
 
+    for (const [file, hooks] of [
+      ['index.js', 'exports.close = exports.upgrade = () => {}'],
+      ['index.mjs', 'export const close = () => {}; export const upgrade = () => {}'],
+    ]) {
+      it(`late, in ${file} that exports hooks alone`, async () => {
+        await using world = await World.start()
+        world.write(
+          `${HOST}/app/${file}`,
+          `${hooks}
+          import('node:http').then(async ({ createServer }) => {
+            await new Promise(resolve => setTimeout(resolve, 50))
+            createServer((req, res) => res.end('answer')).listen(80)
+          })`,
+        )
+        assert.equal(await world.body(HOST), 'answer')
+      })
+    }
+
     it('made for handmade requests, at once or in an event of another module', async () => {
       await using world = await World.start()
       world.write(
