@@ -66,7 +66,10 @@ export class Refresher {
       const { lastRead } = vhost
       const isNew = !isSameRelease(lastRead, found.release)
       vhost.lastRead = found.release
-      if (found.realPath === vhost.realPath) vhost.identity = found.identity
+      if (found.realPath === vhost.realPath) {
+        vhost.identity = found.identity
+        vhost.readAt = found.readAt
+      }
       if (lastRead) this.#follower.leaveRefused(vhost, lastRead)
       if (isNew || isBack || !this.#watch.isQuiet(vhost))
         void this.#follower.follow(vhost, found, isNew || isBack)
@@ -78,10 +81,13 @@ export class Refresher {
     const { realPath, vhostPath, isFirstChoice, lastRead } = vhost
     const { basePath, getVhostPath, getVersion } = this.#settings
     if (getVhostPath || getVersion || !isFirstChoice || !lastRead || !this.#watch.isQuiet(vhost)) return false
+    const readAt = performance.now()
     if (!(await isUnchanged(lastRead, vhostPath, this.#settings))) return false
     if (!isBelow(realPath, basePath) && (await containsBasePath(realPath, basePath).catch(() => true)))
       return false
-    return vhost.lastRead === lastRead && this.#watch.isQuiet(vhost)
+    if (vhost.lastRead !== lastRead || !this.#watch.isQuiet(vhost)) return false
+    vhost.readAt = readAt
+    return true
   }
 
   /** Whether nothing has been at the place of a hostname for long enough. */

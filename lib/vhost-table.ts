@@ -18,8 +18,8 @@ export interface Vhost extends Used, Told {
   readonly isFirstChoice: boolean
   /** What each specifier of the pattern that led here stands for. */
   readonly captures: readonly string[]
-  /** When the reading that led it here began, by `performance.now()`. */
-  readonly readAt: number
+  /** When the last reading that led it here, or found it here, began, by `performance.now()`. */
+  readAt: number
   /** The last reading of what is on disk, which saves work at the next. */
   lastRead: ReadRelease | undefined
   /** How often in a row nothing was found at its place, and when last, by `performance.now()`. */

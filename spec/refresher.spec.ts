@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { VhostError, VhostRouterOptions } from '../lib/index.ts'
 import { resultOfChild, runChild } from './support/child.ts'
 import { Client } from './support/client.ts'
-import { PatchedFs } from './support/patched-fs.ts'
+import { FsCalls, PatchedFs } from './support/patched-fs.ts'
 import { eventually, World } from './support/world.ts'
 
 const WAYS: [way: string, options: VhostRouterOptions][] = [
@@ -1311,6 +1311,29 @@ describe('a change', { concurrency: 4 }, () => {
     assert.equal(await next, 'two')
     for (let time = 0; time < 20; time++) assert.equal(await world.body('aries.test'), 'one')
     assert.deepEqual(world.events('evict'), [])
+  })
+
+  it('that is taken back while load() loads the release ahead leads nowhere else', async () => {
+    // Without getVersion, a quick look shows that nothing has changed.
+    for (const options of [{}, { getVersion: () => 1 }]) {
+      await using world = await World.start({ ...options, updateInterval: 10, watch: false })
+      using gates = new Gates(world, ['two'])
+      using calls = new FsCalls()
+      world.site('releases/one', 'one')
+      world.link('aries.test', 'releases/one')
+      assert.equal(await world.body('aries.test'), 'one')
+      world.link('aries.test', 'releases/two')
+      const loaded = world.vhosts.load('aries.test')
+      await gates.reached('two')
+      world.link('aries.test', 'releases/one')
+      calls.paths.length = 0
+      await eventually(() => calls.paths.filter(path => path === world.path('aries.test')).length > 20)
+      gates.open('two')
+      await loaded
+      assert.equal(await world.body('aries.test'), 'one')
+      await evicted(world, 'two')
+      assert.ok(!world.events('reload').some(({ realPath }) => realPath === world.path('releases/one')))
+    }
   })
 
   it('back to a release for only a moment leaves nothing of it loaded', async () => {
