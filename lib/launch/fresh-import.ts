@@ -114,7 +114,8 @@ export class FreshImport {
     this.#leave()
     const hasEnded = this.#previous ? this.#previous.modules.#isForgotten : false
     const previous = hasEnded ? undefined : this.#previous
-    if (now !== this && now !== previous?.modules) return
+    // When a load that was given up arrives, what the serving app has required since then is its own.
+    if (now && now !== this) return
     setAside(this.#realPath)
     if (!hasEnded) putBack(this.#before)
     if (previous) previous.modules.#become(previous.release)

@@ -1232,7 +1232,7 @@ describe('FreshImport', () => {
         'app/index.js': `
           const lib = require('./lib')
           let late
-          module.exports = () => (late ??= require('./late'))() === lib`,
+          module.exports = () => require('./late') === (late ??= require('./late')) && late() === lib`,
         'app/lib.js': 'module.exports = {}',
         'app/late.js': `module.exports = () => require('./lib')`,
       })
