@@ -13,7 +13,7 @@ import { type LoadedRelease, realPathOf, releaseAt, releaseOf } from './loaded-r
 import type { Parent } from './module-internals.ts'
 import { hookRequire } from './module-paths.ts'
 import { isSurelyCommonJS } from './module-type.ts'
-import { keepOwn } from './older-modules.ts'
+import { keepOwn, withLoadedSince } from './older-modules.ts'
 import { findPathCaches, forgetPaths } from './path-caches.ts'
 import { forgetRequests, noteRequest, type Requests } from './resolved-requests.ts'
 import { tellPlace } from './syntax-error-place.ts'
@@ -117,7 +117,7 @@ export class FreshImport {
     // When a load that was given up arrives, what the serving app has required since then is its own.
     if (now && now !== this) return
     setAside(this.#realPath)
-    if (!hasEnded) putBack(this.#before)
+    if (!hasEnded) putBack(withLoadedSince(this.#before))
     if (previous) previous.modules.#become(previous.release)
     else this.#giveWay()
   }

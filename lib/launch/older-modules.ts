@@ -35,6 +35,18 @@ export function keepOwn(
   for (const [file, module] of entries) add(generation, file, module)
 }
 
+/** Modules that were put aside, and those that they have loaded since. */
+export function withLoadedSince(entries: readonly [string, NodeJS.Module][]): [string, NodeJS.Module][] {
+  const all = new Map(entries)
+  for (const generation of new Set(entries.map(([, module]) => generations.get(module)))) {
+    for (const [file, reference] of generation?.modules ?? []) {
+      const module = reference.deref()
+      if (module) all.set(file, module)
+    }
+  }
+  return [...all]
+}
+
 function add(generation: Generation, file: string, module: NodeJS.Module): void {
   generation.modules.set(file, new WeakRef(module))
   generations.set(module, generation)

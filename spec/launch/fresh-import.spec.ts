@@ -1247,6 +1247,24 @@ describe('FreshImport', () => {
       assert.equal(await call(serving), true)
     })
 
+    it('that it requires while a newer one loads that fails in the end', async () => {
+      await using world = new World()
+      const site = new Site(world)
+      site.write({
+        'app/index.js': `const lib = require('./lib'); module.exports = () => require('./late')(lib)`,
+        'app/lib.js': 'module.exports = {}',
+        'app/late.js': `let calls = 0; module.exports = lib => [++calls, require('./lib') === lib]`,
+      })
+      const serving = await site.load('app/index.js')
+      const newer = new FreshImport(site.path)
+      await newer.load(join(site.path, 'app/index.js'), [])
+      assert.deepEqual(await call(serving), [1, true])
+      newer.undo()
+      assert.deepEqual(await call(serving), [2, true])
+      await site.load('app/index.js')
+      assert.deepEqual(await call(serving), [3, true])
+    })
+
     const failNewer = async (site: Site): Promise<void> => {
       site.write({ 'app/broken.js': `require('./lib'); require('pkg'); throw new Error('broken')` })
       const newer = new FreshImport(site.path)
