@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import { finalAnswer } from './answers/final-answer.ts'
 import type { AppCache } from './app-cache.ts'
 import type { AppFinder } from './app-finder.ts'
@@ -10,10 +11,13 @@ import type { Settings } from './options.ts'
 import type { StaticOptions } from './static-options.ts'
 import { infoOf, makeInfo, tellVhost } from './vhost-info.ts'
 import { seekVhost, type VhostLocation, type VhostPlace } from './vhost-path.ts'
-import type { VhostRouter } from './vhost-router.ts'
 import type { VhostTable } from './vhost-table.ts'
 
-type Middleware = ReturnType<VhostRouter['static']>
+type Middleware = (
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  next?: Next,
+) => void
 
 /**
  * The middleware for the document roots of vhosts. `nameOf` returns the name that a request asks for; if it returns

@@ -103,6 +103,8 @@ export const inferred = {
   versions: async () => (await vhosts.why('aries.test')).version,
   withDefaults: (given: VhostRouterOptions) => ({ ...given, basePath }),
   on: vhosts.on,
+  request: (...[req]: Parameters<typeof vhosts>) => req,
+  documents: () => vhosts.static(),
   loaded: () => once(vhosts as unknown as EventEmitter, 'load'),
   reloaded: (about: VhostEvents['reload']) => about,
   setHeaders: (given: StaticOptions) => given.setHeaders,
